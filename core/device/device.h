@@ -1,0 +1,43 @@
+/*
+ * What a device is. The engine keeps a list of these and never asks which one it has.
+ *
+ * Memory of a device is a handle in rapt_view.data plus a byte offset. Work is submitted in order;
+ * a kernel's outputs may be read by later kernels of the same device without waiting, by the host
+ * after `synchronize` or `read`.
+ */
+#ifndef RAPT_DEVICE_DEVICE_H
+#define RAPT_DEVICE_DEVICE_H
+
+#include <rapt/rapt.h>
+
+typedef struct rapt_device_driver rapt_device_driver;
+
+struct rapt_device_driver {
+    rapt_device device;
+    const char *kind;      /* what kernels call it: "cpu", "vulkan" */
+    rapt_device_info info; /* filled when opened */
+    void *self;
+
+    void (*close)(rapt_device_driver *driver);
+    /* At least `bytes` (> 0), 64-byte aligned. *data is the handle. */
+    rapt_status (*allocate)(rapt_device_driver *driver, int64_t bytes, void **data,
+                            rapt_error *error);
+    void (*release)(rapt_device_driver *driver, void *data, int64_t bytes);
+    /* Contiguous bytes between the host and the device. */
+    rapt_status (*write)(rapt_device_driver *driver, void *data, uint64_t offset,
+                         const void *source, int64_t bytes, rapt_error *error);
+    rapt_status (*read)(rapt_device_driver *driver, const void *data, uint64_t offset, void *target,
+                        int64_t bytes, rapt_error *error);
+    rapt_status (*synchronize)(rapt_device_driver *driver, rapt_error *error);
+    /* A service of this device, or NULL: what host->service returns. */
+    const void *(*service)(rapt_device_driver *driver, const char *name, uint32_t version);
+    /* Rates for `bench`: see rapt_measure_gemm and rapt_measure_copy. */
+    rapt_status (*measure_gemm)(rapt_device_driver *driver, int64_t n, double *gflops,
+                                rapt_error *error);
+    rapt_status (*measure_copy)(rapt_device_driver *driver, double *gbytes, rapt_error *error);
+};
+
+/* The CPU, always there: RAPT_INVALID when RAPT_CPU or RAPT_THREADS make no sense. */
+rapt_status rapt_cpu_open(rapt_device_driver *driver, rapt_error *error);
+
+#endif
