@@ -321,9 +321,9 @@ typedef enum rapt_log_level {
 } rapt_log_level;
 
 #if defined(__GNUC__)
-#define RAPT_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define RAPT_PRINTF(string, first) __attribute__((format(printf, string, first)))
 #else
-#define RAPT_PRINTF(format, first)
+#define RAPT_PRINTF(string, first)
 #endif
 
 /* Part of a parallel_for: handles the indices begin <= i < end. `worker` is less than
