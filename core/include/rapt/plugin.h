@@ -266,7 +266,8 @@ struct rapt_operator {
                           attribute is named as itself; given(x) is 1 if argument or attribute x
                           was given */
     const char *flops; /* floating-point operations of forward, as an expression in sizes,
-                          attributes and `pairs` (visible query-key pairs of one head) */
+                          attributes, `pairs` (visible query-key pairs of one head) and `leading`
+                          (the product of the `...` dimensions) */
     const char *flops_backward; /* of backward alone; NULL where there is none */
     const char *bytes;          /* least bytes that forward moves; NULL: each input read once, each
                                    output written once */
