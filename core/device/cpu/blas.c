@@ -1,0 +1,146 @@
+/*
+ * Opening OpenBLAS.
+ *
+ * It is not linked: loading it takes longer than all the rest of a short run. It reads its
+ * environment while it is loaded, so two variables are set for that moment: one thread (the pool
+ * splits the work; idle threads of its own would spin beside it) and, where a level below the
+ * processor's best is forced, the kernels of that level.
+ */
+#include "device/cpu/blas.h"
+#include "base/error.h"
+#include "device/cpu/services.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+    pthread_mutex_t lock;
+    const rapt_blas *ready; /* &functions once loaded */
+    rapt_blas functions;
+    char text[256];
+    rapt_error error; /* of the attempt that failed: it is not made again */
+    bool failed;
+} blas = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* A variable set for a while. */
+typedef struct saved_variable {
+    const char *name;
+    char *before; /* NULL: it was not set */
+    bool changed;
+} saved_variable;
+
+static saved_variable set_variable(const char *name, const char *value)
+{
+    saved_variable saved = {.name = name};
+    const char *before = getenv(name);
+    if (before != NULL && (saved.before = strdup(before)) == NULL)
+        return saved;
+    saved.changed = setenv(name, value, 1) == 0;
+    return saved;
+}
+
+static void restore_variable(saved_variable *saved)
+{
+    if (saved->changed && saved->before != NULL)
+        setenv(saved->name, saved->before, 1);
+    else if (saved->changed)
+        unsetenv(saved->name);
+    free(saved->before);
+}
+
+static const char *kernels_of_level(void)
+{
+#if defined(__x86_64__)
+    const rapt_cpu_level level = rapt_cpu_table()->level;
+    if (level == RAPT_CPU_PORTABLE)
+        return "Prescott"; /* SSE3: the least that it has */
+    if (level == RAPT_CPU_AVX2)
+        return "Haswell";
+#endif
+    return NULL;
+}
+
+static void *open_library(void)
+{
+    const char *kernels = kernels_of_level();
+    saved_variable threads = set_variable("OPENBLAS_NUM_THREADS", "1");
+    saved_variable coretype = {0};
+    if (kernels != NULL)
+        coretype = set_variable("OPENBLAS_CORETYPE", kernels);
+    void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    if (kernels != NULL)
+        restore_variable(&coretype);
+    restore_variable(&threads);
+    return library;
+}
+
+static bool find(void *library, const char *name, void *function)
+{
+    void *symbol = dlsym(library, name);
+    memcpy(function, &symbol, sizeof symbol);
+    return symbol != NULL;
+}
+
+static void describe_library(void *library)
+{
+    char *(*get_config)(void);
+    char *(*get_corename)(void);
+    Dl_info info = {0};
+    void *symbol = dlsym(library, "cblas_sgemm");
+    const char *config = find(library, "openblas_get_config", &get_config) ? get_config() : "";
+    const char *core = find(library, "openblas_get_corename", &get_corename) ? get_corename() : "?";
+    const char *version = strncmp(config, "OpenBLAS ", 9) == 0 ? config + 9 : "";
+    const char *path = symbol && dladdr(symbol, &info) && info.dli_fname ? info.dli_fname : "?";
+    snprintf(blas.text, sizeof blas.text, "OpenBLAS %.*s (%s, %s)", (int)strcspn(version, " "),
+             version, core, path);
+}
+
+static rapt_status load(rapt_error *error)
+{
+    static const char advice[] = "matrix products need OpenBLAS (Debian: libopenblas0-pthread)";
+    rapt_blas *f = &blas.functions;
+    void *library = open_library();
+    if (library == NULL) {
+        const char *reason = dlerror();
+        return rapt_fail(error, RAPT_UNSUPPORTED, "%s: %s", advice, reason ? reason : "not found");
+    }
+    if (!find(library, "cblas_sgemm", &f->sgemm) || !find(library, "cblas_sgemv", &f->sgemv) ||
+        !find(library, "openblas_set_num_threads", &f->set_num_threads)) {
+        dlclose(library);
+        return rapt_fail(error, RAPT_UNSUPPORTED, "%s: libopenblas.so.0 lacks its functions",
+                         advice);
+    }
+    f->set_num_threads(1);
+    describe_library(library);
+    return RAPT_OK;
+}
+
+const rapt_blas *rapt_blas_load(rapt_error *error)
+{
+    const rapt_blas *ready = __atomic_load_n(&blas.ready, __ATOMIC_ACQUIRE);
+    if (ready != NULL)
+        return ready;
+    pthread_mutex_lock(&blas.lock);
+    if (blas.ready == NULL && !blas.failed) {
+        if (load(&blas.error) == RAPT_OK)
+            __atomic_store_n(&blas.ready, &blas.functions, __ATOMIC_RELEASE);
+        else
+            blas.failed = true;
+    }
+    ready = blas.ready;
+    if (ready == NULL)
+        rapt_fail(error, blas.error.status, "%s", blas.error.message);
+    pthread_mutex_unlock(&blas.lock);
+    return ready;
+}
+
+bool rapt_blas_describe(char *text, size_t size)
+{
+    if (__atomic_load_n(&blas.ready, __ATOMIC_ACQUIRE) == NULL)
+        return false;
+    snprintf(text, size, "%s", blas.text);
+    return true;
+}
