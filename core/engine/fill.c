@@ -1,0 +1,195 @@
+/* Values and random numbers into tensors. */
+#include "base/checked.h"
+#include "base/error.h"
+#include "device/cpu/pool.h"
+#include "engine/engine.h"
+#include "tensor/convert.h"
+#include "tensor/random.h"
+#include <math.h>
+#include <string.h>
+
+__extension__ typedef unsigned __int128 wide;
+
+/* Numbers made by one piece of work; also the room for them on the stack. */
+#define FILL_GRAIN 4096
+
+typedef struct filling {
+    void (*make)(const struct filling *filling, uint64_t first, int64_t n, char *out);
+    rapt_dtype dtype;
+    uint64_t seed, drawn;
+    int64_t low;
+    uint64_t range;         /* of integers; 0: 2^64 */
+    unsigned char value[8]; /* of fill, in `dtype` */
+    char *target;
+} filling;
+
+/* --- Making ---------------------------------------------------------------------------------- */
+
+/* The floats in `made` as elements of the target. */
+static void store_floats(rapt_dtype dtype, int64_t n, const float *made, char *out)
+{
+    const int64_t size = (int64_t)rapt_dtype_size(dtype);
+    if (dtype == RAPT_F32)
+        memcpy(out, made, (size_t)n * sizeof *made);
+    else
+        for (int64_t i = 0; i < n; i++)
+            rapt_element_set(out + i * size, dtype, (double)made[i]);
+}
+
+static void make_uniform(const filling *f, uint64_t first, int64_t n, char *out)
+{
+    float made[FILL_GRAIN];
+    rapt_philox_uniform(f->seed, 0, first, n, made);
+    store_floats(f->dtype, n, made, out);
+}
+
+static void make_normal(const filling *f, uint64_t first, int64_t n, char *out)
+{
+    float made[FILL_GRAIN];
+    rapt_philox_normal(f->seed, 0, first, n, made);
+    store_floats(f->dtype, n, made, out);
+}
+
+static void set_integer(char *element, rapt_dtype dtype, int64_t value)
+{
+    if (dtype == RAPT_I64)
+        memcpy(element, &value, sizeof value);
+    else
+        rapt_element_set(element, dtype, (double)value);
+}
+
+/* low + floor(word * range / 2^64): word is 64 bits, the upper half from stream 0, the lower from
+ * stream 1. */
+static void make_integers(const filling *f, uint64_t first, int64_t n, char *out)
+{
+    uint32_t high[FILL_GRAIN], low[FILL_GRAIN];
+    rapt_philox_bits(f->seed, 0, first, n, high);
+    rapt_philox_bits(f->seed, 1, first, n, low);
+    const int64_t size = (int64_t)rapt_dtype_size(f->dtype);
+    for (int64_t i = 0; i < n; i++) {
+        const uint64_t word = (uint64_t)high[i] << 32 | low[i];
+        const uint64_t at = f->range ? (uint64_t)((wide)word * f->range >> 64) : word;
+        set_integer(out + i * size, f->dtype, (int64_t)((uint64_t)f->low + at));
+    }
+}
+
+static void make_value(const filling *f, uint64_t first, int64_t n, char *out)
+{
+    (void)first;
+    const size_t size = rapt_dtype_size(f->dtype);
+    for (int64_t i = 0; i < n; i++)
+        memcpy(out + (size_t)i * size, f->value, size);
+}
+
+static void fill_piece(void *context, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const filling *f = context;
+    const int64_t size = (int64_t)rapt_dtype_size(f->dtype);
+    while (begin < end) {
+        const int64_t n = end - begin < FILL_GRAIN ? end - begin : FILL_GRAIN;
+        f->make(f, f->drawn + (uint64_t)begin, n, f->target + begin * size);
+        begin += n;
+    }
+}
+
+/* --- Placing --------------------------------------------------------------------------------- */
+
+static rapt_status fill_with(rapt_context *context, rapt_tensor *tensor, filling *f,
+                             const char *what, rapt_error *error)
+{
+    rapt_error local = {0};
+    if (!error)
+        error = &local;
+    if (rapt_check_writable(context, tensor, "the tensor", error) != RAPT_OK)
+        return rapt_prefix_error(error, "%s", what);
+    const int64_t count = rapt_tensor_count(tensor);
+    const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
+    const bool direct = rapt_on_host(tensor->view.device) && rapt_view_is_contiguous(&tensor->view);
+    rapt_tensor *made = direct ? rapt_tensor_retain(tensor)
+                               : rapt_tensor_make(rapt_tensor_dtype(tensor), cpu, tensor->view.ndim,
+                                                  tensor->shape, error);
+    if (!made)
+        return rapt_prefix_error(error, "%s", what);
+    f->dtype = rapt_tensor_dtype(tensor);
+    f->seed = context->seed;
+    f->drawn = context->drawn;
+    f->target = rapt_view_data(&made->view);
+    if (count <= FILL_GRAIN)
+        fill_piece(f, 0, count, 0);
+    else
+        rapt_pool_run(count, FILL_GRAIN, fill_piece, f);
+    rapt_status status = RAPT_OK;
+    if (!direct)
+        status = rapt_transfer(&tensor->view, &made->view, error);
+    rapt_tensor_release(made);
+    if (status == RAPT_OK) {
+        rapt_tensor_written(tensor);
+        if (f->make != make_value)
+            context->drawn += (uint64_t)count;
+    }
+    return status;
+}
+
+void rapt_seed(rapt_context *context, uint64_t seed)
+{
+    context->seed = seed;
+    context->drawn = 0;
+}
+
+static rapt_status fill_floats(rapt_context *context, rapt_tensor *tensor, filling *f,
+                               const char *what, rapt_error *error)
+{
+    const rapt_dtype dtype = rapt_tensor_dtype(tensor);
+    if (dtype != RAPT_F32 && dtype != RAPT_F16 && dtype != RAPT_BF16 && dtype != RAPT_F64)
+        return rapt_fail(error, RAPT_INVALID, "%s: a float dtype was expected; the tensor is %s",
+                         what, rapt_dtype_name(dtype));
+    return fill_with(context, tensor, f, what, error);
+}
+
+rapt_status rapt_fill_uniform(rapt_context *context, rapt_tensor *tensor, rapt_error *error)
+{
+    filling f = {.make = make_uniform};
+    return fill_floats(context, tensor, &f, "fill_uniform", error);
+}
+
+rapt_status rapt_fill_normal(rapt_context *context, rapt_tensor *tensor, rapt_error *error)
+{
+    filling f = {.make = make_normal};
+    return fill_floats(context, tensor, &f, "fill_normal", error);
+}
+
+/* Whether every integer of [low, high) is an element of the dtype, exactly. */
+static bool fits(rapt_dtype dtype, int64_t low, int64_t high)
+{
+    static const int64_t most[RAPT_DTYPE_COUNT] = {
+        [RAPT_F32] = 1 << 24,          [RAPT_F16] = 1 << 11,   [RAPT_BF16] = 1 << 8,
+        [RAPT_F64] = (int64_t)1 << 53, [RAPT_I32] = INT32_MAX, [RAPT_I64] = INT64_MAX,
+        [RAPT_U8] = UINT8_MAX,         [RAPT_BOOL] = 1};
+    const int64_t least = dtype == RAPT_U8 || dtype == RAPT_BOOL ? 0
+                          : dtype == RAPT_I32                    ? INT32_MIN
+                          : dtype == RAPT_I64                    ? INT64_MIN
+                                                                 : -most[dtype];
+    return low >= least && high - 1 <= most[dtype];
+}
+
+rapt_status rapt_fill_integers(rapt_context *context, rapt_tensor *tensor, int64_t low,
+                               int64_t high, rapt_error *error)
+{
+    const rapt_dtype dtype = rapt_tensor_dtype(tensor);
+    if (low >= high)
+        return rapt_fail(error, RAPT_INVALID, "fill_integers: [%lld, %lld) holds no number",
+                         (long long)low, (long long)high);
+    if (!fits(dtype, low, high))
+        return rapt_fail(error, RAPT_INVALID, "fill_integers: [%lld, %lld) does not fit %s",
+                         (long long)low, (long long)high, rapt_dtype_name(dtype));
+    filling f = {.make = make_integers, .low = low, .range = (uint64_t)high - (uint64_t)low};
+    return fill_with(context, tensor, &f, "fill_integers", error);
+}
+
+rapt_status rapt_fill(rapt_context *context, rapt_tensor *tensor, double value, rapt_error *error)
+{
+    filling f = {.make = make_value};
+    rapt_element_set(f.value, rapt_tensor_dtype(tensor), value);
+    return fill_with(context, tensor, &f, "fill", error);
+}
