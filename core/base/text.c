@@ -128,3 +128,30 @@ char *rapt_shape_text(char *text, int32_t ndim, const int64_t *shape)
     snprintf(text + at, RAPT_SHAPE_TEXT - at, "%s]", ndim > RAPT_MAX_DIMS ? ",..." : "");
     return text;
 }
+
+bool rapt_utf8_valid(const char *bytes, size_t n)
+{
+    /* The least value that needs 2, 3 or 4 bytes. */
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    for (size_t i = 0; i < n;) {
+        const unsigned char lead = (unsigned char)bytes[i];
+        const size_t length = lead < 0x80             ? 1
+                              : (lead & 0xe0) == 0xc0 ? 2
+                              : (lead & 0xf0) == 0xe0 ? 3
+                              : (lead & 0xf8) == 0xf0 ? 4
+                                                      : 0;
+        if (length == 0 || length > n - i)
+            return false;
+        uint32_t value = length == 1 ? lead : lead & (0xffu >> (length + 1));
+        for (size_t k = 1; k < length; k++) {
+            const unsigned char next = (unsigned char)bytes[i + k];
+            if ((next & 0xc0) != 0x80)
+                return false;
+            value = value << 6 | (next & 0x3f);
+        }
+        if (value < least[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
+            return false;
+        i += length;
+    }
+    return true;
+}

@@ -17,6 +17,9 @@ void rapt_text_append(rapt_text *text, const char *format, ...) RAPT_PRINTF(2, 3
 void rapt_text_add(rapt_text *text, const char *bytes, size_t n);
 void rapt_text_free(rapt_text *text);
 
+/* Whether n bytes are well-formed UTF-8: no overlong forms, surrogates, or values past U+10FFFF. */
+bool rapt_utf8_valid(const char *bytes, size_t n);
+
 /* The entry of names[0..n) nearest to `name` by edit distance (insert, delete, replace, swap), if
  * it is near enough to be meant; otherwise NULL. NULL entries are passed over. */
 const char *rapt_nearest(const char *name, const char *const *names, size_t n);
