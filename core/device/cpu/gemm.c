@@ -63,7 +63,7 @@ static rapt_status check(const rapt_gemm *g, rapt_error *error)
         status = check_stored("c", g->n, g->ldc, error);
     if (status != RAPT_OK)
         return status;
-    if (g->batch > 1 && g->stride_c == 0)
+    if (g->batch > 1 && g->m > 0 && g->n > 0 && g->stride_c == 0)
         return rapt_fail(error, RAPT_INVALID,
                          "gemm: %lld products would share one C: stride_c is 0",
                          (long long)g->batch);
