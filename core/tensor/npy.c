@@ -195,7 +195,7 @@ static rapt_status find_header(const rapt_storage *bytes, const char *name, curs
 
 rapt_tensor *rapt_npy_parse(rapt_storage *bytes, const char *name, rapt_error *error)
 {
-    cursor c;
+    cursor c = {0};
     header h = {0};
     rapt_dtype dtype = RAPT_F32;
     int64_t data = 0, count, strides[RAPT_MAX_DIMS];

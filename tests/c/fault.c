@@ -70,7 +70,7 @@ static struct {
     unsigned kinds;
     long at; /* the call that fails; 0: none */
     long calls;
-    bool struck, permanent;
+    bool struck, permanent, paused;
     const char *file;
     int line;
     long round, rounds;
@@ -82,7 +82,7 @@ static bool fails(unsigned kind, int number)
 {
     pthread_mutex_lock(&lock);
     bool now = false;
-    if (fault.at > 0 && (fault.kinds & kind)) {
+    if (fault.at > 0 && !fault.paused && (fault.kinds & kind)) {
         fault.calls++;
         now = fault.permanent ? fault.calls >= fault.at : fault.calls == fault.at;
         fault.struck |= now;
@@ -137,6 +137,16 @@ bool fault_next(void)
 bool fault_struck(void)
 {
     return fault.struck;
+}
+
+void fault_pause(void)
+{
+    fault.paused = true;
+}
+
+void fault_resume(void)
+{
+    fault.paused = false;
 }
 
 void fault_permanent(void)
@@ -436,3 +446,20 @@ WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes,
     return fails(FAULT_THREAD, EAGAIN) ? EAGAIN
                                        : __real_pthread_create(thread, attributes, start, argument);
 }
+
+/* Where file offsets are asked for in 64 bits these calls go by other names; on 64-bit machines
+ * they are the same functions. */
+#define ALSO(type, name, same, ...)                                                                \
+    type __wrap_##name(__VA_ARGS__) __attribute__((alias("__wrap_" #same)))
+
+ALSO(int, open64, open, const char *path, int flags, ...);
+ALSO(int, openat64, openat, int folder, const char *path, int flags, ...);
+ALSO(int, mkostemp64, mkostemp, char *pattern, int flags);
+ALSO(FILE *, fopen64, fopen, const char *path, const char *mode);
+ALSO(ssize_t, pread64, pread, int file, void *bytes, size_t n, off_t at);
+ALSO(ssize_t, pwrite64, pwrite, int file, const void *bytes, size_t n, off_t at);
+ALSO(int, ftruncate64, ftruncate, int file, off_t size);
+ALSO(int, fstat64, fstat, int file, struct stat *info);
+ALSO(int, stat64, stat, const char *path, struct stat *info);
+ALSO(int, lstat64, lstat, const char *path, struct stat *info);
+ALSO(void *, mmap64, mmap, void *at, size_t n, int protection, int flags, int file, off_t offset);

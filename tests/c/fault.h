@@ -56,6 +56,10 @@ bool fault_next(void);
 
 /* Whether this round's fault has struck. */
 bool fault_struck(void);
+/* For looking at what a round left behind: from `pause` to `resume` nothing fails and nothing is
+ * counted. */
+void fault_pause(void);
+void fault_resume(void);
 /* Call it before FAULT_EACH; holds for one loop. */
 void fault_permanent(void);
 /* Rounds of the last finished loop, the good one included. */
