@@ -49,7 +49,8 @@ tile_columns(const int vectors, int32_t m, int32_t k, const float *a, int64_t ld
 static void tile_tail(const rapt_tile_shape *s, int32_t n, const float *a, const float *b, float *c)
 {
     float padded[TAIL_DEPTH * WIDTH], rows[TILE_ROWS * WIDTH];
-    memset(padded, 0, sizeof padded);
+    const int32_t deepest = s->k < TAIL_DEPTH ? s->k : TAIL_DEPTH;
+    memset(padded, 0, (size_t)(deepest > 0 ? deepest : 0) * WIDTH * sizeof(float));
     memset(rows, 0, sizeof rows);
     for (int32_t start = 0; start == 0 || start < s->k; start += TAIL_DEPTH) {
         const int32_t depth = s->k - start < TAIL_DEPTH ? s->k - start : TAIL_DEPTH;
