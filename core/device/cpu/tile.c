@@ -30,7 +30,6 @@ typedef struct entry {
 
 static _Atomic(entry *) buckets[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int refused;
 
 static void run_plain(const float *a, const float *b, float *c, const void *plan)
 {
@@ -39,6 +38,8 @@ static void run_plain(const float *a, const float *b, float *c, const void *plan
 }
 
 #if defined(RAPT_HAVE_XSMM)
+static atomic_int refused;
+
 /* libxsmm is column major: the row-major product is its transpose, B^T A^T. */
 static void run_jit(const float *a, const float *b, float *c, const void *plan)
 {
