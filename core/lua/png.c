@@ -14,7 +14,7 @@
 
 enum { MAX_SIDE = 32768, MAX_TEXTS = 8, MAX_MESSAGE = 200 };
 
-int luaopen_rapt_png(lua_State *L);
+__attribute__((visibility("default"))) int luaopen_rapt_png(lua_State *L);
 
 /* The file as it grows. Plain memory, not a Lua buffer: libpng leaves by longjmp. */
 typedef struct output {
