@@ -12,8 +12,8 @@
  *   views.c    views and layout changes, recorded
  *   transfer.c copies between layouts, dtypes, devices and the caller
  *   fill.c     values and random numbers
- *   decode.c   decoding states; decode_file.c: on disk
- *   explain.c  which kernel and why; measure.c: cost and rates
+ *   decode.c   decoding states; step.c: a position more; decode_file.c: on disk
+ *   explain.c  which kernel and why; what a call costs
  */
 #ifndef RAPT_ENGINE_ENGINE_H
 #define RAPT_ENGINE_ENGINE_H
