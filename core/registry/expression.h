@@ -7,8 +7,13 @@
  *     factor := ["-"|"!"] atom ;  atom := number | name | name "(" expr {"," expr} ")" | "(" expr
  * ")"
  *
- * Functions: sqrt log2 ceil_log2 ceil floor min max given. Parsed once into a flat program; parsing
- * and evaluation have fixed bounds on depth and length, so that any byte string is safe to try.
+ * Functions: sqrt log2 ceil_log2 ceil floor min max given. min and max take two or more,
+ * given(name) a name; ceil_log2 is 0 for 0 and 1. "%" has the sign of its left side. "&&" and "||"
+ * leave their right side alone where the left decides, so that given(x) == 0 || A <= N holds with A
+ * unbound.
+ *
+ * Parsed once into a flat program; parsing and evaluation have fixed bounds on depth and length, so
+ * that any byte string is safe to try.
  */
 #ifndef RAPT_REGISTRY_EXPRESSION_H
 #define RAPT_REGISTRY_EXPRESSION_H
@@ -17,7 +22,7 @@
 
 typedef struct rapt_expression rapt_expression;
 
-/* The value of a name, or of given(name); false: unknown (parsing) or unbound (evaluation). */
+/* The value of a name, or of given(name); false: unbound. */
 typedef bool (*rapt_lookup)(void *user, const char *name, bool given, double *value);
 
 /* `n` bytes of `text`. Errors name the column. */
@@ -30,8 +35,9 @@ rapt_status rapt_expression_evaluate(const rapt_expression *expression, rapt_loo
                                      void *user, bool integer, double *value, rapt_error *error);
 /* If the expression is a single letter (a size symbol): that letter, otherwise 0. */
 char rapt_expression_letter(const rapt_expression *expression);
-/* Calls visit for every name; stops and returns false when visit does. */
+/* Calls visit for every name in the order of the text, `given` for one inside given(name); stops
+ * and returns false when visit does. */
 bool rapt_expression_names(const rapt_expression *expression,
-                           bool (*visit)(void *user, const char *name), void *user);
+                           bool (*visit)(void *user, const char *name, bool given), void *user);
 
 #endif
