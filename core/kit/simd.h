@@ -81,6 +81,14 @@
 #define simd_sigmoid        RAPT_LEVEL_NAME(simd_sigmoid)
 
 #define SIMD_FN static inline __attribute__((always_inline, unused))
+
+/* Before a loop with a small constant count: all of it, so that arrays of vectors become registers
+ * at -O2 too. */
+#if defined(__clang__)
+#define SIMD_UNROLL _Pragma("unroll")
+#else
+#define SIMD_UNROLL _Pragma("GCC unroll 16")
+#endif
 #endif
 
 /* Each level's functions exist once, however many bodies a source has. */
@@ -478,6 +486,7 @@ SIMD_FN float simd_max_lane(simd_f x)
 #define SIMD_HIGH_2 2, 3, 6, 7
 #endif
 #define SIMD_EXCHANGE(width)                                                                       \
+    SIMD_UNROLL                                                                                    \
     for (int i = 0; i < SIMD_LANES; i++)                                                           \
         if (!(i & (width))) {                                                                      \
             const simd_f a = rows[i], b = rows[i + (width)];                                       \
@@ -499,6 +508,7 @@ SIMD_FN void simd_transpose(simd_f *rows)
 
 /* Lane i of the result is the sum of rows[i]; the rows are overwritten. */
 #define SIMD_FOLD(width)                                                                           \
+    SIMD_UNROLL                                                                                    \
     for (int i = 0; i < SIMD_LANES; i++)                                                           \
         if (!(i & (2 * (width)-1))) {                                                              \
             const simd_f a = rows[i], b = rows[i + (width)];                                       \

@@ -1,0 +1,113 @@
+/*
+ * kit/linear.h - the chunked driver of the linear family.
+ *
+ * Computes, for each head and sequence, positions t counted from 0,
+ *
+ *     o_t = scale * sum_{s <= t} w(t,s) exp(g_{s+1} + ... + g_t) (q_t . k_s) v_s
+ *
+ * and its gradients, in time linear in N (flat: w = 1) or N log N (hierarchical: w = l[t,
+ * level(t,s)], level the bit length of t xor s). The decays g come per step (`g`), per head
+ * (`-slope`), or are 0.
+ *
+ * The sequence is cut into chunks of RAPT_LINEAR_CHUNK positions. Inside a chunk the sum is a dense
+ * product under a mask; what came before is a state, the D x E matrix sum exp(..) k_s v_s^T:
+ *
+ *     forward    states of chunks (all at once) -> carried along the sequence -> outputs (all at
+ * once) backward   the same, and once more from the end with q and do in place of k and v
+ *
+ * Flat: one state before each chunk. Hierarchical: a binary tree over chunks; chunk c reads, for
+ * each bit b set in c, the state of the 2^b chunks before the aligned block that c lies in (a
+ * Fenwick tree).
+ *
+ * A plugin fills a rapt_linear and calls rapt_linear_forward or _backward inside its kernel. All of
+ * a chunk's sums are taken in a fixed order: results do not depend on the number of threads. Memory
+ * beyond inputs and outputs is linear in N: two states of D x E for each chunk of the heads in
+ * work.
+ */
+#ifndef RAPT_KIT_LINEAR_H
+#define RAPT_KIT_LINEAR_H
+
+#include <rapt/plugin.h>
+#include <string.h>
+
+#define RAPT_LINEAR_CHUNK     64 /* a power of two */
+#define RAPT_LINEAR_CHUNK_LOG 6
+
+/* The rows of a tensor [B, H, N, width] or [B, H, N] (width 1), f32, f16 or bf16. Strides count
+ * elements. data NULL: the tensor is absent. */
+typedef struct rapt_rows {
+    char *data;
+    rapt_dtype dtype;
+    int64_t batch, head, row, width;
+} rapt_rows;
+
+typedef struct rapt_linear_chunk {
+    int64_t sequence;   /* which sequence; unpacked: the batch */
+    int64_t index;      /* of this chunk in its sequence */
+    int64_t batch, row; /* first position, in the tensors */
+    int64_t count;      /* positions, at most RAPT_LINEAR_CHUNK */
+} rapt_linear_chunk;
+
+typedef struct rapt_linear_sequence {
+    int64_t first, chunks; /* range in the table of chunks */
+} rapt_linear_sequence;
+
+/* A problem. The caller fills everything above the line; gradients are read by backward only, and
+ * those with NULL data are not computed. */
+typedef struct rapt_linear {
+    rapt_call *call;
+    int64_t heads, groups; /* value heads; query/key heads, which divide them */
+    int64_t d, e, levels;
+    double scale;
+    rapt_rows q, k, v;  /* q, k have `groups` heads */
+    rapt_rows g, l;     /* [B,H,N] log decays, [B,H,N,L] level weights; l present: hierarchical */
+    const float *slope; /* [H], decay -slope[h] at each step, or NULL */
+    rapt_rows o;        /* forward */
+    rapt_rows d_o, dq, dk, dv, dg, dl;
+    float *d_slope; /* [H] */
+    /* [sequences, H, D, E], contiguous, or NULL; flat form only. */
+    const float *state_in;
+    float *state_out;
+    const float *d_state_out;
+    float *d_state_in;
+    /* ---- set up by the driver ---- */
+    int64_t n_sequences, n_chunks;
+    rapt_linear_sequence *sequences;
+    rapt_linear_chunk *chunks;
+    int64_t first_head, round_heads; /* the heads in work */
+    int64_t width_d, width_e;        /* D and E padded to whole vectors */
+    const rapt_math_service *math;
+    float *states;      /* flat: state before each chunk; tree: nodes by level */
+    float *reverse;     /* the same for gradients: after each chunk; tree: totals by level */
+    int64_t lane;       /* states of one head: chunks, or nodes of all its trees */
+    double *decay;      /* [round_heads][n_chunks]: the chunk's total log decay */
+    double *prefix;     /* [round_heads][n_chunks]: the sum of those before it in its sequence */
+    double *passing;    /* [round_heads][n_chunks][2]: pair weights that begin in, end in a chunk */
+    float *rate;        /* [round_heads][n_chunks][RAPT_LINEAR_CHUNK]: gradients of the decays */
+    int64_t *node_base; /* tree: where each sequence's nodes begin in a lane */
+    char *scratch;      /* one block per worker */
+    int64_t scratch_size;
+} rapt_linear;
+
+/* The sequences of a call: B of N positions, or, with `cu_seqlens` (int32 or int64, [P], from 0 up
+ * to N, not decreasing), P - 1 packed into one batch. Call before forward or backward. */
+static inline rapt_status rapt_linear_sequences(rapt_linear *linear, int64_t batch, int64_t n,
+                                                const rapt_view *cu_seqlens);
+/* What a view says, as rows; absent for NULL. */
+static inline rapt_rows rapt_rows_of(const rapt_view *view);
+
+/* A copy of a state [., ., ., .] in scratch memory, contiguous, as state_in and d_state_out want
+ * it. */
+static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *view,
+                                            const float **whole);
+
+static inline rapt_status rapt_linear_forward(rapt_linear *linear);
+/* One position, N = 1, of the flat form: state_out is read and written in place. */
+static inline rapt_status rapt_linear_step(rapt_linear *linear);
+static inline rapt_status rapt_linear_backward(rapt_linear *linear);
+
+#include "kit/linear_parts.h"
+#define RAPT_LEVELS_BODY "kit/linear_body.h"
+#include "kit/levels.h"
+#include "kit/linear_driver.h"
+#endif

@@ -1,0 +1,544 @@
+/*
+ * kit/linear_body.h - the work of kit/linear.h's driver on one chunk, state or node, for each CPU
+ * level. Every function is a rapt_task over the items that its comment names; `context` is the
+ * rapt_linear.
+ */
+#include "rows_body.h"
+#include "tile.h"
+
+#ifndef RAPT_KIT_LINEAR_BODY
+#define RAPT_KIT_LINEAR_BODY
+#define linear_states      RAPT_LEVEL_NAME(linear_states)
+#define linear_outputs     RAPT_LEVEL_NAME(linear_outputs)
+#define linear_reverse     RAPT_LEVEL_NAME(linear_reverse)
+#define linear_nodes       RAPT_LEVEL_NAME(linear_nodes)
+#define linear_gradients   RAPT_LEVEL_NAME(linear_gradients)
+#define linear_local_mask  RAPT_LEVEL_NAME(linear_local_mask)
+#define linear_mask_row    RAPT_LEVEL_NAME(linear_mask_row)
+#define linear_far_output  RAPT_LEVEL_NAME(linear_far_output)
+#define linear_tiles       RAPT_LEVEL_NAME(linear_tiles)
+#define linear_take        RAPT_LEVEL_NAME(linear_take)
+#define linear_weight_rows RAPT_LEVEL_NAME(linear_weight_rows)
+#define linear_local_grad  RAPT_LEVEL_NAME(linear_local_grad)
+#define linear_far_query   RAPT_LEVEL_NAME(linear_far_query)
+#define linear_far_key     RAPT_LEVEL_NAME(linear_far_key)
+#define linear_head_grad   RAPT_LEVEL_NAME(linear_head_grad)
+#define linear_exp_n       RAPT_LEVEL_NAME(linear_exp_n)
+#define linear_carry       RAPT_LEVEL_NAME(linear_carry)
+#define linear_carry_back  RAPT_LEVEL_NAME(linear_carry_back)
+#define linear_grow        RAPT_LEVEL_NAME(linear_grow)
+#define linear_shed        RAPT_LEVEL_NAME(linear_shed)
+#define linear_swap        RAPT_LEVEL_NAME(linear_swap)
+#define linear_step        RAPT_LEVEL_NAME(linear_step)
+#define linear_code        RAPT_LEVEL_NAME(linear_code)
+#endif
+
+#define CHUNK RAPT_LINEAR_CHUNK
+
+/* y = exp(x) over a chunk. */
+static void linear_exp_n(const float *x, float *y)
+{
+    for (int i = 0; i < CHUNK; i += SIMD_LANES)
+        simd_store(y + i, simd_exp(simd_load(x + i)));
+}
+
+/* The tiles of one worker. */
+typedef struct linear_tiles {
+    float *q, *k, *v, *k_t, *v_t, *d_o, *p, *d_p, *dq, *dk, *dv, *work, *state_t;
+    linear_decay decay;
+    float levels[CHUNK][LINEAR_MAX_LEVELS]; /* l of the chunk */
+} linear_tiles;
+
+static linear_tiles *linear_take(const rapt_linear *x, int worker)
+{
+    char *base = x->scratch + worker * x->scratch_size;
+    linear_tiles *t = (linear_tiles *)(void *)base;
+    float *next = (float *)(void *)(base + LINEAR_ALIGN(sizeof *t));
+    const int64_t d = CHUNK * x->width_d, e = CHUNK * x->width_e, square = CHUNK * CHUNK;
+    float **tile[] = {&t->q,  &t->k,   &t->dq,   &t->dk, &t->k_t, &t->v,      &t->d_o,
+                      &t->dv, &t->v_t, &t->work, &t->p,  &t->d_p, &t->state_t};
+    const int64_t size[] = {
+        d, d, d, d, d, e, e, e, e, d > e ? d : e, square, square, x->width_d * x->width_e};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+        *tile[i] = next;
+        next += size[i];
+    }
+    return t;
+}
+
+/* Loads the level weights of a chunk; weights that the tensor lacks are zero. */
+static void linear_weight_rows(const rapt_linear *x, const rapt_linear_chunk *chunk, int64_t head,
+                               linear_tiles *t)
+{
+    if (!x->l.data)
+        return;
+    const int64_t n = x->levels < LINEAR_MAX_LEVELS ? x->levels : LINEAR_MAX_LEVELS;
+    memset(t->levels, 0, sizeof t->levels);
+    for (int64_t i = 0; i < chunk->count; i++)
+        x->math->load(n, x->l.dtype, linear_row(&x->l, chunk->batch, head, chunk->row + i),
+                      t->levels[i]);
+}
+
+/* weight[j], j <= i: what row i of a chunk multiplies q_i . k_j with. Returns how many entries from
+ * 0 are set, a multiple of SIMD_LANES; those after i are 0. With `bare` the level weights are left
+ * out. */
+SIMD_FN int linear_mask_row(const rapt_linear *x, const linear_tiles *t, int i, int bare,
+                            float *weight)
+{
+    const int n = (i + SIMD_LANES) / SIMD_LANES * SIMD_LANES;
+    const simd_f own = simd_set(t->decay.sum[i]);
+    for (int j = 0; j < n; j += SIMD_LANES) {
+        const simd_mask seen = simd_le_i(simd_iota() + j, simd_set_i(i));
+        simd_f w = simd_set(1.0f);
+        if (x->slope || x->g.data) /* the difference is meaningless, and may overflow, after i */
+            w = simd_exp(simd_keep(seen, own - simd_load(t->decay.sum + j)));
+        simd_store(weight + j, simd_keep(seen, w));
+    }
+    if (x->l.data && !bare) {
+        weight[i] *= t->levels[i][0];
+        for (int level = 1; level <= RAPT_LINEAR_CHUNK_LOG; level++) {
+            const int length = 1 << (level - 1);
+            if (!(i & length))
+                continue;
+            const int first = ((i >> (level - 1)) - 1) << (level - 1);
+            for (int j = first; j < first + length; j++)
+                weight[j] *= t->levels[i][level];
+        }
+    }
+    return n;
+}
+
+/* p[i][j] *= mask, zero above the diagonal. */
+static void linear_local_mask(const rapt_linear *x, const linear_tiles *t, float *p)
+{
+    float weight[CHUNK];
+    for (int i = 0; i < CHUNK; i++) {
+        const int n = linear_mask_row(x, t, i, 0, weight);
+        float *row = p + i * CHUNK;
+        for (int j = 0; j < n; j += SIMD_LANES)
+            simd_store(row + j, simd_load(row + j) * simd_load(weight + j));
+        for (int j = n; j < CHUNK; j += SIMD_LANES)
+            simd_store(row + j, simd_zero());
+    }
+}
+
+/* Items: chunks of the heads in work. The state of a chunk alone, at its end. */
+static void linear_states(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t lane = item / x->n_chunks, c = item % x->n_chunks;
+        const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
+        const rapt_linear_chunk *chunk = &x->chunks[c];
+        linear_chunk_decay(x, chunk, head, &t->decay);
+        x->decay[item] = t->decay.total;
+        linear_exp_n(t->decay.left, t->decay.work);
+        linear_load(x, rows_load, &x->k, chunk, group, 1.0f, t->k, x->width_d);
+        linear_load(x, rows_load, &x->v, chunk, head, 1.0f, t->v, x->width_e);
+        rows_scale(CHUNK, x->width_d, t->decay.work, t->k, t->k);
+        tile_multiply(x->width_d, x->width_e, CHUNK, t->k, 1, x->width_d, t->v, x->width_e,
+                      linear_leaf(x, x->states, lane, c), x->width_e, 0);
+    }
+}
+
+/* o += what positions before the chunk give. */
+static void linear_far_output(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c,
+                              float *o)
+{
+    linear_far far;
+    for (linear_far_start(x, lane, c, &far); linear_far_next(x, &far);) {
+        float factor[CHUNK];
+        for (int i = 0; i < CHUNK; i++)
+            factor[i] = (float)((double)t->decay.sum[i] + far.decay);
+        linear_exp_n(factor, factor);
+        if (far.level >= 0)
+            for (int i = 0; i < CHUNK; i++)
+                factor[i] *= t->levels[i][far.level];
+        rows_scale(CHUNK, x->width_d, factor, t->q, t->work);
+        tile_multiply(CHUNK, x->width_e, x->width_d, t->work, x->width_d, 1,
+                      linear_node(x, x->states, lane, &far), x->width_e, o, x->width_e, 1);
+    }
+}
+
+/* --- Along the sequence: states carried, trees grown -------------------------------------------
+ * Items: (head in work, sequence, slice of a state's rows). */
+
+/* slot becomes what was carried to it; carried becomes factor * carried + slot. */
+SIMD_FN void linear_swap(int64_t n, float factor, float *carried, float *slot)
+{
+    for (int64_t i = 0; i < n; i += SIMD_LANES) {
+        const simd_f own = simd_load(slot + i), before = simd_load(carried + i);
+        simd_store(slot + i, before);
+        simd_store(carried + i, simd_fma(simd_set(factor), before, own));
+    }
+}
+
+static void linear_carry(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    float *carried = linear_take(x, worker)->work;
+    for (int64_t item = begin; item < end; item++) {
+        const linear_slice slice = linear_slice_of(x, item);
+        const rapt_linear_sequence *sequence = &x->sequences[slice.sequence];
+        linear_state_load(x, x->state_in, &slice, carried);
+        for (int64_t i = 0; i < sequence->chunks; i++) {
+            const int64_t c = sequence->first + i;
+            linear_swap(slice.size, (float)exp(x->decay[slice.lane * x->n_chunks + c]), carried,
+                        linear_leaf(x, x->states, slice.lane, c) + slice.offset);
+        }
+        linear_state_store(x, x->state_out, &slice, carried);
+    }
+}
+
+static void linear_carry_back(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    float *carried = linear_take(x, worker)->work;
+    for (int64_t item = begin; item < end; item++) {
+        const linear_slice slice = linear_slice_of(x, item);
+        const rapt_linear_sequence *sequence = &x->sequences[slice.sequence];
+        linear_state_load(x, x->d_state_out, &slice, carried);
+        for (int64_t i = sequence->chunks - 1; i >= 0; i--) {
+            const int64_t c = sequence->first + i;
+            linear_swap(slice.size, (float)exp(x->decay[slice.lane * x->n_chunks + c]), carried,
+                        linear_leaf(x, x->reverse, slice.lane, c) + slice.offset);
+        }
+        linear_state_store(x, x->d_state_in, &slice, carried);
+    }
+}
+
+/* Parents from children: the left one decayed over the right one's block, plus the right one. */
+static void linear_grow(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    (void)worker;
+    for (int64_t item = begin; item < end; item++) {
+        const linear_slice slice = linear_slice_of(x, item);
+        const int64_t chunks = x->sequences[slice.sequence].chunks;
+        for (int b = 1; linear_level_nodes(chunks, b - 1) > 1; b++)
+            for (int64_t j = 0; (j + 1) << b <= chunks; j++) {
+                const float *left = linear_tree_slot(x, x->states, &slice, b - 1, 2 * j);
+                const float *right = linear_tree_slot(x, x->states, &slice, b - 1, 2 * j + 1);
+                float *parent = linear_tree_slot(x, x->states, &slice, b, j);
+                memcpy(parent, left, (size_t)slice.size * sizeof *left);
+                rows_axpy(slice.size, linear_block_decay(x, &slice, b - 1, 2 * j + 1), right,
+                          parent);
+            }
+    }
+}
+
+/* The gradient of a node's state: its own readers' and its parent's, down to the leaves. */
+static void linear_shed(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    (void)worker;
+    for (int64_t item = begin; item < end; item++) {
+        const linear_slice slice = linear_slice_of(x, item);
+        const int64_t chunks = x->sequences[slice.sequence].chunks;
+        int top = 0;
+        while (linear_level_nodes(chunks, top) > 1)
+            top++;
+        for (int b = top; b > 0; b--)
+            for (int64_t j = 0; (j + 1) << b <= chunks; j++) {
+                const float *parent = linear_tree_slot(x, x->reverse, &slice, b, j);
+                float *left = linear_tree_slot(x, x->reverse, &slice, b - 1, 2 * j);
+                float *right = linear_tree_slot(x, x->reverse, &slice, b - 1, 2 * j + 1);
+                const simd_f decay = simd_set(linear_block_decay(x, &slice, b - 1, 2 * j + 1));
+                for (int64_t i = 0; i < slice.size; i += SIMD_LANES) {
+                    const simd_f from = simd_load(parent + i);
+                    simd_store(left + i, simd_fma(decay, from, simd_load(left + i)));
+                    simd_store(right + i, from + simd_load(right + i));
+                }
+            }
+    }
+}
+
+/* --- Forward -----------------------------------------------------------------------------------
+ */
+
+/* Items: chunks of the heads in work. */
+static void linear_outputs(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t lane = item / x->n_chunks, c = item % x->n_chunks;
+        const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
+        const rapt_linear_chunk *chunk = &x->chunks[c];
+        linear_chunk_decay(x, chunk, head, &t->decay);
+        linear_weight_rows(x, chunk, head, t);
+        linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+        linear_load(x, rows_load, &x->k, chunk, group, 1.0f, t->k, x->width_d);
+        linear_load(x, rows_load, &x->v, chunk, head, 1.0f, t->v, x->width_e);
+        rows_transpose(CHUNK, x->width_d, t->k, x->width_d, t->k_t, CHUNK);
+        tile_multiply(CHUNK, CHUNK, x->width_d, t->q, x->width_d, 1, t->k_t, CHUNK, t->p, CHUNK, 0);
+        linear_local_mask(x, t, t->p);
+        tile_multiply(CHUNK, x->width_e, CHUNK, t->p, CHUNK, 1, t->v, x->width_e, t->dv, x->width_e,
+                      0);
+        linear_far_output(x, t, lane, c, t->dv);
+        rows_store(x->o.dtype, linear_row(&x->o, chunk->batch, head, chunk->row), x->o.row,
+                   chunk->count, x->e, 1.0f, t->dv, x->width_e);
+    }
+}
+
+/* Items: chunks of the heads in work; flat form. What a chunk's outputs say of the state before it.
+ */
+static void linear_reverse(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t lane = item / x->n_chunks, c = item % x->n_chunks;
+        const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
+        const rapt_linear_chunk *chunk = &x->chunks[c];
+        linear_chunk_decay(x, chunk, head, &t->decay);
+        linear_exp_n(t->decay.sum, t->decay.work);
+        linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+        linear_load(x, rows_load, &x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
+        rows_scale(CHUNK, x->width_d, t->decay.work, t->q, t->q);
+        tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e,
+                      linear_leaf(x, x->reverse, lane, c), x->width_e, 0);
+    }
+}
+
+/* Items: tree nodes of the heads in work. The gradient of a left node's state from the block that
+ * reads it; zero for nodes that nothing reads. */
+static void linear_nodes(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    const int64_t size = x->width_d * x->width_e;
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t lane = item / x->lane;
+        const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
+        float *to = x->reverse + item * size;
+        linear_reader reader = linear_reader_of(x, item % x->lane);
+        memset(to, 0, (size_t)size * sizeof *to);
+        for (int64_t c = reader.first; c < reader.end; c++) {
+            const rapt_linear_chunk *chunk = &x->chunks[c];
+            const double gap = linear_gap(x, lane, reader.first, c);
+            float factor[CHUNK];
+            linear_chunk_decay(x, chunk, head, &t->decay);
+            linear_weight_rows(x, chunk, head, t);
+            for (int i = 0; i < CHUNK; i++)
+                factor[i] = (float)((double)t->decay.sum[i] + gap);
+            linear_exp_n(factor, factor);
+            for (int i = 0; i < CHUNK; i++)
+                factor[i] *= t->levels[i][reader.level];
+            linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+            linear_load(x, rows_load, &x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
+            rows_scale(CHUNK, x->width_d, factor, t->q, t->q);
+            tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e,
+                          to, x->width_e, 1);
+        }
+    }
+}
+
+/*
+ * The dense part of backward. t->p becomes the masked scores; t->d_p the masked do . v. `pairs`
+ * gathers W(i,j) = p (do . v) by rows less columns, which is what the decays see; dl the level
+ * sums.
+ */
+static void linear_local_grad(const rapt_linear *x, linear_tiles *t, double *pairs,
+                              float (*dl)[LINEAR_MAX_LEVELS])
+{
+    float weight[CHUNK], bare[CHUNK];
+    for (int i = 0; i < CHUNK; i++)
+        pairs[i] = 0;
+    for (int i = 0; i < CHUNK; i++) {
+        float *p = t->p + i * CHUNK, *d_p = t->d_p + i * CHUNK;
+        const int n = linear_mask_row(x, t, i, 0, weight);
+        if (dl) {
+            linear_mask_row(x, t, i, 1, bare);
+            for (int j = 0; j <= i; j++)
+                bare[j] *= p[j] * d_p[j];
+            linear_level_sums(i, bare, dl[i]);
+        }
+        if (x->g.data || x->slope) {
+            double row = 0;
+            for (int j = 0; j < i; j++) {
+                const double w = (double)weight[j] * p[j] * d_p[j];
+                row += w;
+                pairs[j] -= w;
+            }
+            pairs[i] += row;
+        }
+        for (int j = 0; j < n; j += SIMD_LANES) {
+            const simd_f w = simd_load(weight + j);
+            simd_store(p + j, simd_load(p + j) * w);
+            simd_store(d_p + j, simd_load(d_p + j) * w);
+        }
+        for (int j = n; j < CHUNK; j += SIMD_LANES) {
+            simd_store(p + j, simd_zero());
+            simd_store(d_p + j, simd_zero());
+        }
+    }
+}
+
+/* dq of this head += what states give; far[i] = q_i . that; dl of the states' levels. */
+static void linear_far_query(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c,
+                             double *far_sum, float (*dl)[LINEAR_MAX_LEVELS])
+{
+    linear_far far;
+    for (linear_far_start(x, lane, c, &far); linear_far_next(x, &far);) {
+        float factor[CHUNK];
+        for (int i = 0; i < CHUNK; i++)
+            factor[i] = (float)((double)t->decay.sum[i] + far.decay);
+        linear_exp_n(factor, factor);
+        rows_transpose(x->width_d, x->width_e, linear_node(x, x->states, lane, &far), x->width_e,
+                       t->state_t, x->width_d);
+        tile_multiply(CHUNK, x->width_d, x->width_e, t->d_o, x->width_e, 1, t->state_t, x->width_d,
+                      t->work, x->width_d, 0);
+        for (int i = 0; i < CHUNK; i++) {
+            const float *row = t->work + i * x->width_d;
+            float dot = factor[i] * rows_dot(x->width_d, row, t->q + i * x->width_d);
+            float *dq = t->dq + i * x->width_d;
+            if (far.level >= 0) {
+                if (dl)
+                    dl[i][far.level] = dot;
+                dot *= t->levels[i][far.level];
+                factor[i] *= t->levels[i][far.level];
+            }
+            far_sum[i] += dot;
+            for (int64_t col = 0; col < x->width_d; col += SIMD_LANES)
+                simd_store(dq + col, simd_fma(simd_set(factor[i]), simd_load(row + col),
+                                              simd_load(dq + col)));
+        }
+    }
+}
+
+/* dk, dv of this head += what the state after the chunk says; far[j] = k_j . that. */
+static void linear_far_key(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c,
+                           double *far_sum)
+{
+    const float *after = linear_leaf(x, x->reverse, lane, c);
+    linear_exp_n(t->decay.left, t->decay.work);
+    rows_transpose(x->width_d, x->width_e, after, x->width_e, t->state_t, x->width_d);
+    rows_scale(CHUNK, x->width_e, t->decay.work, t->v, t->work);
+    tile_multiply(CHUNK, x->width_d, x->width_e, t->work, x->width_e, 1, t->state_t, x->width_d,
+                  t->k_t, x->width_d, 0);
+    for (int i = 0; i < CHUNK; i++) {
+        const float *row = t->k_t + i * x->width_d;
+        far_sum[i] = rows_dot(x->width_d, row, t->k + i * x->width_d);
+        rows_axpy(x->width_d, 1.0f, row, t->dk + i * x->width_d);
+    }
+    rows_scale(CHUNK, x->width_d, t->decay.work, t->k, t->work);
+    tile_multiply(CHUNK, x->width_e, x->width_d, t->work, x->width_d, 1, after, x->width_e, t->dv,
+                  x->width_e, 1);
+}
+
+/* One head of one chunk: adds to t->dq and t->dk, writes dv, the level gradients and the decay's.
+ */
+static void linear_head_grad(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c)
+{
+    const rapt_linear_chunk *chunk = &x->chunks[c];
+    const int64_t head = x->first_head + lane;
+    double pairs[CHUNK], query[CHUNK] = {0}, key[CHUNK], through = 0;
+    float dl[CHUNK][LINEAR_MAX_LEVELS];
+    if (x->l.data)
+        memset(dl, 0, sizeof dl);
+    linear_chunk_decay(x, chunk, head, &t->decay);
+    linear_weight_rows(x, chunk, head, t);
+    linear_load(x, rows_load, &x->v, chunk, head, 1.0f, t->v, x->width_e);
+    linear_load(x, rows_load, &x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
+    rows_transpose(CHUNK, x->width_d, t->k, x->width_d, t->k_t, CHUNK);
+    rows_transpose(CHUNK, x->width_e, t->v, x->width_e, t->v_t, CHUNK);
+    tile_multiply(CHUNK, CHUNK, x->width_d, t->q, x->width_d, 1, t->k_t, CHUNK, t->p, CHUNK, 0);
+    tile_multiply(CHUNK, CHUNK, x->width_e, t->d_o, x->width_e, 1, t->v_t, CHUNK, t->d_p, CHUNK, 0);
+    linear_local_grad(x, t, pairs, x->l.data ? dl : NULL);
+    tile_multiply(CHUNK, x->width_d, CHUNK, t->d_p, CHUNK, 1, t->k, x->width_d, t->dq, x->width_d,
+                  1);
+    tile_multiply(CHUNK, x->width_d, CHUNK, t->d_p, 1, CHUNK, t->q, x->width_d, t->dk, x->width_d,
+                  1);
+    tile_multiply(CHUNK, x->width_e, CHUNK, t->p, 1, CHUNK, t->d_o, x->width_e, t->dv, x->width_e,
+                  0);
+    linear_far_query(x, t, lane, c, query, x->l.data ? dl : NULL);
+    linear_far_key(x, t, lane, c, key);
+    if (x->dv.data)
+        rows_store(x->dv.dtype, linear_row(&x->dv, chunk->batch, head, chunk->row), x->dv.row,
+                   chunk->count, x->e, 1.0f, t->dv, x->width_e);
+    linear_store_levels(x, chunk, head, dl);
+    if (!x->l.data && (x->g.data || x->slope))
+        through = exp(t->decay.total) * rows_dot(x->width_d * x->width_e,
+                                                 linear_leaf(x, x->states, lane, c),
+                                                 linear_leaf(x, x->reverse, lane, c));
+    linear_keep_decay(x, lane, c, pairs, query, key, through);
+}
+
+/* Items: (chunk, query head) of the heads in work: the value heads of a group in order. */
+static void linear_gradients(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    const int64_t share = x->heads / x->groups;
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t c = item % x->n_chunks, first = item / x->n_chunks * share;
+        const int64_t group = (x->first_head + first) / share;
+        const rapt_linear_chunk *chunk = &x->chunks[c];
+        linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+        linear_load(x, rows_load, &x->k, chunk, group, 1.0f, t->k, x->width_d);
+        memset(t->dq, 0, (size_t)(CHUNK * x->width_d) * sizeof(float));
+        memset(t->dk, 0, (size_t)(CHUNK * x->width_d) * sizeof(float));
+        for (int64_t i = 0; i < share; i++)
+            linear_head_grad(x, t, first + i, c);
+        if (x->dq.data)
+            rows_store(x->dq.dtype, linear_row(&x->dq, chunk->batch, group, chunk->row), x->dq.row,
+                       chunk->count, x->d, (float)x->scale, t->dq, x->width_d);
+        if (x->dk.data)
+            rows_store(x->dk.dtype, linear_row(&x->dk, chunk->batch, group, chunk->row), x->dk.row,
+                       chunk->count, x->d, 1.0f, t->dk, x->width_d);
+    }
+}
+
+/* --- One position ------------------------------------------------------------------------------
+ */
+
+/* Items: (batch, head), N = 1. state_out = e^g state_out + k v^T in place, o = scale q . state_out.
+ */
+static void linear_step(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t b = item / x->heads, head = item % x->heads;
+        const int64_t group = head * x->groups / x->heads;
+        const rapt_linear_chunk *chunk = &x->chunks[b];
+        linear_chunk_decay(x, chunk, head, &t->decay);
+        const simd_f decay = simd_set((float)exp(t->decay.total));
+        rows_load(x->q.dtype, linear_row(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
+                  x->width_d);
+        rows_load(x->k.dtype, linear_row(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
+                  x->width_d);
+        rows_load(x->v.dtype, linear_row(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v, x->width_e);
+        memset(t->dv, 0, (size_t)x->width_e * sizeof(float));
+        for (int64_t d = 0; d < x->d; d++) {
+            float *state = x->state_out + ((b * x->heads + head) * x->d + d) * x->e;
+            const simd_f key = simd_set(t->k[d]), query = simd_set(t->q[d]);
+            for (int64_t e = 0; e < x->e; e += SIMD_LANES) {
+                const int n = x->e - e < SIMD_LANES ? (int)(x->e - e) : SIMD_LANES;
+                const simd_f old =
+                    n == SIMD_LANES ? simd_load(state + e) : simd_load_n(state + e, n);
+                const simd_f now = simd_fma(key, simd_load(t->v + e), decay * old);
+                simd_store(t->dv + e, simd_fma(query, now, simd_load(t->dv + e)));
+                simd_store_n(state + e, now, n);
+            }
+        }
+        rows_store(x->o.dtype, linear_row(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
+    }
+}
+
+static const rapt_linear_code linear_code = {
+    .states = linear_states,
+    .carry = linear_carry,
+    .grow = linear_grow,
+    .outputs = linear_outputs,
+    .reverse = linear_reverse,
+    .carry_back = linear_carry_back,
+    .nodes = linear_nodes,
+    .shed = linear_shed,
+    .gradients = linear_gradients,
+    .step = linear_step,
+    .tiles_size = sizeof(linear_tiles),
+};
+#undef CHUNK

@@ -1,0 +1,218 @@
+/*
+ * kit/linear_driver.h - the passes of kit/linear.h, in order, and the tables they run on.
+ */
+#ifndef RAPT_KIT_LINEAR_DRIVER_H
+#define RAPT_KIT_LINEAR_DRIVER_H
+
+#define LINEAR_ROUND_BYTES (64 * 1024 * 1024) /* states of the heads in work at a time */
+
+static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *view,
+                                            const float **whole)
+{
+    const int64_t *shape = view->shape, *strides = view->strides;
+    const float *data = (const float *)rapt_view_data(view);
+    const size_t count = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
+    float *copy = (float *)call->host->scratch(call, count * sizeof *copy);
+    if (!copy)
+        return RAPT_NO_MEMORY;
+    *whole = copy;
+    for (int64_t s = 0; s < shape[0]; s++)
+        for (int64_t h = 0; h < shape[1]; h++)
+            for (int64_t r = 0; r < shape[2]; r++, copy += shape[3])
+                memcpy(copy, data + s * strides[0] + h * strides[1] + r * strides[2],
+                       (size_t)shape[3] * sizeof *copy);
+    return RAPT_OK;
+}
+
+static inline rapt_status linear_out_of_range(rapt_call *call, int64_t i, int64_t value, int64_t n)
+{
+    return call->host->error(call, RAPT_INVALID,
+                             "cu_seqlens must rise from 0 to N = %lld, but entry %lld is %lld",
+                             (long long)n, (long long)i + 1, (long long)value);
+}
+
+static inline int64_t linear_border(const rapt_view *cu_seqlens, int64_t i)
+{
+    const void *data = rapt_view_data(cu_seqlens);
+    return rapt_view_dtype(cu_seqlens) == RAPT_I32 ? ((const int32_t *)data)[i]
+                                                   : ((const int64_t *)data)[i];
+}
+
+static inline rapt_status linear_check_borders(rapt_call *call, const rapt_view *cu_seqlens,
+                                               int64_t n)
+{
+    const int64_t count = cu_seqlens->shape[0];
+    int64_t before = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t border = linear_border(cu_seqlens, i);
+        if (border < before || border > n || (i == 0 && border != 0) ||
+            (i == count - 1 && border != n))
+            return linear_out_of_range(call, i, border, n);
+        before = border;
+    }
+    return RAPT_OK;
+}
+
+static inline rapt_status rapt_linear_sequences(rapt_linear *x, int64_t batch, int64_t n,
+                                                const rapt_view *cu_seqlens)
+{
+    rapt_call *call = x->call;
+    const rapt_status status = cu_seqlens ? linear_check_borders(call, cu_seqlens, n) : RAPT_OK;
+    if (status != RAPT_OK)
+        return status;
+    x->n_sequences = cu_seqlens ? cu_seqlens->shape[0] - 1 : batch;
+    if (x->n_sequences < 0)
+        x->n_sequences = 0;
+    /* Each sequence has at most one chunk that is not whole. */
+    const int64_t bound = batch * (n / RAPT_LINEAR_CHUNK + 1) + x->n_sequences;
+    x->sequences = (rapt_linear_sequence *)call->host->scratch(call, (size_t)(x->n_sequences + 1) *
+                                                                         sizeof *x->sequences);
+    x->chunks = (rapt_linear_chunk *)call->host->scratch(call, (size_t)bound * sizeof *x->chunks);
+    x->node_base =
+        (int64_t *)call->host->scratch(call, (size_t)(x->n_sequences + 1) * sizeof *x->node_base);
+    if (!x->sequences || !x->chunks || !x->node_base)
+        return RAPT_NO_MEMORY;
+    int64_t nodes = 0;
+    x->n_chunks = 0;
+    for (int64_t s = 0; s < x->n_sequences; s++) {
+        const int64_t first = cu_seqlens ? linear_border(cu_seqlens, s) : 0;
+        const int64_t length = (cu_seqlens ? linear_border(cu_seqlens, s + 1) : n) - first;
+        x->sequences[s].first = x->n_chunks;
+        for (int64_t row = 0; row < length; row += RAPT_LINEAR_CHUNK) {
+            rapt_linear_chunk *chunk = &x->chunks[x->n_chunks++];
+            chunk->sequence = s;
+            chunk->index = row / RAPT_LINEAR_CHUNK;
+            chunk->batch = cu_seqlens ? 0 : s;
+            chunk->row = first + row;
+            chunk->count = length - row < RAPT_LINEAR_CHUNK ? length - row : RAPT_LINEAR_CHUNK;
+        }
+        x->sequences[s].chunks = x->n_chunks - x->sequences[s].first;
+        x->node_base[s] = nodes;
+        nodes += linear_tree_nodes(x->sequences[s].chunks);
+    }
+    x->lane = x->l.data ? nodes : x->n_chunks;
+    return RAPT_OK;
+}
+
+static inline const rapt_linear_code *linear_level_code(const rapt_call *call)
+{
+    const rapt_cpu_service *cpu = (const rapt_cpu_service *)call->host->service("rapt.cpu", 1);
+    const rapt_cpu_level level = cpu ? cpu->level : RAPT_CPU_PORTABLE;
+    return RAPT_LEVEL_PICK(level, &linear_code);
+}
+
+/* Memory of the passes, and how many heads are in work at a time: whole groups, as many as
+ * LINEAR_ROUND_BYTES of states allow. */
+static inline rapt_status linear_prepare(rapt_linear *x, bool backward)
+{
+    rapt_call *call = x->call;
+    const rapt_host *host = call->host;
+    x->width_d = (x->d + 15) / 16 * 16;
+    x->width_e = (x->e + 15) / 16 * 16;
+    x->math = (const rapt_math_service *)host->service("rapt.math", 1);
+    if (!x->math)
+        return host->error(call, RAPT_UNSUPPORTED, "the host has no service rapt.math");
+    const int64_t share = x->heads / x->groups;
+    const int64_t lane_bytes = x->lane * x->width_d * x->width_e * (int64_t)sizeof(float);
+    int64_t groups = LINEAR_ROUND_BYTES / (lane_bytes * share + 1);
+    groups = groups < 1 ? 1 : groups > x->groups ? x->groups : groups;
+    x->round_heads = groups * share;
+    const int64_t d = RAPT_LINEAR_CHUNK * x->width_d, e = RAPT_LINEAR_CHUNK * x->width_e;
+    const int64_t tiles = 5 * d + 4 * e + (d > e ? d : e) +
+                          2 * RAPT_LINEAR_CHUNK * RAPT_LINEAR_CHUNK + x->width_d * x->width_e;
+    x->scratch_size = LINEAR_ALIGN((int64_t)linear_level_code(call)->tiles_size) +
+                      LINEAR_ALIGN(tiles * (int64_t)sizeof(float));
+    const int64_t items = x->round_heads * x->n_chunks;
+    x->scratch = (char *)host->scratch(call, (size_t)(x->scratch_size * host->workers()));
+    x->states = (float *)host->scratch(call, (size_t)(x->round_heads * lane_bytes) + 1);
+    x->decay = (double *)host->scratch(call, (size_t)(4 * items + 1) * sizeof(double));
+    if (!x->scratch || !x->states || !x->decay)
+        return RAPT_NO_MEMORY;
+    x->prefix = x->decay + items;
+    x->passing = x->prefix + items;
+    if (!backward)
+        return RAPT_OK;
+    x->reverse = (float *)host->scratch(call, (size_t)(x->round_heads * lane_bytes) + 1);
+    x->rate = (float *)host->scratch(call, (size_t)(items * RAPT_LINEAR_CHUNK + 1) * sizeof(float));
+    return x->reverse && x->rate ? RAPT_OK : RAPT_NO_MEMORY;
+}
+
+static inline void linear_run(rapt_linear *x, int64_t items, rapt_task task)
+{
+    if (items > 0)
+        x->call->host->parallel_for(x->call, items, 1, task, x);
+}
+
+static inline void linear_sum_decays(rapt_linear *x)
+{
+    for (int64_t lane = 0; lane < x->round_heads; lane++)
+        for (int64_t s = 0; s < x->n_sequences; s++) {
+            double sum = 0;
+            for (int64_t i = 0; i < x->sequences[s].chunks; i++) {
+                const int64_t c = lane * x->n_chunks + x->sequences[s].first + i;
+                x->prefix[c] = sum;
+                sum += x->decay[c];
+            }
+        }
+}
+
+/* The states that queries read, of the heads from first_head on. */
+static inline void linear_make_states(rapt_linear *x, const rapt_linear_code *code)
+{
+    const int64_t slices = x->round_heads * x->n_sequences * linear_slices(x);
+    linear_run(x, x->round_heads * x->n_chunks, code->states);
+    linear_sum_decays(x);
+    linear_run(x, slices, x->l.data ? code->grow : code->carry);
+}
+
+static inline rapt_status rapt_linear_forward(rapt_linear *x)
+{
+    const rapt_linear_code *code = linear_level_code(x->call);
+    const rapt_status status = linear_prepare(x, false);
+    if (status != RAPT_OK)
+        return status;
+    const int64_t round = x->round_heads;
+    for (x->first_head = 0; x->first_head < x->heads; x->first_head += round) {
+        if (x->round_heads > x->heads - x->first_head)
+            x->round_heads = x->heads - x->first_head;
+        linear_make_states(x, code);
+        linear_run(x, x->round_heads * x->n_chunks, code->outputs);
+    }
+    return RAPT_OK;
+}
+
+static inline rapt_status rapt_linear_step(rapt_linear *x)
+{
+    const rapt_status status = linear_prepare(x, false);
+    if (status == RAPT_OK)
+        linear_run(x, x->call->sizes['B'] * x->heads, linear_level_code(x->call)->step);
+    return status;
+}
+
+static inline rapt_status rapt_linear_backward(rapt_linear *x)
+{
+    const rapt_linear_code *code = linear_level_code(x->call);
+    const rapt_status status = linear_prepare(x, true);
+    if (status != RAPT_OK)
+        return status;
+    const int64_t round = x->round_heads, share = x->heads / x->groups;
+    for (x->first_head = 0; x->first_head < x->heads; x->first_head += round) {
+        if (x->round_heads > x->heads - x->first_head)
+            x->round_heads = x->heads - x->first_head;
+        const int64_t slices = x->round_heads * x->n_sequences * linear_slices(x);
+        linear_make_states(x, code);
+        if (x->l.data)
+            linear_run(x, x->round_heads * x->lane, code->nodes);
+        else
+            linear_run(x, x->round_heads * x->n_chunks, code->reverse);
+        linear_run(x, slices, x->l.data ? code->shed : code->carry_back);
+        linear_run(x, x->round_heads / share * x->n_chunks, code->gradients);
+        if (x->g.data || x->slope)
+            for (int64_t lane = 0; lane < x->round_heads; lane++)
+                linear_finish_decay(x, lane);
+        else if (x->d_slope)
+            memset(x->d_slope + x->first_head, 0, (size_t)x->round_heads * sizeof(float));
+    }
+    return RAPT_OK;
+}
+#endif

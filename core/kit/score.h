@@ -1,0 +1,247 @@
+/*
+ * kit/score.h - the score driver: attention whose weights come from a normalised tile of scores.
+ *
+ *     s_ij = scale q_i . k_j + bias_ij
+ *     o_i  = sum_j f(s_ij) softmax_j(z(s_ij)) v_j       over the keys j that query i sees
+ *
+ * A variant says what z and f are; everything else is here: any outer strides, key/value heads
+ * shared by groups of query heads (GQA), causal masking aligned at the end, additive bias, float16
+ * and bfloat16 storage with float32 sums, the row's log-sum-exp as a second differentiable output,
+ * decoding, the matrix of weights, the backward pass, and memory linear in N and M. Tiles of scores
+ * are made and used up in cache, with running maxima and sums per row (Milakov and Gimelshein,
+ * arXiv 1805.02867; Dao et al., arXiv 2205.14135 and 2307.08691). A query that sees no key gives
+ * output 0, log-sum-exp -infinity and zero gradients.
+ *
+ * Writing an operator takes a description and hooks. hooks.h, compiled for each CPU level:
+ *
+ *     #define SCORE_LOGIT 1           // z is not the score itself
+ *     #define SCORE_FACTOR 1          // f is not 1
+ *     SIMD_FN simd_f score_logit(const score_site *at, simd_f s)       { return simd_abs(s); }
+ *     SIMD_FN simd_f score_logit_slope(const score_site *at, simd_f s) { return simd_sign(s); }
+ *     SIMD_FN simd_f score_factor(const score_site *at, simd_f s)      { return simd_sign(s); }
+ *     #include "kit/score_driver.h"
+ *
+ * With SCORE_FACTOR_SLOPE defined there is also score_factor_slope, f'(s); without it f' is 0.
+ * Hooks see vectors of scores in no promised orientation and must be functions of s (and of what
+ * `at` names) alone, finite for finite s. cpu.c:
+ *
+ *     #include "kit/score.h"
+ *     #define RAPT_LEVELS_BODY "hooks.h"
+ *     #include "kit/levels.h"
+ *     RAPT_SCORE_FUNCTIONS(cog)
+ *
+ * and in the description (which may be the same file) RAPT_SCORE_DECLARE(cog), the argument lists
+ * RAPT_SCORE_INPUTS ..., and the kernel RAPT_SCORE_CPU_KERNEL(cog, keep). The kit is header only:
+ *
+ *     cc -shared -fPIC -O2 -I. $(pkg-config --cflags rapt-kit) cog.c cpu.c -o cog.so
+ *
+ * Inputs are found by name ("q", "k", "v", "bias"), attributes too ("causal", "scale"): a
+ * description lists those that its operator takes, in any order. Work is split by sizes alone, and
+ * all sums are taken in a fixed order: the same bits for any number of threads.
+ */
+#ifndef RAPT_KIT_SCORE_H
+#define RAPT_KIT_SCORE_H
+
+#include "score_plan.h"
+#include <rapt/plugin.h>
+
+/* --- What a description is made of ---------------------------------------------------------- */
+
+#define RAPT_SCORE_INPUT_Q                                                                         \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .flags = RAPT_DIFFERENTIABLE, .spec = "q: B H N D",              \
+        .role = RAPT_STREAM, .doc = "queries"                                                      \
+    }
+#define RAPT_SCORE_INPUT_K                                                                         \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .flags = RAPT_DIFFERENTIABLE, .spec = "k: B G M D",              \
+        .role = RAPT_STREAM, .doc = "keys; head h reads key/value head floor(h G / H)"             \
+    }
+#define RAPT_SCORE_INPUT_V                                                                         \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .flags = RAPT_DIFFERENTIABLE | RAPT_VALUE_ONLY,                  \
+        .spec = "v: B G M E", .role = RAPT_STREAM, .doc = "values"                                 \
+    }
+#define RAPT_SCORE_INPUT_BIAS                                                                      \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,                    \
+        .spec = "bias: B? H? N? M?", .dtype = "f32|T", .role = RAPT_ARGUMENT,                      \
+        .doc = "added to the scaled scores; -inf hides a key"                                      \
+    }
+#define RAPT_SCORE_INPUTS RAPT_SCORE_INPUT_Q, RAPT_SCORE_INPUT_K, RAPT_SCORE_INPUT_V
+
+#define RAPT_SCORE_OUTPUTS                                                                         \
+    {.size = sizeof(rapt_arg),                                                                     \
+     .flags = RAPT_DIFFERENTIABLE,                                                                 \
+     .spec = "o: B H N E",                                                                         \
+     .doc = "one row of values for each query"},                                                   \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,                    \
+        .spec = "lse: B H N", .dtype = "f32",                                                      \
+        .doc = "log of the sum of exponentials of a query's logits; -inf where it sees no key"     \
+    }
+
+#define RAPT_SCORE_ATTRS                                                                           \
+    {.size = sizeof(rapt_attr),                                                                    \
+     .type = RAPT_ATTR_BOOL,                                                                       \
+     .name = "causal",                                                                             \
+     .fallback = "false",                                                                          \
+     .doc = "query i sees key j only where j <= i + M - N"},                                       \
+    {                                                                                              \
+        .size = sizeof(rapt_attr), .type = RAPT_ATTR_FLOAT, .name = "scale",                       \
+        .fallback = "1/sqrt(D)", .doc = "factor of the products q.k"                               \
+    }
+
+#define RAPT_SCORE_STATES                                                                          \
+    {.size = sizeof(rapt_state_arg), .append = "k"},                                               \
+    {                                                                                              \
+        .size = sizeof(rapt_state_arg), .append = "v"                                              \
+    }
+
+/* What forward leaves to backward: the reference of each row's exponents, in units of log 2, and
+ * the row's sum of 2^(logit / log 2 - reference). */
+#define RAPT_SCORE_SAVED                                                                           \
+    {.size = sizeof(rapt_arg), .spec = "row_reference: B H N", .dtype = "f32"},                    \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .spec = "row_sum: B H N", .dtype = "f32"                         \
+    }
+#define RAPT_SCORE_N_SAVED 2
+
+#define RAPT_SCORE_WHERE          "H % G == 0"
+#define RAPT_SCORE_WEIGHTS        "B H N M"
+#define RAPT_SCORE_FLOPS          "2*B*H*pairs*(D+E)"
+#define RAPT_SCORE_FLOPS_BACKWARD "2*B*H*pairs*(3*D+2*E)"
+#define RAPT_SCORE_FLAGS                                                                           \
+    (RAPT_OP_FULL | RAPT_OP_CAUSAL | RAPT_OP_CROSS | RAPT_OP_DECODE | RAPT_OP_WEIGHTS)
+
+/* --- Hooks: one of each for every CPU level --------------------------------------------------- */
+
+#define score_code         RAPT_LEVEL_NAME(score_code)
+#define score_logit        RAPT_LEVEL_NAME(score_logit)
+#define score_logit_slope  RAPT_LEVEL_NAME(score_logit_slope)
+#define score_factor       RAPT_LEVEL_NAME(score_factor)
+#define score_factor_slope RAPT_LEVEL_NAME(score_factor_slope)
+
+/* --- Kernels ---------------------------------------------------------------------------------- */
+
+/* The tasks of one CPU level, made by score_driver.h. */
+struct rapt_score_code {
+    rapt_task forward, few, few_merge, weights, delta, backward, gather_q, gather_kv, bias;
+};
+
+#define RAPT_SCORE_DECLARE(name)                                                                   \
+    size_t name##_cpu_workspace(rapt_call *call);                                                  \
+    rapt_status name##_cpu_forward(rapt_call *call);                                               \
+    rapt_status name##_cpu_backward(rapt_call *call);                                              \
+    rapt_status name##_cpu_weights(rapt_call *call);
+
+/* `keep_` names what backward reads: the inputs and "o". A step is a forward call with the cached
+ * rows as k and v. */
+#define RAPT_SCORE_CPU_KERNEL(operator_, keep_)                                                    \
+    {                                                                                              \
+        .size = sizeof(rapt_kernel), .name = "cpu", .device = "cpu",                               \
+        .dtypes = RAPT_DTYPES_COMPUTE, .keep = keep_,                                              \
+        .saved = (const rapt_arg[]){RAPT_SCORE_SAVED}, .n_saved = RAPT_SCORE_N_SAVED,              \
+        .workspace = operator_##_cpu_workspace, .forward = operator_##_cpu_forward,                \
+        .backward = operator_##_cpu_backward, .weights = operator_##_cpu_weights                   \
+    }
+
+#define RAPT_SCORE_FUNCTIONS(name)                                                                 \
+    RAPT_SCORE_DECLARE(name)                                                                       \
+    static const rapt_score_code *name##_code(const rapt_call *call)                               \
+    {                                                                                              \
+        const rapt_cpu_service *cpu = call->host->service("rapt.cpu", 1);                          \
+        const rapt_cpu_level level = cpu ? cpu->level : RAPT_CPU_PORTABLE;                         \
+        return RAPT_LEVEL_PICK(level, &score_code);                                                \
+    }                                                                                              \
+    size_t name##_cpu_workspace(rapt_call *call)                                                   \
+    {                                                                                              \
+        return rapt_score_workspace(call);                                                         \
+    }                                                                                              \
+    rapt_status name##_cpu_forward(rapt_call *call)                                                \
+    {                                                                                              \
+        return rapt_score_forward(call, name##_code(call));                                        \
+    }                                                                                              \
+    rapt_status name##_cpu_backward(rapt_call *call)                                               \
+    {                                                                                              \
+        return rapt_score_backward(call, name##_code(call));                                       \
+    }                                                                                              \
+    rapt_status name##_cpu_weights(rapt_call *call)                                                \
+    {                                                                                              \
+        return rapt_score_weights(call, name##_code(call));                                        \
+    }                                                                                              \
+    typedef int name##_kernels_end /* takes the semicolon */
+
+/* --- Entry points: any level ------------------------------------------------------------------ */
+
+/* Bytes of workspace of a call, for its phase. [call] */
+static inline size_t rapt_score_workspace(rapt_call *call)
+{
+    rapt_score score;
+    rapt_score_prepare(&score, call);
+    return rapt_score_bytes(&score);
+}
+
+static inline void rapt_score_run(const rapt_score *score, int64_t tasks, rapt_task task)
+{
+    if (tasks > 0)
+        score->call->host->parallel_for(score->call, tasks, 1, task, (void *)(uintptr_t)score);
+}
+
+static inline rapt_status rapt_score_start(rapt_score *score, rapt_call *call)
+{
+    rapt_score_prepare(score, call);
+    const size_t bytes = rapt_score_bytes(score);
+    if (call->workspace_size < bytes)
+        return call->host->error(call, RAPT_INTERNAL,
+                                 "the workspace has %zu bytes but the kernel needs %zu",
+                                 call->workspace_size, bytes);
+    rapt_score_place(score, call->workspace);
+    return RAPT_OK;
+}
+
+static inline rapt_status rapt_score_forward(rapt_call *call, const rapt_score_code *code)
+{
+    rapt_score score;
+    const rapt_status status = rapt_score_start(&score, call);
+    if (status != RAPT_OK)
+        return status;
+    if (score.few) {
+        rapt_score_run(&score, score.B * score.G * score.chunks, code->few);
+        rapt_score_run(&score, score.B * score.G, code->few_merge);
+    } else {
+        rapt_score_run(&score, score.B * score.H * score.row_groups, code->forward);
+    }
+    return RAPT_OK;
+}
+
+static inline rapt_status rapt_score_weights(rapt_call *call, const rapt_score_code *code)
+{
+    rapt_score score;
+    const rapt_status status = rapt_score_start(&score, call);
+    if (status != RAPT_OK)
+        return status;
+    rapt_score_run(&score, score.B * score.H * score.row_blocks, code->weights);
+    return RAPT_OK;
+}
+
+static inline rapt_status rapt_score_backward(rapt_call *call, const rapt_score_code *code)
+{
+    rapt_score score;
+    const rapt_status status = rapt_score_start(&score, call);
+    if (status != RAPT_OK)
+        return status;
+    const int64_t heads = score.B * score.H;
+    rapt_score_run(&score, heads * score.row_blocks, code->delta);
+    if (score.grad_q.data || score.grad_k.data || score.grad_v.data)
+        rapt_score_run(&score, heads * score.parts, code->backward);
+    if (score.grad_q.data && !score.q_direct)
+        rapt_score_run(&score, heads * score.row_blocks, code->gather_q);
+    if (score.H != score.G && (score.grad_k.data || score.grad_v.data))
+        rapt_score_run(&score, score.B * score.G * score.key_blocks, code->gather_kv);
+    if (score.grad_bias.data)
+        rapt_score_run(&score, rapt_score_bias_tasks(&score), code->bias);
+    return RAPT_OK;
+}
+
+#endif

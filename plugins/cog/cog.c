@@ -1,0 +1,50 @@
+/* Cog attention: the description. */
+#include "kit/score.h"
+
+RAPT_SCORE_DECLARE(cog)
+
+static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS};
+static const rapt_arg outputs[] = {RAPT_SCORE_OUTPUTS};
+static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS};
+static const rapt_state_arg states[] = {RAPT_SCORE_STATES};
+static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNEL(cog, "q k v o")};
+
+static const rapt_operator operators[] = {{
+    .size = sizeof(rapt_operator),
+    .flags = RAPT_SCORE_FLAGS,
+    .name = "cog",
+    .title = "Cog attention",
+    .paper = "arXiv 2411.07176",
+    .doc = "Weights may be negative: the softmax of the scores' magnitudes with the scores' signs, "
+           "w_ij = sign(p_ij) softmax_j(|p_ij|) with p_ij = scale q_i.k_j and sign(0) = 0; "
+           "o_i = sum_j w_ij v_j. The mask applies to |p|, so a hidden key has weight 0. A query "
+           "that sees no key outputs zeros.",
+    .version = "1.0",
+    .inputs = inputs,
+    .n_inputs = sizeof(inputs) / sizeof(*inputs),
+    .outputs = outputs,
+    .n_outputs = sizeof(outputs) / sizeof(*outputs),
+    .attrs = attrs,
+    .n_attrs = sizeof(attrs) / sizeof(*attrs),
+    .where = RAPT_SCORE_WHERE,
+    .flops = RAPT_SCORE_FLOPS,
+    .flops_backward = RAPT_SCORE_FLOPS_BACKWARD,
+    .weights = RAPT_SCORE_WEIGHTS,
+    .states = states,
+    .n_states = sizeof(states) / sizeof(*states),
+    .example = "B=2 H=4 G=2 N=33 M=33 D=16 E=16 causal=true",
+    .kernels = kernels,
+    .n_kernels = sizeof(kernels) / sizeof(*kernels),
+}};
+
+RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
+    .size = sizeof(rapt_plugin),
+    .abi_major = RAPT_ABI_MAJOR,
+    .abi_minor = RAPT_ABI_MINOR_NEEDED,
+    .name = "cog",
+    .version = "1.0",
+    .author = "the rapt authors",
+    .license = "MIT",
+    .operators = operators,
+    .n_operators = sizeof(operators) / sizeof(*operators),
+};

@@ -1,0 +1,102 @@
+/*
+ * lightning: linear attention with a constant decay per head, without normaliser.
+ *
+ *     o_t = scale sum_{s <= t} exp(-slope_h (t - s)) (q_t . k_s) v_s
+ *
+ * Qin et al., "Lightning Attention-2" (arXiv 2401.04658) and "Various lengths, constant speed"
+ * (arXiv 2405.17381).
+ */
+#include "lightning.h"
+
+static const rapt_arg inputs[] = {
+    [LIGHTNING_Q] = {.size = sizeof(rapt_arg),
+                     .flags = RAPT_DIFFERENTIABLE,
+                     .spec = "q: B H N D",
+                     .role = RAPT_STREAM,
+                     .doc = "queries"},
+    [LIGHTNING_K] = {.size = sizeof(rapt_arg),
+                     .flags = RAPT_DIFFERENTIABLE,
+                     .spec = "k: B H N D",
+                     .role = RAPT_STREAM,
+                     .doc = "keys"},
+    [LIGHTNING_V] = {.size = sizeof(rapt_arg),
+                     .flags = RAPT_DIFFERENTIABLE,
+                     .spec = "v: B H N E",
+                     .role = RAPT_STREAM,
+                     .doc = "values"},
+    [LIGHTNING_SLOPE] = {.size = sizeof(rapt_arg),
+                         .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                         .spec = "slope: H",
+                         .dtype = "f32",
+                         .role = RAPT_ARGUMENT,
+                         .doc = "decay of each head per position, 0 or more; absent: no decay"},
+    [LIGHTNING_BORDERS] = RAPT_LINEAR_INPUT_BORDERS,
+    [LIGHTNING_STATE] = RAPT_LINEAR_INPUT_STATE("S H D E"),
+};
+
+static const rapt_arg outputs[] = {
+    [LIGHTNING_O] = {.size = sizeof(rapt_arg),
+                     .flags = RAPT_DIFFERENTIABLE,
+                     .spec = "o: B H N E",
+                     .doc = "one row of values for each query"},
+    [LIGHTNING_FINAL] = RAPT_LINEAR_OUTPUT_STATE,
+};
+
+static const rapt_attr attrs[] = {
+    {.size = sizeof(rapt_attr),
+     .type = RAPT_ATTR_FLOAT,
+     .name = "scale",
+     .fallback = "1",
+     .doc = "factor of the products q.k"},
+};
+
+static const rapt_state_arg states[] = {RAPT_LINEAR_STATES};
+
+static const rapt_kernel kernels[] = {{
+    .size = sizeof(rapt_kernel),
+    .name = "cpu",
+    .device = "cpu",
+    .dtypes = RAPT_DTYPES_COMPUTE,
+    .forward = lightning_cpu_forward,
+    .backward = lightning_cpu_backward,
+    .step = lightning_cpu_step,
+}};
+
+static const rapt_operator operators[] = {{
+    .size = sizeof(rapt_operator),
+    .flags = RAPT_OP_CAUSAL | RAPT_OP_DECODE,
+    .name = "lightning",
+    .title = "Lightning attention",
+    .paper = "arXiv 2405.17381",
+    .doc = "Linear attention with a constant decay per head and no normaliser. The sequence is "
+           "computed in chunks, dense inside and through a D x E state between them, so the cost "
+           "grows linearly with its length and decoding needs a state of constant size.",
+    .version = "1.0",
+    .inputs = inputs,
+    .n_inputs = sizeof inputs / sizeof *inputs,
+    .outputs = outputs,
+    .n_outputs = sizeof outputs / sizeof *outputs,
+    .attrs = attrs,
+    .n_attrs = sizeof attrs / sizeof *attrs,
+    .where = RAPT_LINEAR_WHERE_BORDERS "; " RAPT_LINEAR_WHERE_STATE,
+    .flops = "2*B*H*N*(2*D*E + min(N,64)*(D+E)/2)",
+    .flops_backward = "2*B*H*N*(5*D*E + min(N,64)*(3*D+2*E)/2)",
+    .states = states,
+    .n_states = sizeof states / sizeof *states,
+    .example = "B=2 H=2 N=100 D=16 E=16",
+    .kernels = kernels,
+    .n_kernels = 1,
+    .infer = lightning_infer,
+}};
+
+RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
+    .size = sizeof(rapt_plugin),
+    .abi_major = RAPT_ABI_MAJOR,
+    .abi_minor = RAPT_ABI_MINOR_NEEDED,
+    .name = "lightning",
+    .version = "1.0",
+    .author = "the rapt authors",
+    .license = "MIT",
+    .operators = operators,
+    .n_operators = 1,
+};

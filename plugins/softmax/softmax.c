@@ -1,0 +1,50 @@
+/* Softmax attention: the description. */
+#include "kit/score.h"
+
+RAPT_SCORE_DECLARE(softmax)
+
+static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_INPUT_BIAS};
+static const rapt_arg outputs[] = {RAPT_SCORE_OUTPUTS};
+static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS};
+static const rapt_state_arg states[] = {RAPT_SCORE_STATES};
+static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNEL(softmax, "q k v bias o")};
+
+static const rapt_operator operators[] = {{
+    .size = sizeof(rapt_operator),
+    .flags = RAPT_SCORE_FLAGS,
+    .name = "softmax",
+    .title = "Softmax attention",
+    .paper = "arXiv 1706.03762",
+    .doc = "Each query takes a mean of the values, weighted by the softmax of its scaled products "
+           "with the keys: o_i = sum_j softmax_j(scale q_i.k_j + bias_ij) v_j. Computed in blocks "
+           "with running maxima and sums (arXiv 2205.14135, 2307.08691), so memory is linear in "
+           "the number of positions. A query that sees no key outputs zeros.",
+    .version = "1.0",
+    .inputs = inputs,
+    .n_inputs = sizeof(inputs) / sizeof(*inputs),
+    .outputs = outputs,
+    .n_outputs = sizeof(outputs) / sizeof(*outputs),
+    .attrs = attrs,
+    .n_attrs = sizeof(attrs) / sizeof(*attrs),
+    .where = RAPT_SCORE_WHERE,
+    .flops = RAPT_SCORE_FLOPS,
+    .flops_backward = RAPT_SCORE_FLOPS_BACKWARD,
+    .weights = RAPT_SCORE_WEIGHTS,
+    .states = states,
+    .n_states = sizeof(states) / sizeof(*states),
+    .example = "B=2 H=4 G=2 N=33 M=33 D=16 E=16 causal=true",
+    .kernels = kernels,
+    .n_kernels = sizeof(kernels) / sizeof(*kernels),
+}};
+
+RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
+    .size = sizeof(rapt_plugin),
+    .abi_major = RAPT_ABI_MAJOR,
+    .abi_minor = RAPT_ABI_MINOR_NEEDED,
+    .name = "softmax",
+    .version = "1.0",
+    .author = "the rapt authors",
+    .license = "MIT",
+    .operators = operators,
+    .n_operators = sizeof(operators) / sizeof(*operators),
+};
