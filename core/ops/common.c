@@ -21,7 +21,7 @@ const rapt_math_service *rapt_ops_math(const rapt_call *call)
     return call->host->service("rapt.math", 1);
 }
 
-int64_t rapt_view_count(const rapt_view *view)
+int64_t rapt_elements(const rapt_view *view)
 {
     int64_t count = 1;
     for (int32_t d = 0; d < view->ndim; d++)

@@ -56,7 +56,7 @@ extern const rapt_group rapt_ops_elementwise, rapt_ops_matmul, rapt_ops_reduce, 
 /* --- Calls ---------------------------------------------------------------------------------- */
 
 const rapt_math_service *rapt_ops_math(const rapt_call *call);
-int64_t rapt_view_count(const rapt_view *view);
+int64_t rapt_elements(const rapt_view *view);
 bool rapt_view_same_shape(const rapt_view *a, const rapt_view *b);
 /* Pieces of about `work` elements each when one index stands for `each`: a grain. */
 int64_t rapt_grain(int64_t work, int64_t each);

@@ -115,7 +115,7 @@ static rapt_status backward(rapt_call *call)
                  .grad = grad,
                  .target = target};
     rapt_labels labels;
-    if (target == NULL || rapt_view_count(target) == 0)
+    if (target == NULL || rapt_elements(target) == 0)
         return RAPT_OK;
     const int64_t vocabulary = target->shape[0];
     s.width = target->shape[1];

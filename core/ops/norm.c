@@ -181,7 +181,7 @@ static rapt_status clear_grads(rapt_call *call)
 {
     for (uint32_t i = 0; i < call->op->n_inputs; i++) {
         const rapt_view *dx = call->grad_inputs[i];
-        const size_t n = dx != NULL ? (size_t)rapt_view_count(dx) : 0;
+        const size_t n = dx != NULL ? (size_t)rapt_elements(dx) : 0;
         if (n > 0)
             memset(rapt_view_data(dx), 0, n * rapt_dtype_size(rapt_view_dtype(dx)));
     }
