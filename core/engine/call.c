@@ -233,7 +233,7 @@ static rapt_status shape_saved(attempt *a, rapt_error *error)
             &run->binding, &run->schema->saved[run->kernel_index][i], &ndim, shape, error);
         if (status != RAPT_OK)
             return status;
-        rapt_slot_set(&run->saved, i, rapt_arg_dtype(&kernel->saved[i], run->call.dtype),
+        rapt_slot_set(&run->saved, i, rapt_bound_saved_dtype(&run->binding, run->kernel_index, i),
                       run->binding.device, ndim, shape, NULL);
         a->saved[i] = NULL;
     }
