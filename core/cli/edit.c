@@ -206,6 +206,28 @@ static unsigned char complete(EditLine *line, int character)
 
 /* --- The module ------------------------------------------------------------------------------ */
 
+/* What the keys beside the letters send on the usual terminals; libedit knows few of them. */
+static void bind_keys(EditLine *line)
+{
+    static const char *const keys[][2] = {
+        {"\033[H", "ed-move-to-beg"},
+        {"\033OH", "ed-move-to-beg"},
+        {"\033[1~", "ed-move-to-beg"},
+        {"\033[F", "ed-move-to-end"},
+        {"\033OF", "ed-move-to-end"},
+        {"\033[4~", "ed-move-to-end"},
+        {"\033[3~", "ed-delete-next-char"},
+        {"\033[1;5D", "ed-prev-word"},
+        {"\033[1;5C", "em-next-word"},
+        {"^R", "em-inc-search-prev"},
+        {"\t", "rapt-complete"},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        el_set(line, EL_BIND, keys[i][0], keys[i][1], NULL);
+}
+
 static bool open_editor(void)
 {
     HistEvent event;
@@ -229,8 +251,7 @@ static bool open_editor(void)
     el_set(editor.line, EL_PROMPT_ESC, prompt_text, PROMPT_ESCAPE);
     el_set(editor.line, EL_GETCFN, read_character);
     el_set(editor.line, EL_ADDFN, "rapt-complete", "Complete the name before the cursor", complete);
-    el_set(editor.line, EL_BIND, "\t", "rapt-complete", NULL);
-    el_set(editor.line, EL_BIND, "^R", "em-inc-search-prev", NULL);
+    bind_keys(editor.line);
     el_source(editor.line, NULL); /* ~/.editrc has the last word */
     return true;
 }

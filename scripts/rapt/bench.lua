@@ -122,8 +122,7 @@ end
 -- Bytes in use at the worst moment beyond what was there before and what `run` leaves behind.
 local function extra_memory(rapt, run)
   collect()
-  rapt.memory_reset_peak()
-  local before = rapt.memory().current
+  local before = rapt.memory("reset").current
   local kept = run()
   local peak = rapt.memory().peak
   local left = 0
@@ -171,7 +170,7 @@ local function measure_backward(case)
     return kept
   end
   local times = time_runs(run, case.synchronize, case.seconds)
-  local flops = case.cost.flops_backward and case.cost.flops + case.cost.flops_backward
+  local flops = case.cost.flops + case.cost.flops_backward
   local result = summary(times, flops, nil, case.peak)
   result.extra_bytes = extra_memory(rapt, run)
   return result
@@ -228,11 +227,15 @@ function bench.run(request)
   -- unknown names are told before anything is measured
   for _, name in ipairs(request) do rapt.describe(name) end
   local side = request.peak_side or PEAK_SIDE
-  local peak = { gflops = rapt.measure_gemm(side, device), gbytes = rapt.measure_copy(device) }
-  local result = { device = device, dtype = dtype, threads = rapt.threads(), peak_gflops = peak.gflops,
+  local peak = { gflops = rapt.measure { gemm = side, device = device },
+    gbytes = rapt.measure { copy = true, device = device } }
+  local result = { device = device, dtype = dtype, peak_gflops = peak.gflops,
     peak_gbytes = peak.gbytes, peak_side = side, rows = {} }
   for _, info in ipairs(rapt.devices()) do
-    if info.name == device then result.model, result.detail = info.model, info.detail end
+    if info.name == device then
+      result.model, result.detail = info.model, info.detail
+      result.threads = math.tointeger(tonumber((info.detail or ""):match("(%d+) threads?")))
+    end
   end
   local context = { peak = peak, device = device, dtype = dtype, seconds = request.seconds or MIN_SECONDS,
     synchronize = function() rapt.synchronize(device) end }
@@ -310,9 +313,7 @@ function bench.text(result)
     for i, cell in ipairs(cells) do widths[i] = math.max(widths[i] or 0, #cell) end
   end
   local out = {
-    ("%s, %s, %d thread%s%s"):format(result.device, result.dtype, result.threads, result.threads == 1
-      and "" or "s",
-      result.model and (" of " .. result.model) or ""),
+    table.concat({ result.device, result.dtype, result.detail, result.model }, ", "),
     ("peak of this run: %.1f GFLOP/s (matrix product of %d cubed, f32), %.1f GB/s (copy)"):format(
       result.peak_gflops, result.peak_side, result.peak_gbytes),
   }

@@ -71,7 +71,7 @@ local function write_operator(out, d)
     out[#out + 1] = "Can do: " .. table.concat(abilities, ", ") .. "."
     out[#out + 1] = ""
   end
-  local cost = d.cost or {}
+  local cost = d
   if cost.flops then
     out[#out + 1] = "Operations: forward " .. code(cost.flops)
       .. (cost.flops_backward and ", backward " .. code(cost.flops_backward) or "") .. "."
@@ -94,7 +94,7 @@ function catalogue.text()
   for _, name in ipairs(rapt.operators("all")) do
     local d = rapt.describe(name)
     local list = name:find("^core%.") and core or attention
-    list[#list + 1] = d
+    if not d.private then list[#list + 1] = d end
   end
   local out = {
     "# Operator catalogue", "",

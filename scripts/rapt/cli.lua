@@ -15,7 +15,6 @@ end
 local function write_json(value)
   local cjson = require("cjson").new()
   cjson.encode_invalid_numbers("null")
-  cjson.encode_empty_table_as_object(false)
   io.stdout:write(cjson.encode(value), "\n")
 end
 

@@ -62,10 +62,7 @@ end
 --- The range of an attribute in words: "1 to 8", "at least 1", "none, left or right"; "" if there is none.
 function help.range(attr)
   if attr.choices then
-    local list = {}
-    local names = attr.choices
-    if type(names) == "table" then names = table.concat(names, "|") end
-    for choice in names:gmatch("[^|]+") do list[#list + 1] = choice end
+    local list = attr.choices
     return table.concat(list, ", ", 1, math.max(1, #list - 1)) .. (#list > 1 and " or " .. list[#list] or "")
   end
   if attr.min and attr.max then return ("%s to %s"):format(attr.min, attr.max) end
@@ -110,8 +107,7 @@ local function kernel_rows(kernels)
     for _, phase in ipairs { "backward", "step", "weights" } do
       if kernel[phase] then can[#can + 1] = phase end
     end
-    local dtypes = type(kernel.dtypes) == "table" and table.concat(kernel.dtypes, " ")
-      or tostring(kernel.dtypes or "")
+    local dtypes = table.concat(kernel.dtypes, " ")
     rows[#rows + 1] = { kernel.name, kernel.device, dtypes, table.concat(can, ", ") }
   end
   return rows
@@ -150,7 +146,7 @@ local function add(out, title, lines)
 end
 
 local function cost_rows(d)
-  local cost = d.cost or {}
+  local cost = d
   local rows = {}
   if cost.flops then rows[#rows + 1] = { "operations", cost.flops } end
   if cost.flops_backward then rows[#rows + 1] = { "of backward", cost.flops_backward } end
@@ -181,4 +177,5 @@ function help.text(name, width)
   return table.concat(out, "\n") .. "\n"
 end
 
-return help
+-- rapt.help("cog") returns the text: at the prompt it is shown, elsewhere print it.
+return setmetatable(help, { __call = function(_, name) return help.text(name) end })

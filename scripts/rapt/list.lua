@@ -5,8 +5,12 @@ local list = {}
 --- Everything as one table, for --json.
 function list.gather()
   local rapt = require "rapt"
-  local result = { version = require("rapt.host").version, operators = {}, plugins = rapt.plugins(),
-    devices = rapt.devices() }
+  local result = { version = rapt.version, operators = {}, plugins = {}, devices = rapt.devices() }
+  for i, p in ipairs(rapt.plugins()) do
+    result.plugins[i] = { name = p.name, path = p.path, version = p.version, hash = p.hash, error = p.error,
+      operators = #p.operators > 0 and p.operators or nil, author = p.author, license = p.license,
+        abi = p.abi }
+  end
   for _, name in ipairs(rapt.operators("all")) do
     local d = rapt.describe(name)
     local kernels = {}

@@ -66,16 +66,15 @@ local function open_history(editor)
   end
 end
 
--- A chunk of several lines becomes one line of history if that means the same; otherwise it stays several.
+-- A chunk of several lines becomes one line of history where a line's end is no more than a space: not within
+-- comments and strings. Otherwise it stays several.
 local function history_lines(lines)
-  if #lines == 1 then return lines end
-  local many, one = table.concat(lines, "\n"), table.concat(lines, " ")
-  for _, prefix in ipairs { "return ", "" } do
-    local f, g = load(prefix .. many), load(prefix .. one)
-    if f and g and string.dump(f, true) == string.dump(g, true) then return { (one:gsub("%s%s+", " ")) } end
-    if f then break end
-  end
-  return lines
+  local all = table.concat(lines, "\n")
+  if #lines == 1 or all:find("--", 1, true) or all:find("%[=*%[")
+    or all:find("\\z?%s*\n") then return lines end
+  local parts = {}
+  for i, line in ipairs(lines) do parts[i] = line:match("^%s*(.-)%s*$") end
+  return { table.concat(parts, " ") }
 end
 
 -- --- Evaluation ------------------------------------------------------------------------------
@@ -91,14 +90,17 @@ local function compile(text)
   return nil, why
 end
 
+-- Chunk names of the library's files begin so.
+local own_folder = debug.getinfo(1, "S").source:match("^(.*)repl%.lua$")
+
 -- The frames of the user's own code, innermost first.
 local function frames(level)
   local list = {}
   while true do
     local info = debug.getinfo(level, "Sln")
     if not info then break end
-    if info.what ~= "C" and info.currentline > 0 then
-      if info.source:find("rapt/repl.lua", 1, true) then break end
+    local own = info.source:sub(1, #own_folder) == own_folder
+    if info.what ~= "C" and info.currentline > 0 and not own then
       list[#list + 1] = ("%s:%d%s"):format(info.short_src, info.currentline,
         info.name and (" in " .. info.name) or "")
     end
@@ -162,8 +164,8 @@ local function help_command(line)
 end
 
 repl.introduction = [[
-Type Lua. What an expression gives is printed; _ is the last value. Tab completes, Ctrl-R searches the
-history, Ctrl-C stops what is running, Ctrl-D leaves.
+Type Lua. What an expression gives is printed; _ is the last value.
+Tab completes, Ctrl-R searches the history, Ctrl-C stops what runs, Ctrl-D leaves.
 
   rapt.operators()                          the attention operators
   help cog                                  what one of them computes, takes and can do
@@ -200,11 +202,17 @@ local function fields(value, prefix)
     for _, name in ipairs(require("rapt").operators()) do names[name] = name:sub(1, #prefix) == prefix
       or nil end
   end
+  if value == require "rapt" then collect(names, prefix, { bench = true, help = true, viz = true }) end
+  local core = require "rapt.core"
+  if core.is_tensor(value) then
+    collect(names, prefix, core.methods)
+    collect(names, prefix, { shape = true, dtype = true, device = true, grad = true, requires_grad = true })
+    return names
+  end
   while value ~= nil and seen < 8 do
     if type(value) == "table" then collect(names, prefix, value) end
     local meta = debug.getmetatable(value)
     if type(meta) ~= "table" then break end
-    if type(value) == "userdata" then collect(names, prefix, rawget(meta, "methods") or {}) end
     value = rawget(meta, "__index")
     if type(value) ~= "table" then break end
     seen = seen + 1
@@ -243,7 +251,8 @@ function repl.complete(text)
   local value = _G
   for part in parents:gmatch("[%w_]+") do
     if type(value) ~= "table" then return #last, {} end
-    value = rawget(value, part)
+    -- of this library fields may be loaded; of other people's tables nothing is run
+    if value == rapt then value = rapt[part] else value = rawget(value, part) end
   end
   if value == nil then return #last, {} end
   return #last, sorted(fields(value, last))
