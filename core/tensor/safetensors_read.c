@@ -58,6 +58,7 @@ static rapt_status parse_header(reader *r, json_t **root)
     r->data_bytes = size - r->data_begin;
     if (*root)
         return RAPT_OK;
+    /* Memory that runs out inside a string token is told by jansson as a bad token, and so here. */
     if (why.text[0] == 0 || json_error_code(&why) == json_error_out_of_memory) {
         rapt_fail_memory(r->error, (size_t)length, "a parsed header");
         return rapt_prefix_error(r->error, "%s", r->path);
