@@ -303,7 +303,8 @@ static rapt_status parse_states(rapt_schema *schema, const rapt_operator *given,
     return RAPT_OK;
 }
 
-/* "B=2 N=33 causal=true": each word a size or an attribute and its value. */
+/* "B=2 N=33 causal=true ...=3,65": each word a size, an attribute or the leading sizes, and its
+ * value. */
 static rapt_status check_example(const rapt_schema *schema, rapt_error *error)
 {
     const char *at = schema->op.example ? schema->op.example : "";
@@ -322,7 +323,8 @@ static rapt_status check_example(const rapt_schema *schema, rapt_error *error)
         *equals = 0;
         const unsigned char first = (unsigned char)word[0];
         const bool letter = !word[1] && first < RAPT_SIZES && schema->letters[first];
-        if (!letter && rapt_schema_attr(schema, word) < 0)
+        const bool leading = strcmp(word, "...") == 0; /* "...=3,65": their sizes */
+        if (!letter && !leading && rapt_schema_attr(schema, word) < 0)
             return rapt_fail(error, RAPT_INVALID,
                              "example: \"%s\" is no size that an input binds and no attribute",
                              word);
