@@ -221,13 +221,13 @@ static rapt_status check_dim(const rapt_binder *b, uint32_t i, int32_t k)
     const int64_t size = view_of(b, i)->shape[leading_of(b, i) + k];
     rapt_bound_names names = {b->binding, NULL};
     char shape[RAPT_SHAPE_TEXT];
+    rapt_error why;
     double value;
-    if (rapt_expression_evaluate(dim->expression, rapt_bound_lookup, &names, true, &value,
-                                 b->error)) {
+    if (rapt_expression_evaluate(dim->expression, rapt_bound_lookup, &names, true, &value, &why)) {
         if (b->phase == RAPT_WEIGHTS && !rapt_bound_all(b->binding, dim->expression))
             return RAPT_OK;
-        return rapt_prefix_error(b->error, "%s: size %d of %s (%s)", b->op, k + 1, name,
-                                 b->schema->inputs[i].text);
+        return rapt_fail(b->error, why.status, "%s: size %d of %s (%s): %s", b->op, k + 1, name,
+                         b->schema->inputs[i].text, why.message);
     }
     if ((double)size == value || (dim->broadcast && size == 1))
         return RAPT_OK;

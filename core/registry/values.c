@@ -217,14 +217,15 @@ static rapt_status evaluate(const rapt_binder *b, const rapt_expression *express
 {
     const bool whole = b->schema->op.attrs[attr].type != RAPT_ATTR_FLOAT;
     rapt_bound_names names = {b->binding, NULL};
+    rapt_error why;
     *known = true;
-    if (!rapt_expression_evaluate(expression, rapt_bound_lookup, &names, whole, value, b->error))
+    if (!rapt_expression_evaluate(expression, rapt_bound_lookup, &names, whole, value, &why))
         return RAPT_OK;
     *known = false;
     if (b->phase == RAPT_WEIGHTS && !rapt_bound_all(b->binding, expression))
         return RAPT_OK;
-    return rapt_prefix_error(b->error, "%s: %s of %s, %s", b->op, what,
-                             b->schema->op.attrs[attr].name, source);
+    return rapt_fail(b->error, why.status, "%s: %s of %s, %s: %s", b->op, what,
+                     b->schema->op.attrs[attr].name, source, why.message);
 }
 
 static rapt_status set_default(const rapt_binder *b, uint32_t i)

@@ -26,26 +26,27 @@ static inline void sample_make(sample_operator *s)
                         "queries"};
     const rapt_arg k = {sizeof k, RAPT_DIFFERENTIABLE, "k: B G M D", NULL, RAPT_STREAM, "", NULL,
                         "keys"};
-    const rapt_arg v = {sizeof v, RAPT_DIFFERENTIABLE | RAPT_VALUE_ONLY, "v: B G M E", NULL,
-                        RAPT_STREAM, "", NULL, "values"};
-    const rapt_arg bias = {sizeof bias, RAPT_OPTIONAL, "bias: B? H? N? M?", "T|f32", RAPT_ARGUMENT,
-                           NULL, NULL, NULL};
-    const rapt_arg extra = {sizeof extra, RAPT_OPTIONAL, "extra: G*E c", "i32|i64", RAPT_ARGUMENT,
-                            NULL, NULL, NULL};
-    const rapt_arg o = {sizeof o, RAPT_DIFFERENTIABLE, "o: B H N E", NULL, RAPT_ARGUMENT, NULL,
-                        NULL, "result"};
-    const rapt_arg lse = {sizeof lse, RAPT_OPTIONAL, "lse: B H N", "f32", RAPT_ARGUMENT, NULL, NULL,
-                          NULL};
-    const rapt_attr causal = {sizeof causal, RAPT_ATTR_BOOL, "causal", "false", NULL, NULL, NULL, 0,
-                              0, NULL};
-    const rapt_attr scale = {sizeof scale, RAPT_ATTR_FLOAT, "scale", "1/sqrt(D)", "0", "1", NULL, 0,
-                             0, "of scores"};
-    const rapt_attr mode = {sizeof mode, RAPT_ATTR_CHOICE, "mode", "none", NULL, NULL,
-                            "none|left|right", 0, 0, NULL};
-    const rapt_attr window = {sizeof window, RAPT_ATTR_INTS, "window", NULL, "-1", NULL, NULL, 2, 0,
-                              NULL};
-    const rapt_attr tiles = {sizeof tiles, RAPT_ATTR_INT, "tiles", "min(4,N)", "1", "N", NULL, 0, 0,
-                             NULL};
+    const rapt_arg v = {
+        sizeof v, RAPT_DIFFERENTIABLE | RAPT_VALUE_ONLY, "v: B G M E", NULL, RAPT_STREAM, "", NULL,
+        "values"};
+    const rapt_arg bias = {
+        sizeof bias, RAPT_OPTIONAL, "bias: B? H? N? M?", "T|f32", RAPT_ARGUMENT, NULL, NULL, NULL};
+    const rapt_arg extra = {sizeof extra,  RAPT_OPTIONAL, "extra: G*E c", "i32|i64",
+                            RAPT_ARGUMENT, NULL,          NULL,           NULL};
+    const rapt_arg o = {
+        sizeof o, RAPT_DIFFERENTIABLE, "o: B H N E", NULL, RAPT_ARGUMENT, NULL, NULL, "result"};
+    const rapt_arg lse = {sizeof lse,    RAPT_OPTIONAL, "lse: B H N", "f32",
+                          RAPT_ARGUMENT, NULL,          NULL,         NULL};
+    const rapt_attr causal = {sizeof causal, RAPT_ATTR_BOOL, "causal", "false", NULL,
+                              NULL,          NULL,           0,        0,       NULL};
+    const rapt_attr scale = {
+        sizeof scale, RAPT_ATTR_FLOAT, "scale", "1/sqrt(D)", "0", "1", NULL, 0, 0, "of scores"};
+    const rapt_attr mode = {sizeof mode, RAPT_ATTR_CHOICE,  "mode", "none", NULL,
+                            NULL,        "none|left|right", 0,      0,      NULL};
+    const rapt_attr window = {sizeof window, RAPT_ATTR_INTS, "window", NULL, "-1",
+                              NULL,          NULL,           2,        0,    NULL};
+    const rapt_attr tiles = {sizeof tiles, RAPT_ATTR_INT, "tiles", "min(4,N)", "1",
+                             "N",          NULL,          0,       0,          NULL};
     const rapt_state_arg keys = {sizeof keys, 0, "k", NULL, NULL};
     const rapt_state_arg values = {sizeof values, 0, "v", NULL, NULL};
     const rapt_kernel cpu = {.size = sizeof cpu,

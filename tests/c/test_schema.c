@@ -70,7 +70,8 @@ static rapt_status any_shape(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], 
                                            "input binds")                                          \
     CASE(s.outputs[0].spec = "o: ... N", "cog: output \"o: ... N\": no input says what \"...\" "   \
                                          "is")                                                     \
-    CASE(s.outputs[0].spec = "o: N?", "cog: output \"o: N?\": \"?\" has a meaning for inputs only") \
+    CASE(s.outputs[0].spec = "o: N?",                                                              \
+         "cog: output \"o: N?\": \"?\" has a meaning for inputs only")                             \
     CASE(s.outputs[0].spec = "o: *", "cog: output \"o: *\": \"*\", but there is no infer")         \
     CASE((s.outputs[0].spec = "o: *", s.op.infer = any_shape), NULL)                               \
     CASE(s.outputs[0].spec = "v: B", "cog: \"v\" is the name of an input and of an output")        \
@@ -94,8 +95,9 @@ static rapt_status any_shape(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], 
                                             "\"X\" is no size that an input binds")                \
     CASE(s.attrs[1].fallback = "tiles", "cog: attribute \"scale\": default \"tiles\": attribute "  \
                                         "tiles is not known before this one")                      \
-    CASE(s.attrs[1].fallback = "window", "cog: attribute \"scale\": default \"window\": attribute " \
-                                         "window is no number")                                    \
+    CASE(s.attrs[1].fallback = "window",                                                           \
+         "cog: attribute \"scale\": default \"window\": attribute "                                \
+         "window is no number")                                                                    \
     CASE(s.attrs[1].fallback = "2", "cog: attribute \"scale\": default \"2\" is more than the "    \
                                     "greatest value \"1\"")                                        \
     CASE(s.attrs[1].fallback = "-0.5", "cog: attribute \"scale\": default \"-0.5\" is less than "  \
@@ -138,8 +140,9 @@ static rapt_status any_shape(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], 
     CASE(s.op.where = "pairs > 1", "cog: where \"pairs > 1\": \"pairs\" is no size that an input " \
                                    "binds and no attribute")                                       \
     CASE(s.op.where = "", NULL)                                                                    \
-    CASE(s.op.flops = "2*", "cog: flops \"2*\": column 3: expected a number, a name or \"(\", not " \
-                            "the end")                                                             \
+    CASE(s.op.flops = "2*",                                                                        \
+         "cog: flops \"2*\": column 3: expected a number, a name or \"(\", not "                   \
+         "the end")                                                                                \
     CASE(s.op.flops_backward = "Y", "cog: flops_backward \"Y\": \"Y\" is no size that an input "   \
                                     "binds")                                                       \
     CASE(s.op.bytes = "foo", "cog: bytes \"foo\": \"foo\" is no size that an input binds and no "  \
@@ -169,23 +172,26 @@ static rapt_status any_shape(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], 
     CASE(s.kernels[0].device = "cuda", "cog: kernel \"cpu\": device \"cuda\", expected \"cpu\", "  \
                                        "\"vulkan\" or a name in reverse domain form")              \
     CASE(s.kernels[0].device = "org.example.npu", NULL)                                            \
-    CASE(s.kernels[0].dtypes = 0, "cog: kernel \"cpu\": no dtypes, but the operator has arguments " \
-                                  "of dtype T")                                                    \
+    CASE(s.kernels[0].dtypes = 0,                                                                  \
+         "cog: kernel \"cpu\": no dtypes, but the operator has arguments "                         \
+         "of dtype T")                                                                             \
     CASE(s.kernels[0].dtypes = 0x10000, "cog: kernel \"cpu\": unknown dtypes 0x10000")             \
     CASE(s.kernels[0].flags = 3, "cog: kernel \"cpu\": RAPT_ANY_STRIDES and RAPT_CONTIGUOUS "      \
                                  "exclude each other")                                             \
     CASE(s.kernels[0].flags = 64, "cog: kernel \"cpu\": unknown flags 0x40")                       \
     CASE(s.kernels[0].keep = "q kk", "cog: kernel \"cpu\": keep names \"kk\", which is no input "  \
                                      "or output")                                                  \
-    CASE(s.saved[0].spec = "lse: B H X", "cog: kernel \"cpu\": saved tensor \"lse: B H X\": \"X\" " \
-                                         "is no size that an input binds")                         \
+    CASE(s.saved[0].spec = "lse: B H X",                                                           \
+         "cog: kernel \"cpu\": saved tensor \"lse: B H X\": \"X\" "                                \
+         "is no size that an input binds")                                                         \
     CASE(s.saved[0].spec = "lse: *", "cog: kernel \"cpu\": saved tensor \"lse: *\": \"*\", but "   \
                                      "nothing infers its shape")                                   \
     CASE(s.saved[0].dtype = "x", "cog: kernel \"cpu\": saved tensor \"lse: B H N\": unknown "      \
                                  "dtype \"x\", expected f32, f16, bf16, f64, i32, i64, u8, bool "  \
                                  "or T")                                                           \
-    CASE(s.op.weights = NULL, "cog: kernel \"cpu\": a weights function, but the operator gives no " \
-                              "shape of weights")                                                  \
+    CASE(s.op.weights = NULL,                                                                      \
+         "cog: kernel \"cpu\": a weights function, but the operator gives no "                     \
+         "shape of weights")                                                                       \
     CASE((s.op.weights = NULL, s.kernels[0].weights = NULL),                                       \
          "cog: RAPT_OP_WEIGHTS without a shape of weights")                                        \
     CASE(s.kernels[0].weights = NULL, "cog: RAPT_OP_WEIGHTS, but no kernel gives weights")         \
@@ -339,7 +345,8 @@ static void test_faults(void **state)
     (void)state;
     sample_make(&s);
     s.attrs[3].fallback = "4,0";
-    FAULT_EACH (FAULT_ALL) {
+    FAULT_EACH(FAULT_ALL)
+    {
         rapt_error error = {0};
         rapt_schema *schema = rapt_schema_new(&s.op, &error);
         if (schema)
