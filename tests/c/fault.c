@@ -463,3 +463,11 @@ ALSO(int, fstat64, fstat, int file, struct stat *info);
 ALSO(int, stat64, stat, const char *path, struct stat *info);
 ALSO(int, lstat64, lstat, const char *path, struct stat *info);
 ALSO(void *, mmap64, mmap, void *at, size_t n, int protection, int flags, int file, off_t offset);
+
+/* Under AddressSanitizer an allocation beyond all memory fails as it does without, instead of
+ * ending the test. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
