@@ -151,6 +151,7 @@ blas=$(ldconfig -p 2>/dev/null | awk '$1 == "libopenblas.so.0" { print $NF; exit
 [ -n "$blas" ] || fail 'libopenblas.so.0 is not installed'
 cp -L "$blas" "$bundle/lib/libopenblas.so.0" || fail "cannot copy $blas"
 carry_licence "$blas"
+[ ! -f /usr/lib/libxsmm.a ] || carry_licence /usr/lib/libxsmm.a # linked into librapt
 
 elf_files >"$stage/elf"
 while read -r file; do
