@@ -1,0 +1,82 @@
+-- Decoding states from Lua.
+local rapt = require "rapt"
+
+local B, H, N, D = 2, 3, 9, 4
+
+describe("a decoding state", function()
+  for _, op in ipairs { "softmax", "cog" } do
+    local q, k, v = rapt.randn(B, H, N, D), rapt.randn(B, H, N, D), rapt.randn(B, H, N, D)
+    local whole = rapt.ops[op] { q = q, k = k, v = v, causal = true }
+
+    local function rows(from, n)
+      return { q = q:narrow(3, from, n), k = k:narrow(3, from, n), v = v:narrow(3, from, n) }
+    end
+    local function same(expected, t) assert.is_true((rapt.allclose(t, expected, { atol = 1e-5, rtol = 1e-5 }))) end
+
+    it("of " .. op .. " gives what one call gives, at every split", function()
+      for split = 0, N - 1 do
+        local st, prefill = rapt.state(op, rows(1, split), { causal = true })
+        assert.equal(split, st.position)
+        if split > 0 then same(whole:narrow(3, 1, split), prefill) end
+        for i = split + 1, N do
+          local o = st:step(rows(i, 1))
+          assert.same({ B, H, 1, D }, o.shape)
+          same(whole:narrow(3, i, 1), o)
+          assert.equal(i, st.position)
+        end
+      end
+    end)
+
+    it("of " .. op .. " is forked, cut back, saved and loaded", function()
+      local st = rapt.state(op, rows(1, 5), { causal = true })
+      assert.equal(op, st.operator)
+      assert.is_true(st.bytes > 0)
+      local fork = st:fork()
+      fork:step(rows(9, 1))
+      assert.equal(5, st.position)
+      assert.equal(6, fork.position)
+      same(whole:narrow(3, 6, 1), st:step(rows(6, 1)))
+      assert.equal(st, st:truncate(4))
+      assert.equal(4, st.position)
+      same(whole:narrow(3, 5, 1), st:step(rows(5, 1)))
+      local path = os.tmpname() .. ".safetensors"
+      st:save(path)
+      local back = rapt.state(path)
+      os.remove(path)
+      assert.equal(5, back.position)
+      assert.equal(op, back.operator)
+      same(whole:narrow(3, 6, 1), back:step(rows(6, 1)))
+    end)
+  end
+
+  it("says what it is, and is closed", function()
+    local q = rapt.randn(1, 1, 2, 4)
+    local st = rapt.state("softmax", { q = q, k = q, v = q, causal = true })
+    assert.is_truthy(tostring(st):find("^rapt.state of softmax after 2 positions, %d+ bytes$"))
+    st:close()
+    assert.equal("rapt.state (closed)", tostring(st))
+    assert.has_error(function() st:step { q = q, k = q, v = q } end)
+    do
+      local block <close> = rapt.state("softmax", { q = q, k = q, v = q, causal = true })
+      assert.equal(2, block.position)
+    end
+  end)
+
+  it("refuses what does not fit", function()
+    local q = rapt.randn(1, 1, 2, 4)
+    local st = rapt.state("softmax", { q = q, k = q, v = q }, { causal = true })
+    local function fails(part, f)
+      local ok, text = pcall(f)
+      assert.is_false(ok)
+      assert.is_truthy(text:find(part, 1, true), text)
+      assert.equal(2, st.position)
+    end
+    local one = q:narrow(3, 1, 1)
+    fails("causal", function() st:step { q = one, k = one, v = one, causal = true } end)
+    fails("v", function() st:step { q = one, k = one } end)
+    fails("[1,1,1,3]", function() st:step { q = one, k = one:narrow(4, 1, 3), v = one } end)
+    fails("3", function() st:truncate(3) end)
+    fails("truncate: positions must be an integer, got nothing", function() st:truncate() end)
+    fails("none.safetensors", function() rapt.state("/nonexistent/none.safetensors") end)
+  end)
+end)
