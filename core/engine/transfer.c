@@ -289,7 +289,7 @@ void rapt_add_into(const rapt_view *target, const rapt_view *source)
 static rapt_tensor *add_by_operator(rapt_context *context, rapt_tensor *a, rapt_tensor *b,
                                     rapt_error *error)
 {
-    const rapt_named_tensor inputs[] = {{"x", a}, {"y", b}};
+    const rapt_named_tensor inputs[] = {{"a", a}, {"b", b}};
     rapt_named_tensor output = {0};
     return rapt_call_operator(context, "core.add", inputs, 2, NULL, 0, &output, 1, error) == RAPT_OK
                ? output.tensor

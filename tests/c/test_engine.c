@@ -179,7 +179,7 @@ static void a_call(void **state)
     for (int i = 0; i < 6; i++)
         assert_float_equal(element(*state, o, i), (1 + i) * 2 * i, 0);
     assert_false(rapt_requires_grad(o));
-    rapt_tensor *sum = call2(*state, "core.add", "x", x, "y", y);
+    rapt_tensor *sum = call2(*state, "core.add", "a", x, "b", y);
     for (int i = 0; i < 6; i++)
         assert_float_equal(element(*state, sum, i), 1 + 3 * i, 0);
     rapt_tensor_release(sum);

@@ -231,7 +231,8 @@ RAPT_API void rapt_clear_grad(rapt_tensor *tensor);
 RAPT_API rapt_tensor *rapt_detach(rapt_tensor *tensor, rapt_error *error);
 /* Adds the gradients of `output` times `seed` to every leaf that requires them. `seed` NULL: ones,
  * for a tensor of one element. Frees what forward saved as it goes, unless `retain_graph`; a second
- * pass over a freed graph is an error. */
+ * pass over a freed graph is an error. A pass that fails leaves every gradient as it was; what it
+ * freed on the way stays freed. */
 RAPT_API rapt_status rapt_backward(rapt_context *context, rapt_tensor *output, rapt_tensor *seed,
                                    bool retain_graph, rapt_error *error);
 /* Recording on or off for this context; returns what it was. */
