@@ -29,7 +29,10 @@ static void stop_hook(lua_State *L, lua_Debug *where)
 {
     (void)where;
     lua_sethook(L, NULL, 0, 0);
-    luaL_error(L, "interrupted");
+    luaL_where(L, 0); /* the function that was stopped: a hook has no level of its own */
+    lua_pushliteral(L, "interrupted");
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 /* lua_sethook is the one function of Lua that may be called from a signal handler. The error itself

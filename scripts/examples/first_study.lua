@@ -17,15 +17,22 @@ local viz = require "rapt.viz"
 
 local parser = argparse("first_study",
   "Trains a byte-level language model with each of several attention operators.")
-parser:argument("text", "A text file."):args("?"):default("/usr/share/common-licenses/GPL-3")
+local function whole(text)
+  local n = math.tointeger(tonumber(text))
+  if not n or n < 1 then return nil, ("'%s' is no positive whole number"):format(text) end
+  return n
+end
+
+parser:argument("text", "A text file (a licence that every Debian has)."):args("?")
 parser:option("--ops", "Operators, separated by commas.", "softmax,cog")
-parser:option("--seeds", "Seeds for each operator.", "2"):convert(math.tointeger)
-parser:option("--steps", "Optimizer steps of each run.", "160"):convert(math.tointeger)
-parser:option("--layers", "Layers of the model.", "2"):convert(math.tointeger)
+parser:option("--seeds", "Seeds for each operator.", "2"):convert(whole)
+parser:option("--steps", "Optimizer steps of each run.", "160"):convert(whole)
+parser:option("--layers", "Layers of the model.", "2"):convert(whole)
 parser:option("--device", "Where to compute.", "cpu")
 parser:option("--out", "Folder for the results.", "results/first_study")
 parser:flag("--quick", "A tiny model: to see that everything works.")
 local options = parser:parse()
+options.text = options.text or "/usr/share/common-licenses/GPL-3"
 
 local size = { width = 128, heads = 4, context = 128, batch = 16 }
 if options.quick then size = { width = 32, heads = 2, context = 32, batch = 4 } end

@@ -27,11 +27,12 @@ local function traceback(message)
     message = type(meta) == "table" and meta.__tostring and tostring(message)
       or ("an error of type " .. type(message))
   end
-  local lines, kept = {}, 0
-  for line in debug.traceback("", 2):gmatch("[^\n]+") do
+  local lines = {}
+  for line in debug.traceback("", 3):gmatch("[^\n]+") do
     if line:find("rapt/cli.lua", 1, true) then break end
-    if kept > 0 and not line:find("^%s*%[C%]: in %?") then lines[#lines + 1] = line end
-    kept = kept + 1
+    local start = line:find("^stack traceback:") or line:find("%[C%]: in %?")
+      or #lines == 0 and line:find("%[C%]: in function 'error'")
+    if not start then lines[#lines + 1] = line end
   end
   while #lines > 0 and lines[#lines]:find("%[C%]: in function 'xpcall'") do lines[#lines] = nil end
   return message, lines
@@ -51,7 +52,8 @@ local function execute(chunk, ...)
   if fine then return OK end
   say(problem.text)
   -- one frame says no more than the message does
-  if #problem.lines > 1 then io.stderr:write(table.concat(problem.lines, "\n"), "\n") end
+  if #problem.lines > 1
+    and problem.text:find("^[^\n]-:%d+: ") then io.stderr:write(table.concat(problem.lines, "\n"), "\n") end
   return FAILURE
 end
 

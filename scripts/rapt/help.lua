@@ -71,12 +71,16 @@ function help.range(attr)
   return ""
 end
 
-local function attr_rows(list)
+local function attr_rows(list, core)
   local rows = {}
   for _, attr in ipairs(list) do
     local default = attr.required and "required" or attr.default and ("= " .. tostring(attr.default))
       or "optional"
     local doc, range = attr.doc or "", help.range(attr)
+    if core and attr.name:find("^dims?") then
+      -- the description speaks of C, Lua counts from 1
+      doc, range = doc:gsub("counted from 0", "counted from 1"), ""
+    end
     if range ~= "" then doc = doc .. (doc ~= "" and " " or "") .. "(" .. range .. ")" end
     rows[#rows + 1] = { attr.name, attr.type, default, doc }
   end
@@ -167,7 +171,7 @@ function help.text(name, width)
   add(out, "Use", { "  " .. help.usage(d) })
   add(out, "Inputs", columns(argument_rows(d.inputs), width))
   add(out, "Outputs", columns(argument_rows(d.outputs), width))
-  add(out, "Attributes", columns(attr_rows(d.attrs), width))
+  add(out, "Attributes", columns(attr_rows(d.attrs, d.name:find("^core%.")), width))
   if d.where then add(out, "Conditions", { terminal.wrap(d.where:gsub("%s*;%s*", "; "), width, "  ") }) end
   local abilities = help.abilities(d)
   if #abilities > 0 then add(out, "Can do", { terminal.wrap(table.concat(abilities, ", "), width, "  ") }) end

@@ -296,7 +296,8 @@ end
 local function banner(rapt)
   local cpu = rapt.devices()[1] or {}
   local operators = rapt.operators()
-  local parts = { "rapt " .. require("rapt.host").version, _VERSION, cpu.detail or cpu.name }
+  local threads = (cpu.detail or ""):match("^[^,]*, [^,]*") or cpu.name
+  local parts = { "rapt " .. require("rapt.host").version, _VERSION, threads }
   local text = table.concat(parts, " · ")
   if not terminal.utf8() then text = text:gsub(" · ", ", ") end
   local list = #operators > 0 and table.concat(operators, ", ") or "none found; 'rapt list' says why"

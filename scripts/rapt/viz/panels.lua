@@ -94,6 +94,7 @@ local function shape_of_table(t)
   local shape = {}
   while type(t) == "table" do
     shape[#shape + 1] = #t
+    if #t == 0 then return shape end
     t = t[1]
   end
   if type(t) ~= "number" then

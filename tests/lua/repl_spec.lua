@@ -1,0 +1,130 @@
+-- The prompt: through a pipe, and once through a pseudo terminal.
+
+package.path = (debug.getinfo(1, "S").source:match("^@(.*)repl_spec%.lua$") or "") .. "?.lua;" .. package.path
+local helper = require "cli_helper"
+
+-- What the prompt prints for some lines, without banner and prompts.
+local function prompt(lines)
+  local status, out, err = helper.rapt("-i", { stdin = table.concat(lines, "\n") .. "\n",
+    env = "XDG_STATE_HOME=/nonexistent COLUMNS=80" })
+  assert.equal(0, status)
+  out = out:gsub("^.-leaves\n", ""):gsub("[^\n]+", function(line)
+    local n
+    repeat line, n = line:gsub("^>>? ", "") until n == 0
+    return line
+  end):gsub("\n+$", "")
+  return out, err
+end
+
+describe("the prompt", function()
+  it("prints what expressions give, without = or return", function()
+    assert.equal("2", (prompt { "1 + 1" }))
+    assert.equal('"a\\tb"', (prompt { "'a\\tb'" }))
+    assert.equal("3", (prompt { "=3" }))
+    assert.equal("nil", (prompt { "unheard_of" }))
+    assert.equal("", (prompt { "x = 1" }))
+    assert.equal("1\n2", (prompt { "1, 2" }))
+    assert.equal("5\n6", (prompt { "5", "_ + 1" }))
+  end)
+
+  it("prints tables with sorted keys, cycles and limits", function()
+    assert.equal("{1, 2, a = {b = {}}, z = true}", (prompt { "{1, 2, z = true, a = {b = {}}}" }))
+    assert.equal("{me = <cycle>}", (prompt { "t = {} t.me = t", "t" }))
+    assert.truthy((prompt { "t = {} for i = 1, 1000 do t[i] = i end", "t" }):find("... 940 more", 1, true))
+    assert.truthy((prompt { "t = {} for i = 1, 50 do t = {t} end", "t" }):find("{...}", 1, true))
+    local long = prompt { "t = {} for i = 1, 20 do t['key' .. i] = ('x'):rep(20) end", "t" }
+    for line in long:gmatch("[^\n]+") do assert.is_true(#line <= 80, line) end
+  end)
+
+  it("goes on over several lines", function()
+    assert.equal("1\n2", (prompt { "for i = 1, 2 do", "print(i)", "end" }))
+    assert.equal("7", (prompt { "x = [[", "]] x = 7", "x" }))
+  end)
+
+  it("shows tensors", function()
+    local out = prompt { "rapt.ones(2, 3)", "{t = rapt.zeros(4)}" }
+    assert.truthy(out:find("2,3", 1, true) and out:find("f32", 1, true), out)
+    assert.truthy(out:find("{t = [4]", 1, true) or out:find("{t = ", 1, true), out)
+  end)
+
+  it("goes on after errors, with the place and the way there", function()
+    local out, err = prompt { "x = = 1", "function f() error('broken') end",
+      "function g() f() return 1 end", "g()",
+      "error({code = 4})", "error()", "7" }
+    assert.equal("7", out)
+    assert.truthy(err:find("unexpected symbol near '='", 1, true), err)
+    assert.truthy(err:find("prompt:1: broken\n  prompt:1", 1, true), err)
+    assert.truthy(err:find("{code = 4}", 1, true), err)
+    assert.falsy(err:find("repl.lua", 1, true), err)
+  end)
+
+  it("survives values whose __tostring fails", function()
+    assert.truthy((prompt { "setmetatable({}, {__tostring = function() error('no') end})", "8" }):find("8",
+      1, true))
+  end)
+
+  it("has help, and help for an operator", function()
+    assert.truthy((prompt { "help" }):find("rapt.operators()", 1, true))
+    assert.truthy((prompt { "help cog" }):find("2411.07176", 1, true))
+    assert.truthy((prompt { "rapt.help('cog')" }):find("2411.07176", 1, true))
+    local _, err = prompt { "help cgo" }
+    assert.truthy(err:find("cog", 1, true), err)
+  end)
+
+  it("says that a local is gone", function()
+    assert.truthy((prompt { "local x = 1" }):find("leave out 'local'", 1, true))
+  end)
+
+  it("completes names", function()
+    local repl = require "rapt.repl"
+    _G.rapt = require "rapt"
+    local function completions(text)
+      local typed, names = repl.complete(text)
+      return typed, table.concat(names, " ")
+    end
+    assert.same({ 5, "print" }, { completions("print") })
+    assert.same({ 1, "cog" }, { completions("y = rapt.ops.c") })
+    assert.truthy(select(2, completions("rapt.ra")):find("rand .*randint randn"))
+    assert.truthy(select(2, completions("help core.mat")):find("core.matmul", 1, true))
+    assert.truthy(select(2, completions('rapt.help("so')):find("softmax", 1, true))
+    assert.equal("viz", select(2, completions("rapt.vi")))
+    assert.truthy(select(2, completions("rapt.viz.h")):find("heatmap", 1, true))
+    _G.some_tensor = _G.rapt.ones(1)
+    assert.truthy(select(2, completions("some_tensor:tran")):find("transpose", 1, true))
+    assert.equal("", select(2, completions("nothing.at.all")))
+    _G.some_tensor, _G.rapt = nil, nil
+  end)
+
+  it("edits lines on a terminal, keeps a history, and takes Ctrl-C and Ctrl-D", function()
+    local folder = helper.folder()
+    local keys = folder .. "/keys"
+    local handle = assert(io.open(keys, "w"))
+    handle:write(([[sleep 0.5; printf '11 + 1\r'; sleep 0.3; printf 'given up\003'; sleep 0.3
+      printf 'for i = 5, 5 do\rprint("five" .. i) end\r'
+      sleep 0.3
+      printf 't = rapt.ones(1)\r'; sleep 0.2; printf 't:is_cont\t()\r'
+      sleep 0.3; printf '\033[A\033[A\033[A\033[A\r'; sleep 0.3
+      printf 'while true do end\r'; sleep 0.3; printf '\003'; sleep 0.3; printf '\004'; sleep 0.3]]))
+    handle:close()
+    local command = [[sh '%s' | env TERM=xterm XDG_STATE_HOME='%s' script -qec '"%s"' /dev/null]]
+    command = command:format(keys, folder, helper.binary)
+    local pipe = io.popen(command)
+    local out = pipe:read("a")
+    local fine = pipe:close()
+    assert.is_true(fine)
+    assert.truthy(out:find("\n12\r\n", 1, true), out)
+    assert.truthy(out:find("^C", 1, true), out)
+    assert.truthy(out:find("\nfive5\r\n", 1, true), out)
+    assert.truthy(out:find("\ntrue\r\n", 1, true), out)
+    assert.truthy(out:find("interrupted", 1, true), out)
+    local _, twelves = out:gsub("\n12\r\n", "")
+    assert.equal(2, twelves)
+    local history = assert(io.open(folder .. "/rapt/history"))
+    local text = history:read("a")
+    history:close()
+    assert.equal('11 + 1\nfor i = 5, 5 do print("five" .. i) end\n'
+      .. 't = rapt.ones(1)\nt:is_contiguous()\n11 + 1\n'
+      .. "while true do end\n", text)
+    os.execute("rm -r '" .. folder .. "'")
+  end)
+end)
