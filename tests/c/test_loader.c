@@ -1,0 +1,796 @@
+/* Plugins: found, refused, opened, reloaded. The plugins are those of tests/plugins, copied to a
+ * folder of this test, so that their modes are known and nothing outside is touched. */
+#include "fault.h"
+#include "registry/loader.h"
+#include "sample_operator.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *built; /* where the plugins lie */
+static char home[128];    /* this test's folder, a real path */
+static char logged[512];
+
+static void log_line(const rapt_call *call, rapt_log_level level, const char *format, ...)
+{
+    va_list args;
+    (void)call, (void)level;
+    va_start(args, format);
+    const size_t n = strlen(logged);
+    vsnprintf(logged + n, sizeof logged - n, format, args);
+    va_end(args);
+    strncat(logged, ";", sizeof logged - strlen(logged) - 1);
+}
+
+static const rapt_host host = {
+    .size = sizeof host, .abi_major = 1, .version = "test", .log = log_line};
+
+/* --- Files --------------------------------------------------------------------------------- */
+
+/* A path in this test's folder. Four at a time. */
+static const char *at(const char *format, ...)
+{
+    static char paths[4][PATH_MAX];
+    static int next;
+    char *path = paths[next++ % 4];
+    va_list args;
+    const int n = snprintf(path, PATH_MAX, "%s/", home);
+    va_start(args, format);
+    vsnprintf(path + n, (size_t)(PATH_MAX - n), format, args);
+    va_end(args);
+    return path;
+}
+
+/* Copies at most `most` bytes. */
+static void copy_part(const char *from, const char *to, size_t most)
+{
+    char buffer[4096];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    size_t n;
+    if (!in || !out)
+        fail_msg("%s to %s: %s", from, to, strerror(errno));
+    while (most > 0 &&
+           (n = fread(buffer, 1, most < sizeof buffer ? most : sizeof buffer, in)) > 0) {
+        assert_int_equal(fwrite(buffer, 1, n, out), n);
+        most -= n;
+    }
+    assert_int_equal(fclose(in), 0);
+    assert_int_equal(fchmod(fileno(out), 0644), 0);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Puts a plugin into this test's folder, as a new file. */
+static void put(const char *plugin, const char *as)
+{
+    char from[PATH_MAX];
+    snprintf(from, sizeof from, "%s/%s.so", built, plugin);
+    unlink(at("%s", as));
+    copy_part(from, at("%s", as), SIZE_MAX);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    FILE *out = fopen(at("%s", name), "wb");
+    assert_non_null(out);
+    fputs(text, out);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(chmod(at("%s", name), 0644), 0);
+}
+
+static void make_folder(const char *name, mode_t mode)
+{
+    assert_int_equal(mkdir(at("%s", name), 0755), 0);
+    assert_int_equal(chmod(at("%s", name), mode), 0);
+}
+
+static void remove_all(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char path[PATH_MAX];
+        struct stat found;
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        assert_int_equal(lstat(path, &found), 0);
+        if (S_ISDIR(found.st_mode))
+            remove_all(path);
+        else
+            assert_int_equal(unlink(path), 0);
+    }
+    closedir(dir);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static int setup(void **state)
+{
+    char made[] = "/tmp/rapt-loader-XXXXXX", real[PATH_MAX];
+    (void)state;
+    if (!mkdtemp(made) || !realpath(made, real) || strlen(real) >= sizeof home)
+        return -1;
+    strcpy(home, real);
+    logged[0] = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    remove_all(home);
+    return 0;
+}
+
+static rapt_registry *new_registry(void)
+{
+    rapt_registry *registry = rapt_registry_new(&host, NULL);
+    assert_non_null(registry);
+    return registry;
+}
+
+static void expect_load(rapt_registry *registry, const char *name)
+{
+    rapt_error error = {0};
+    if (rapt_registry_load(registry, at("%s", name), &error))
+        fail_msg("%s: %s", name, error.message);
+}
+
+/* The message begins with the path of the file unless it says "^". */
+static void expect_refusal(rapt_registry *registry, const char *name, rapt_status status,
+                           const char *message)
+{
+    rapt_error error = {0};
+    char expected[RAPT_ERROR_SIZE];
+    const size_t operators = rapt_registry_count(registry);
+    const size_t plugins = rapt_registry_plugin_count(registry);
+    const rapt_status came = rapt_registry_load(registry, at("%s", name), &error);
+    if (message[0] == '^')
+        snprintf(expected, sizeof expected, "%s", message + 1);
+    else
+        snprintf(expected, sizeof expected, "%s: %s", at("%s", name), message);
+    assert_string_equal(error.message, expected);
+    assert_int_equal(came, status);
+    assert_int_equal(rapt_registry_count(registry), operators);
+    assert_int_equal(rapt_registry_plugin_count(registry), plugins);
+}
+
+/* Runs an operator of the samples on one number. */
+static float run(const rapt_schema *schema, float x)
+{
+    int64_t shape[2] = {1, 1};
+    float y = -1;
+    rapt_view in = {&x, {RAPT_DEVICE_CPU, 0}, 2, {2, 32, 1}, shape, shape, 0}, out = in;
+    const rapt_view *inputs[1] = {&in};
+    rapt_view *outputs[1] = {&out};
+    const rapt_value factor = {1, 1, {0}, 3};
+    rapt_call call = {.size = sizeof call,
+                      .host = &host,
+                      .op = &schema->op,
+                      .kernel = schema->op.kernels,
+                      .inputs = inputs,
+                      .outputs = outputs,
+                      .attrs = &factor};
+    out.data = &y;
+    assert_int_equal(schema->op.kernels->forward(&call), RAPT_OK);
+    return y;
+}
+
+static rapt_schema *find(rapt_registry *registry, const char *name)
+{
+    rapt_schema *schema = NULL;
+    rapt_error error = {0};
+    if (rapt_registry_find(registry, name, &schema, &error))
+        fail_msg("%s", error.message);
+    return schema;
+}
+
+/* --- Tests --------------------------------------------------------------------------------- */
+
+static void test_good(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    put("good", "good.so");
+    expect_load(registry, "good.so");
+    assert_string_equal(logged, "init 1.0;");
+    assert_int_equal(rapt_registry_count(registry), 2);
+    assert_string_equal(rapt_registry_at(registry, 0)->op.name, "test.good");
+    assert_string_equal(rapt_registry_at(registry, 1)->op.name, "test.second");
+    assert_null(rapt_registry_at(registry, 2));
+    assert_true(run(find(registry, "test.good"), 2) == 6);
+
+    assert_int_equal(rapt_registry_plugin_count(registry), 1);
+    const rapt_plugin_info *info = rapt_registry_plugin_at(registry, 0);
+    char command[PATH_MAX], hash[65] = "";
+    snprintf(command, sizeof command, "sha256sum '%s'", at("good.so"));
+    FILE *pipe = popen(command, "r");
+    assert_int_equal(fread(hash, 1, 64, pipe), 64);
+    pclose(pipe);
+    assert_string_equal(info->name, "sample");
+    assert_string_equal(info->path, at("good.so"));
+    assert_string_equal(info->version, "1.0");
+    assert_string_equal(info->hash, hash);
+    assert_null(info->error);
+    assert_string_equal(info->operators[1], "test.second");
+    assert_null(info->operators[2]);
+    assert_int_equal(info->plugin->n_operators, 2);
+    assert_string_equal(info->plugin->operators[0].inputs[0].doc, "numbers");
+    assert_string_equal(info->plugin->functions[0].signature, "int count_calls()");
+    assert_null(rapt_registry_plugin_at(registry, 1));
+
+    rapt_registry_free(registry);
+    assert_string_equal(logged, "init 1.0;fini 1.0;");
+    rapt_registry_free(NULL);
+}
+
+static void test_other_versions(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    put("minimum", "minimum.so");
+    put("newer_structs", "newer.so");
+    expect_load(registry, "minimum.so");
+    expect_load(registry, "newer.so");
+    assert_int_equal(rapt_registry_count(registry), 3);
+    const rapt_schema *newer = find(registry, "test.newer");
+    assert_int_equal(newer->op.size, sizeof(rapt_operator));
+    assert_int_equal(newer->op.n_kernels, 2);
+    assert_string_equal(newer->op.kernels[1].name, "cpu.slow");
+    assert_string_equal(newer->saved[0][1].name, "w");
+    assert_true(run(newer, 1) == 3);
+    assert_true(run(find(registry, "test.newer.second"), 1) == 3);
+    rapt_registry_free(registry);
+}
+
+static void test_refused(void **state)
+{
+    static const struct {
+        const char *plugin;
+        rapt_status status;
+        const char *message;
+    } samples[] = {
+        {"no_symbol", RAPT_INVALID, "no symbol rapt_plugin_v1, so it is no plugin"},
+        {"wrong_major", RAPT_INVALID,
+         "made for ABI 2, but this is rapt " RAPT_VERSION " with ABI 1"},
+        {"newer_minor", RAPT_INVALID,
+         "needs ABI 1.1, but this is rapt " RAPT_VERSION " with ABI 1.0"},
+        {"short_struct", RAPT_INVALID,
+         "rapt_plugin is a short struct: it states 24 bytes, but has had 88 since ABI 1.0"},
+        {"no_operators", RAPT_INVALID, "it has no operators and no functions"},
+        {"duplicate_operator", RAPT_INVALID, "operator \"test.sample\" is described twice"},
+        {"empty_name", RAPT_INVALID, "the operator's name is empty"},
+        {"malformed_shape", RAPT_INVALID,
+         "test.sample: input \"x: B (N\": column 8: expected an operator or \")\", not the end"},
+        {"no_kernel", RAPT_INVALID, "test.sample: no kernels"},
+        {"no_forward", RAPT_INVALID, "test.sample: kernel \"cpu\": no forward function"},
+        {"core_name", RAPT_INVALID, "operator \"core.sample\": names under core. are rapt's own"},
+        {"bad_default", RAPT_INVALID,
+         "test.sample: attribute \"factor\": default \"11\" is more than the greatest value "
+         "\"10\""},
+        {"unknown_dtype", RAPT_INVALID,
+         "test.sample: input \"x: B N\": unknown dtype \"f23\", expected f32, f16, bf16, f64, i32, "
+         "i64, u8, bool or T; did you mean \"f32\"?"},
+        {"second_bad", RAPT_INVALID,
+         "operator name \"Second\", expected [a-z][a-z0-9_]* parts joined by dots"},
+        {"bad_function", RAPT_INVALID,
+         "function 1 \"int one(complex x)\": column 9: expected bool, int, int64, double, float, "
+         "string, pointer or tensor"},
+        {"init_fails", RAPT_UNSUPPORTED, "its init failed: unsupported"},
+        {"missing_library", RAPT_IO,
+         "cannot be opened: librapt_test_absent.so: cannot open shared object file: No such file "
+         "or "
+         "directory"},
+    };
+    (void)state;
+    rapt_registry *registry = new_registry();
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
+        put(samples[i].plugin, "x.so");
+        expect_refusal(registry, "x.so", samples[i].status, samples[i].message);
+    }
+    assert_string_equal(logged, "init;"); /* and no fini */
+
+    rapt_error error = {0};
+    put("unresolved", "x.so");
+    assert_int_equal(rapt_registry_load(registry, at("x.so"), &error), RAPT_IO);
+    assert_non_null(strstr(error.message, "undefined symbol: rapt_test_nobody_has_this"));
+    assert_int_equal(rapt_registry_load(registry, at("x.so"), NULL), RAPT_IO);
+    rapt_registry_free(registry);
+}
+
+static void test_not_plugins(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    char text[PATH_MAX + 200];
+    write_text("text.so",
+               "This is no library, whatever its name says, though it is long enough.\n");
+    expect_refusal(registry, "text.so", RAPT_IO, "not a shared library: it has no ELF header");
+    write_text("empty.so", "");
+    expect_refusal(registry, "empty.so", RAPT_IO, "not a shared library: it has no ELF header");
+    make_folder("folder.so", 0755);
+    snprintf(text, sizeof text, "^%s is no regular file", at("folder.so"));
+    expect_refusal(registry, "folder.so", RAPT_IO, text);
+    assert_int_equal(mkfifo(at("pipe.so"), 0644), 0);
+    snprintf(text, sizeof text, "^%s is no regular file", at("pipe.so"));
+    expect_refusal(registry, "pipe.so", RAPT_IO, text);
+    expect_refusal(registry, "absent.so", RAPT_NOT_FOUND, "No such file or directory");
+    expect_refusal(registry, "nofolder/x.so", RAPT_NOT_FOUND, "No such file or directory");
+    assert_int_equal(symlink("loop.so", at("loop.so")), 0);
+    expect_refusal(registry, "loop.so", RAPT_IO, "Too many levels of symbolic links");
+    rapt_error error = {0};
+    assert_int_equal(rapt_registry_load(registry, "", &error), RAPT_NOT_FOUND);
+    assert_string_equal(error.message, "the plugin's path is empty");
+    rapt_registry_free(registry);
+}
+
+/* Wherever a file is cut, it is refused, and nothing crashes. */
+static void test_cut_short(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    struct stat whole;
+    char from[PATH_MAX];
+    rapt_error error = {0};
+    snprintf(from, sizeof from, "%s/good.so", built);
+    assert_int_equal(stat(from, &whole), 0);
+    for (off_t n = 0; n < whole.st_size; n += whole.st_size / 61 + 1) {
+        unlink(at("cut.so"));
+        copy_part(from, at("cut.so"), (size_t)n);
+        assert_int_equal(rapt_registry_load(registry, at("cut.so"), &error), RAPT_IO);
+        assert_non_null(strstr(error.message, n < 64 ? "no ELF header" : ": cut short: "));
+    }
+    unlink(at("cut.so"));
+    copy_part(from, at("cut.so"), (size_t)whole.st_size - 1);
+    assert_int_equal(rapt_registry_load(registry, at("cut.so"), &error), RAPT_IO);
+    assert_int_equal(rapt_registry_count(registry), 0);
+    rapt_registry_free(registry);
+}
+
+static void test_writable(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    char text[PATH_MAX + 200];
+    put("good", "good.so");
+    assert_int_equal(chmod(at("good.so"), 0646), 0);
+    snprintf(text, sizeof text, "^others can write to the file %s (mode 0646), expected chmod o-w",
+             at("good.so"));
+    expect_refusal(registry, "good.so", RAPT_INVALID, text);
+
+    make_folder("open", 0777);
+    put("good", "open/good.so");
+    snprintf(text, sizeof text,
+             "^others can write to the folder %s (mode 0777), expected chmod o-w", at("open"));
+    expect_refusal(registry, "open/good.so", RAPT_INVALID, text);
+    /* Through a link to the file, through a link to the folder. */
+    assert_int_equal(symlink("open/good.so", at("link.so")), 0);
+    expect_refusal(registry, "link.so", RAPT_INVALID, text);
+    assert_int_equal(symlink("open", at("way")), 0);
+    expect_refusal(registry, "way/good.so", RAPT_INVALID, text);
+    /* The link itself lies where others can change it; so does a link in the middle. */
+    make_folder("closed", 0755);
+    put("good", "closed/good.so");
+    assert_int_equal(symlink(at("closed/good.so"), at("open/link.so")), 0);
+    expect_refusal(registry, "open/link.so", RAPT_INVALID, text);
+    assert_int_equal(symlink("../open/link.so", at("closed/far.so")), 0);
+    snprintf(text, sizeof text,
+             "^others can write to the folder %s/../open (mode 0777), expected "
+             "chmod o-w",
+             at("closed"));
+    expect_refusal(registry, "closed/far.so", RAPT_INVALID, text);
+    /* Whoever may write there may put a file in front of another's, sticky or not. */
+    assert_int_equal(chmod(at("open"), 01777), 0);
+    assert_int_not_equal(rapt_registry_load(registry, at("open/good.so"), NULL), RAPT_OK);
+
+    assert_int_equal(symlink("closed/good.so", at("fine.so")), 0);
+    expect_load(registry, "fine.so");
+    assert_string_equal(rapt_registry_plugin_at(registry, 0)->path, at("closed/good.so"));
+    rapt_registry_free(registry);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    sample_operator s;
+    rapt_error error = {0};
+    rapt_schema *schema = NULL;
+    char text[PATH_MAX + 100];
+    sample_make(&s);
+    s.op.name = "core.matmul";
+    assert_int_equal(rapt_registry_add_builtin(registry, &s.op, 1, &error), RAPT_OK);
+    assert_int_equal(rapt_registry_add_builtin(registry, &s.op, 1, &error), RAPT_INVALID);
+    assert_string_equal(error.message, "operator \"core.matmul\" is there already");
+    rapt_operator twice[2] = {s.op, s.op};
+    twice[0].name = twice[1].name = "core.add";
+    assert_int_equal(rapt_registry_add_builtin(registry, twice, 2, &error), RAPT_INVALID);
+    assert_string_equal(error.message, "operator \"core.add\" is described twice");
+    twice[0].name = "core.sum";
+    twice[1].doc = NULL;
+    assert_int_equal(rapt_registry_add_builtin(registry, twice, 2, &error), RAPT_INVALID);
+    assert_int_equal(rapt_registry_count(registry), 1);
+    assert_int_equal(rapt_registry_add_builtin(registry, twice, 1, NULL), RAPT_OK);
+    const rapt_plugin_info *info = rapt_registry_plugin_at(registry, 0);
+    assert_string_equal(info->path, "built in");
+    assert_string_equal(info->hash, "");
+    assert_string_equal(info->operators[1], "core.sum");
+    assert_null(info->plugin);
+    assert_int_equal(rapt_registry_plugin_count(registry), 1);
+
+    put("good", "good.so");
+    put("good_again", "again.so");
+    expect_load(registry, "good.so");
+    snprintf(text, sizeof text, "operator \"test.good\" is there already, from %s", at("good.so"));
+    expect_refusal(registry, "again.so", RAPT_INVALID, text);
+    expect_refusal(registry, "good.so", RAPT_INVALID, text);
+    put("minimum", "minimum.so"); /* another operator in a plugin of the same name */
+    snprintf(text, sizeof text, "a plugin named \"sample\" is there already, from %s",
+             at("good.so"));
+    expect_refusal(registry, "minimum.so", RAPT_INVALID, text);
+
+    assert_int_equal(rapt_registry_find(registry, "test.god", &schema, &error), RAPT_NOT_FOUND);
+    assert_string_equal(error.message, "no operator \"test.god\"; did you mean \"test.good\"?");
+    assert_int_equal(rapt_registry_find(registry, "matmul", &schema, &error), RAPT_NOT_FOUND);
+    assert_string_equal(error.message, "no operator \"matmul\"; did you mean \"core.matmul\"?");
+    assert_int_equal(rapt_registry_find(registry, "zzzzzzzzzzzz", &schema, &error), RAPT_NOT_FOUND);
+    assert_string_equal(error.message, "no operator \"zzzzzzzzzzzz\"");
+    assert_null(schema);
+    rapt_registry_free(registry);
+}
+
+static const char *reason_of(const rapt_registry *registry, const char *path)
+{
+    for (size_t i = 0; i < rapt_registry_plugin_count(registry); i++) {
+        const rapt_plugin_info *info = rapt_registry_plugin_at(registry, i);
+        if (!strcmp(info->path, path)) {
+            assert_non_null(info->operators);
+            return info->error ? info->error : "loaded";
+        }
+    }
+    return NULL;
+}
+
+static void test_scan(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    char path[2 * PATH_MAX], text[PATH_MAX + 100];
+    rapt_error error = {0};
+    rapt_schema *schema;
+    make_folder("a", 0755);
+    make_folder("b", 0755);
+    make_folder("open", 0777);
+    put("no_kernel", "a/broken.so");
+    put("newer_structs", "a/newer.so");
+    put("good", "b/newer.so");
+    put("good", "b/good.so");
+    put("good", "b/.hidden.so");
+    put("good", "b/other.txt");
+    put("good", "open/opened.so");
+    assert_int_equal(symlink("a", at("same")), 0);
+    snprintf(path, sizeof path, "%s:relative/x::%s/absent:%s:%s:%s:%s/b/other.txt", at("a"), home,
+             at("b"), at("open"), at("same"), home);
+    rapt_registry_scan(registry, path);
+
+    assert_string_equal(reason_of(registry, at("a/newer.so")), "loaded");
+    assert_string_equal(reason_of(registry, at("b/good.so")), "loaded");
+    snprintf(text, sizeof text, "%s: test.sample: no kernels", at("a/broken.so"));
+    assert_string_equal(reason_of(registry, at("a/broken.so")), text);
+    snprintf(text, sizeof text, "passed over: %s was met first", at("a/newer.so"));
+    assert_string_equal(reason_of(registry, at("b/newer.so")), text);
+    assert_string_equal(reason_of(registry, "relative/x"),
+                        "passed over: a folder of plugins must be an absolute path");
+    assert_string_equal(reason_of(registry, ""),
+                        "passed over: an empty folder would be the current one");
+    snprintf(text, sizeof text, "others can write to the folder %s (mode 0777), expected chmod o-w",
+             at("open"));
+    assert_string_equal(reason_of(registry, at("open")), text);
+    snprintf(text, sizeof text, "%s is no folder", at("b/other.txt"));
+    assert_string_equal(reason_of(registry, at("b/other.txt")), text);
+    assert_int_equal(rapt_registry_plugin_count(registry), 8);
+    assert_int_equal(rapt_registry_count(registry), 4);
+
+    assert_int_equal(rapt_registry_find(registry, "broken", &schema, &error), RAPT_NOT_FOUND);
+    snprintf(text, sizeof text, "no operator \"broken\": %s: test.sample: no kernels",
+             at("a/broken.so"));
+    assert_string_equal(error.message, text);
+
+    snprintf(text, sizeof text, "operator \"test.good\" is there already, from %s",
+             at("b/good.so"));
+    put("good_again", "a/broken.so");
+    expect_refusal(registry, "a/broken.so", RAPT_INVALID, text);
+    rapt_registry_scan(registry, "");
+    assert_int_equal(rapt_registry_plugin_count(registry), 8);
+    rapt_registry_free(registry);
+
+    /* A file that is mended takes the place of its record. */
+    registry = new_registry();
+    put("no_kernel", "a/broken.so");
+    rapt_registry_scan(registry, at("a"));
+    assert_int_equal(rapt_registry_plugin_count(registry), 2);
+    put("good", "a/broken.so");
+    expect_load(registry, "a/broken.so");
+    assert_int_equal(rapt_registry_plugin_count(registry), 2);
+    assert_string_equal(reason_of(registry, at("a/broken.so")), "loaded");
+    rapt_registry_free(registry);
+}
+
+static int count_calls(const rapt_registry *registry)
+{
+    const rapt_plugin *plugin = rapt_registry_plugin_at(registry, 0)->plugin;
+    return ((int (*)(void))plugin->functions[0].function)();
+}
+
+static void test_reload(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    rapt_error error = {0};
+    char text[PATH_MAX + 100], first_hash[65];
+    put("good", "good.so");
+    expect_load(registry, "good.so");
+    rapt_schema *old = rapt_schema_retain(find(registry, "test.good"));
+    assert_int_equal(count_calls(registry), 1);
+    assert_int_equal(count_calls(registry), 2);
+    strcpy(first_hash, rapt_registry_plugin_at(registry, 0)->hash);
+
+    /* The same file again is a copy with variables of its own. */
+    assert_int_equal(rapt_registry_reload(registry, "test.second", &error), RAPT_OK);
+    assert_int_equal(count_calls(registry), 1);
+    assert_string_equal(logged, "init 1.0;init 1.0;");
+    assert_true(run(old, 2) == 6); /* still mapped */
+    assert_true(find(registry, "test.good") != old);
+
+    /* Another file, with another set of operators. */
+    put("good_again", "good.so");
+    assert_int_equal(rapt_registry_reload(registry, "test.good", &error), RAPT_OK);
+    assert_string_equal(logged, "init 1.0;init 1.0;init 2.0;fini 1.0;");
+    assert_string_equal(find(registry, "test.third")->op.version, "2.0");
+    assert_string_equal(rapt_registry_plugin_at(registry, 0)->version, "2.0");
+    assert_string_not_equal(rapt_registry_plugin_at(registry, 0)->hash, first_hash);
+    assert_int_equal(rapt_registry_plugin_count(registry), 1);
+    assert_int_equal(rapt_registry_count(registry), 2);
+    rapt_schema *gone;
+    assert_int_equal(rapt_registry_find(registry, "test.second", &gone, &error), RAPT_NOT_FOUND);
+
+    /* What cannot be loaded leaves everything as it was. */
+    rapt_schema *now = find(registry, "test.good");
+    put("no_kernel", "good.so");
+    assert_int_equal(rapt_registry_reload(registry, "test.good", &error), RAPT_INVALID);
+    snprintf(text, sizeof text, "%s: test.sample: no kernels", at("good.so"));
+    assert_string_equal(error.message, text);
+    unlink(at("good.so"));
+    assert_int_equal(rapt_registry_reload(registry, "test.good", &error), RAPT_NOT_FOUND);
+    assert_ptr_equal(find(registry, "test.good"), now);
+    assert_true(run(now, 1) == 3);
+    assert_int_equal(rapt_registry_plugin_count(registry), 1);
+
+    /* The first one goes with its last user. */
+    assert_string_equal(old->op.version, "1.0");
+    rapt_schema_release(old);
+    assert_string_equal(logged, "init 1.0;init 1.0;init 2.0;fini 1.0;fini 1.0;");
+    assert_int_equal(rapt_registry_reload(registry, "nothing", &error), RAPT_NOT_FOUND);
+    rapt_registry_free(registry);
+
+    registry = new_registry();
+    sample_operator s;
+    sample_make(&s);
+    s.op.name = "core.cog";
+    assert_int_equal(rapt_registry_add_builtin(registry, &s.op, 1, NULL), RAPT_OK);
+    assert_int_equal(rapt_registry_reload(registry, "core.cog", &error), RAPT_INVALID);
+    assert_string_equal(error.message,
+                        "core.cog is part of rapt itself, and not loaded from a file");
+    rapt_registry_free(registry);
+}
+
+/* Many reloads, some with a user of the old version: nothing runs out, and no copy is mistaken for
+ * another. */
+static void test_many_reloads(void **state)
+{
+    (void)state;
+    rapt_registry *registry = new_registry();
+    rapt_schema *kept[8] = {0};
+    put("good", "good.so");
+    expect_load(registry, "good.so");
+    for (int i = 0; i < 48; i++) {
+        rapt_schema_release(kept[i % 8]);
+        kept[i % 8] = i % 3 ? rapt_schema_retain(find(registry, "test.good")) : NULL;
+        put(i % 2 ? "good" : "good_again", "good.so");
+        assert_int_equal(rapt_registry_reload(registry, "test.good", NULL), RAPT_OK);
+        assert_string_equal(find(registry, "test.good")->op.version, i % 2 ? "1.0" : "2.0");
+        assert_int_equal(count_calls(registry), 1);
+        logged[0] = 0;
+    }
+    for (int i = 0; i < 8; i++) {
+        if (kept[i])
+            assert_true(run(kept[i], 1) == 3);
+        rapt_schema_release(kept[i]);
+    }
+    rapt_registry_free(registry);
+}
+
+/* Two registries of one process do not share a plugin's variables; nor is an old file that is still
+ * mapped under a path taken for the new one there. */
+static void test_two_registries(void **state)
+{
+    (void)state;
+    rapt_registry *first = new_registry(), *second = new_registry();
+    put("good", "good.so");
+    expect_load(first, "good.so");
+    expect_load(second, "good.so");
+    assert_int_equal(count_calls(first), 1);
+    assert_int_equal(count_calls(second), 1);
+    rapt_registry_free(second);
+    second = new_registry();
+    put("good_again", "good.so");
+    expect_load(second, "good.so");
+    assert_string_equal(rapt_registry_plugin_at(second, 0)->version, "2.0");
+    assert_string_equal(find(second, "test.good")->op.version, "2.0");
+    assert_string_equal(find(first, "test.good")->op.version, "1.0");
+    rapt_registry_free(first);
+    assert_int_equal(count_calls(second), 1);
+    rapt_registry_free(second);
+}
+
+static void test_folders(void **state)
+{
+    (void)state;
+    const char *own = rapt_own_folder();
+    char exe[PATH_MAX], build[PATH_MAX], expected[3 * PATH_MAX];
+    assert_non_null(realpath("/proc/self/exe", exe));
+    *strrchr(exe, '/') = 0;
+    assert_string_equal(own, exe);
+    /* This test is linked statically: the build folder lies two above it. */
+    strcpy(build, exe);
+    for (int i = 0; i < 2; i++)
+        *strrchr(build, '/') = 0;
+
+    setenv("XDG_DATA_HOME", "/data", 1);
+    setenv("RAPT_PLUGIN_PATH", "/one:/two", 1);
+    char *folders = rapt_plugin_folders(NULL, NULL);
+    snprintf(expected, sizeof expected, "/one:/two:/data/rapt/plugins:%s/plugins", build);
+    assert_string_equal(folders, expected);
+    free(folders);
+    folders = rapt_plugin_folders("/three", NULL);
+    snprintf(expected, sizeof expected, "/three:/data/rapt/plugins:%s/plugins", build);
+    assert_string_equal(folders, expected);
+    free(folders);
+    setenv("XDG_DATA_HOME", "data", 1); /* relative: does not count */
+    setenv("RAPT_PLUGIN_PATH", "", 1);
+    setenv("HOME", "/home/someone", 1);
+    folders = rapt_plugin_folders(NULL, NULL);
+    snprintf(expected, sizeof expected, "/home/someone/.local/share/rapt/plugins:%s/plugins",
+             build);
+    assert_string_equal(folders, expected);
+    free(folders);
+    unsetenv("XDG_DATA_HOME");
+    unsetenv("HOME");
+    unsetenv("RAPT_PLUGIN_PATH");
+    folders = rapt_plugin_folders(NULL, NULL);
+    snprintf(expected, sizeof expected, "%s/plugins", build);
+    assert_string_equal(folders, expected);
+    free(folders);
+    FAULT_EACH(FAULT_ALL)
+    {
+        rapt_error error = {0};
+        folders = rapt_plugin_folders("/x", &error);
+        if (!folders)
+            fault_expect_error(&error);
+        free(folders);
+    }
+}
+
+/* Installed or bundled: rapt/plugins beside the code, wherever that was moved. Run as a copy. */
+static void test_moved(void **state)
+{
+    (void)state;
+    char command[PATH_MAX + 80], line[PATH_MAX] = "", expected[PATH_MAX];
+    make_folder("lib", 0755);
+    assert_int_equal(mkdir(at("lib/rapt"), 0755), 0);
+    assert_int_equal(mkdir(at("lib/rapt/plugins"), 0755), 0);
+    copy_part("/proc/self/exe", at("lib/copy"), SIZE_MAX);
+    assert_int_equal(chmod(at("lib/copy"), 0755), 0);
+    snprintf(command, sizeof command, "cd / && env -u HOME -u XDG_DATA_HOME '%s' --folders",
+             at("lib/copy"));
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    assert_non_null(fgets(line, sizeof line, pipe));
+    assert_int_equal(pclose(pipe), 0);
+    line[strcspn(line, "\n")] = 0;
+    snprintf(expected, sizeof expected, "%s", at("lib/rapt/plugins"));
+    assert_string_equal(line, expected);
+}
+
+/* What stays mapped is the dynamic loader's; everything else comes back, and a failure leaves the
+ * table as it was. */
+static void test_faults(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    put("good", "good.so");
+    strcpy(path, at("good.so"));
+    FAULT_EACH(FAULT_ALL)
+    {
+        rapt_error error = {0};
+        logged[0] = 0;
+        rapt_registry *registry = rapt_registry_new(&host, &error);
+        if (registry && rapt_registry_load(registry, path, &error) == RAPT_OK) {
+            assert_int_equal(rapt_registry_count(registry), 2);
+            if (rapt_registry_reload(registry, "test.good", &error)) {
+                fault_expect_error(&error);
+                assert_int_equal(rapt_registry_count(registry), 2);
+                assert_string_equal(logged, "init 1.0;");
+            }
+        } else {
+            fault_expect_error(&error);
+            assert_int_equal(registry ? rapt_registry_count(registry) : 0, 0);
+            assert_string_equal(logged, "");
+        }
+        rapt_registry_free(registry);
+    }
+    assert_true(fault_rounds() > 100);
+
+    make_folder("many", 0755);
+    put("good", "many/a.so");
+    put("no_kernel", "many/b.so");
+    strcpy(path, at("many"));
+    FAULT_EACH(FAULT_ALL)
+    {
+        rapt_error error = {0};
+        rapt_registry *registry = rapt_registry_new(&host, &error);
+        if (registry)
+            rapt_registry_scan(registry, path);
+        else
+            fault_expect_error(&error);
+        rapt_registry_free(registry);
+    }
+
+    sample_operator s;
+    sample_make(&s);
+    FAULT_EACH(FAULT_ALL)
+    {
+        rapt_error error = {0};
+        rapt_registry *registry = rapt_registry_new(&host, &error);
+        if (registry && rapt_registry_add_builtin(registry, &s.op, 1, &error)) {
+            fault_expect_error(&error);
+            assert_int_equal(rapt_registry_count(registry), 0);
+            assert_int_equal(rapt_registry_plugin_count(registry), 0);
+        }
+        rapt_registry_free(registry);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && !strcmp(argv[1], "--folders")) {
+        char *folders = rapt_plugin_folders("", NULL);
+        printf("%s\n", folders);
+        free(folders);
+        return 0;
+    }
+    built = getenv("RAPT_TEST_PLUGINS");
+    if (!built) {
+        fprintf(stderr, "RAPT_TEST_PLUGINS does not say where the plugins of tests/plugins are\n");
+        return 2;
+    }
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_good),         TEST(test_other_versions), TEST(test_refused),
+        TEST(test_not_plugins),  TEST(test_cut_short),      TEST(test_writable),
+        TEST(test_names),        TEST(test_scan),           TEST(test_reload),
+        TEST(test_many_reloads), TEST(test_two_registries), TEST(test_folders),
+        TEST(test_moved),        TEST(test_faults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,3 @@
+/* An operator without a name. */
+#define SAMPLE_NAME ""
+#include "sample.h"

@@ -1,0 +1,3 @@
+/* A spec that does not parse. */
+#define SAMPLE_SPEC "x: B (N"
+#include "sample.h"

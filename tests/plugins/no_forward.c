@@ -1,0 +1,3 @@
+/* A kernel without its function. */
+#define SAMPLE_FORWARD NULL
+#include "sample.h"

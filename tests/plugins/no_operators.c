@@ -1,0 +1,3 @@
+/* A description of nothing. */
+#define SAMPLE_N_OPERATORS 0
+#include "sample.h"
