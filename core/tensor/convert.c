@@ -92,20 +92,35 @@ static void copy_row(const plan *p, char *target, const char *source, int64_t n)
     rapt_row_copy(target, p->target_dtype, row->target, source, p->source_dtype, row->source, n);
 }
 
-/* The row's dimension and the one above it, in tiles small enough that the lines of memory which
- * the source's rows cross stay in the first cache until they are used up. */
+enum { TILE = 64 };
+
+/* Rows `i` to `i + m` and elements `j` to `j + n` of a plane. The source, which runs along the
+ * rows' dimension, is first gathered line by line, so that its strides, often a power of two apart,
+ * do not throw each other out of the cache. */
+static void copy_tile(const plan *p, const dimension *rows, char *target, const char *source,
+                      int64_t m, int64_t n)
+{
+    const dimension *row = &p->dims[p->ndim - 1];
+    double tile[TILE * TILE]; /* room and alignment for any element */
+    char *const gathered = (char *)tile;
+    for (int64_t j = 0; j < n; j++)
+        rapt_row_copy(gathered + j * TILE * p->source_size, p->source_dtype, 1,
+                      source + j * row->source * p->source_size, p->source_dtype, rows->source, m);
+    for (int64_t i = 0; i < m; i++)
+        rapt_row_copy(target + i * rows->target * p->target_size, p->target_dtype, row->target,
+                      gathered + i * p->source_size, p->source_dtype, TILE, n);
+}
+
+/* The row's dimension and the one above it, in tiles. */
 static void copy_plane(const plan *p, const dimension *rows, char *target, const char *source)
 {
-    enum { TILE = 32 };
     const dimension *row = &p->dims[p->ndim - 1];
     for (int64_t i = 0; i < rows->size; i += TILE)
-        for (int64_t j = 0; j < row->size; j += TILE) {
-            const int64_t last = rows->size - i < TILE ? rows->size : i + TILE;
-            const int64_t n = row->size - j < TILE ? row->size - j : TILE;
-            for (int64_t k = i; k < last; k++)
-                copy_row(p, target + (k * rows->target + j * row->target) * p->target_size,
-                         source + (k * rows->source + j * row->source) * p->source_size, n);
-        }
+        for (int64_t j = 0; j < row->size; j += TILE)
+            copy_tile(p, rows, target + (i * rows->target + j * row->target) * p->target_size,
+                      source + (i * rows->source + j * row->source) * p->source_size,
+                      rows->size - i < TILE ? rows->size - i : TILE,
+                      row->size - j < TILE ? row->size - j : TILE);
 }
 
 void rapt_view_copy(const rapt_view *target, const rapt_view *source)

@@ -118,22 +118,28 @@ static inline uint32_t high_product(uint32_t a, uint32_t b)
     return (uint32_t)((uint64_t)a * b >> 32);
 }
 
+/* Leading zeros of an odd number, from the exponent of a float: clearing the bit under the first
+ * one keeps the conversion from rounding up to the next power of two. Unlike clz, it vectorises. */
+static inline int leading_zeros(uint32_t odd)
+{
+    const float number = (float)(int32_t)((odd & ~(odd >> 1)) >> 1);
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    const int zeros = 157 - (int)(bits >> 23);
+    return zeros < 31 ? zeros : 31;
+}
+
 static inline uint32_t normal_bits(uint32_t word)
 {
     const uint32_t p = word << 1 | 1;
-    const int octave = __builtin_clz(p);
+    const int octave = leading_zeros(p);
     const uint32_t scaled = p << octave; /* bit 31 is set; four bits choose the segment */
     const uint32_t *c = normal_table[octave * 16 + (int)(scaled >> 27 & 15)];
     const uint32_t t = scaled << 5;
     const uint32_t z = c[0] - high_product(t, c[1] - high_product(t, c[2] - high_product(t, c[3])));
-    /* z / 2^29 to a float: 24 bits are kept, the rest rounds to even. */
-    const int length = 32 - __builtin_clz(z | 1);
-    const int excess = length > 24 ? length - 24 : 0;
-    const uint32_t half = excess ? (1u << (excess - 1)) - 1 + (z >> excess & 1) : 0;
-    const uint32_t kept = (z + half) >> excess;
-    /* `kept` is below 2^24, or is 2^24 after a carry: either is exact as a float, and so is its
-     * product with a power of two. */
-    const float size = (float)(int32_t)kept * (float)(1u << excess) * 0x1p-29f;
+    /* To a float with one rounding, in the sum; the halves and the powers of two are exact. */
+    const float size =
+        ((float)(int32_t)(z >> 16) * 0x1p16f + (float)(int32_t)(z & 0xffff)) * 0x1p-29f;
     uint32_t bits;
     memcpy(&bits, &size, sizeof bits);
     return bits | (word & 0x80000000);

@@ -21,9 +21,10 @@ void rapt_philox_uniform(uint64_t seed, uint64_t stream, uint64_t first, int64_t
 /*
  * Mean 0, variance 1, from one word w each: bit 31 is the sign, and the other 31 bits u give the
  * size z with P(Z > z) = p = (2u + 1) / 2^33, so |z| < 6.34. The inverse is a table of cubics
- * (normal_table.lua) in units of 2^-29, evaluated with the upper halves of 32 x 32 bit products and
- * rounded to 24 bits, to nearest even, in integers: every machine and device that does the same
- * gets the same bits. Absolute error below 4e-7.
+ * (normal_table.lua) in units of 2^-29, evaluated with the upper halves of 32 x 32 bit products;
+ * the integer that comes out is rounded once to a float, to nearest even (where a device does not
+ * promise that of its additions, in integers). So every machine gets the same bits. Absolute error
+ * below 3e-7.
  */
 void rapt_philox_normal(uint64_t seed, uint64_t stream, uint64_t first, int64_t n, float *out);
 

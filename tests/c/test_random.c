@@ -126,6 +126,23 @@ static void test_normal_accuracy(void **state)
     assert_true(fabsf(normal_of(0x7fffffff)) < 1e-8f);
 }
 
+/* The size is an integer of 32 bits times 2^-29, rounded to nearest even: below 2^-5 it is exact,
+ * above it has no more than 24 bits. */
+static void test_normal_bits(void **state)
+{
+    (void)state;
+    for (uint64_t w = 0; w < UINT64_C(1) << 31; w += 65521) {
+        const double units = ldexp((double)normal_of((uint32_t)w), 29);
+        assert_true(units >= 0 && units < 0x1p32 && units == floor(units));
+    }
+    /* Fixed for all machines: a change of any of these bits is a change of every seed's meaning. */
+    static const uint32_t words[] = {0, 1, 2, 0x12345678, 0x7fffffff, 0x80000000, 0xdeadbeef};
+    static const uint32_t bits[] = {0x40cad08d, 0x40c55364, 0x40c2b92d, 0x3fbbd932,
+                                    0x31000000, 0xc0cad08d, 0xbeaa20b3};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        assert_int_equal(rapt_normal_bits(words[i]), bits[i]);
+}
+
 static int by_value(const void *a, const void *b)
 {
     const float x = *(const float *)a, y = *(const float *)b;
@@ -203,8 +220,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_answers),   cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_normal_accuracy), cmocka_unit_test(test_distributions),
-        cmocka_unit_test(test_independence),
+        cmocka_unit_test(test_normal_accuracy), cmocka_unit_test(test_normal_bits),
+        cmocka_unit_test(test_distributions),   cmocka_unit_test(test_independence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
