@@ -28,6 +28,7 @@ typedef struct rapt_lua {
     const void *tensor_table; /* the metatable of tensors, kept alive by the registry */
     int64_t allocated;        /* bytes of tensors made since the last forced collection */
     int64_t base;             /* bytes in use after it */
+    unsigned boxes;           /* made so far */
     int64_t limit;            /* growth that forces the next one */
     char library[512];        /* folder of the Lua library, as chunk names begin; "" unknown */
 } rapt_lua;

@@ -6,7 +6,11 @@
  */
 #include "lua/binding.h"
 
-enum { BOX_OVERHEAD = 512 }; /* bytes of a tensor beyond its elements, about */
+enum {
+    BOX_OVERHEAD = 512, /* bytes of a tensor beyond its elements, about */
+    STEP_BOXES = 16,    /* boxes between two steps of Lua's collector, */
+    STEP_KIB = 4        /* each as if so much had been allocated */
+};
 static const int64_t SMALLEST_LIMIT = INT64_C(32) << 20;
 
 rapt_tensor *rapt_lua_test(lua_State *L, int index)
@@ -80,6 +84,8 @@ int rapt_lua_fill(lua_State *L, rapt_box *box, rapt_tensor *tensor, bool fresh,
                            (int64_t)rapt_dtype_size(rapt_view_dtype(rapt_tensor_view(tensor)));
     if (self->allocated > self->limit || rapt_memory_usage().current - self->base > self->limit)
         rapt_lua_collect(L);
+    else if (++self->boxes % STEP_BOXES == 0 && lua_gc(L, LUA_GCISRUNNING))
+        lua_gc(L, LUA_GCSTEP, STEP_KIB);
     return 1;
 }
 
