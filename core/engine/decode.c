@@ -204,24 +204,28 @@ static rapt_status take_inputs(rapt_decoding *state, const rapt_binding *binding
     return RAPT_OK;
 }
 
-/* The carried states before the first position: what the caller gives, or zeros. */
-static rapt_status start_carried(rapt_decoding *state, const rapt_binding *binding,
-                                 rapt_error *error)
+/* The carried states before the first position: what the caller gives, or zeros in the shape that
+ * forward would return them in. */
+static rapt_status start_carried(rapt_decoding *state, rapt_run *run, rapt_error *error)
 {
+    uint64_t returned = 0;
+    for (uint32_t s = 0; s < state->n_cells; s++)
+        if (state->cells[s].output >= 0)
+            returned |= (uint64_t)1 << state->cells[s].output;
+    const rapt_status status = rapt_run_shape_outputs(run, returned, error);
+    if (status != RAPT_OK)
+        return status;
     for (uint32_t s = 0; s < state->n_cells; s++) {
         rapt_cell *cell = &state->cells[s];
         if (cell->input < 0)
             continue;
-        const rapt_tensor *given = rapt_view_owner(binding->inputs[cell->input]);
+        const rapt_tensor *given = rapt_view_owner(run->binding.inputs[cell->input]);
         if (given) {
             cell->carried = rapt_copy_contiguous(given, error);
         } else {
-            int32_t ndim;
-            int64_t shape[RAPT_MAX_DIMS];
-            if (rapt_bound_shape(binding, &state->schema->inputs[cell->input], &ndim, shape,
-                                 error) != RAPT_OK)
-                return RAPT_INVALID;
-            cell->carried = rapt_tensor_make(RAPT_F32, state->device, ndim, shape, error);
+            const rapt_view *like = run->outputs.at[cell->output];
+            cell->carried =
+                rapt_tensor_make(RAPT_F32, state->device, like->ndim, like->shape, error);
             if (cell->carried && rapt_tensor_clear(cell->carried, error) != RAPT_OK)
                 return RAPT_NO_MEMORY;
         }
@@ -288,7 +292,7 @@ static rapt_status begin_decoding(rapt_decoding *state, const rapt_application *
     if (status == RAPT_OK)
         status = take_inputs(state, &run.binding, error);
     if (status == RAPT_OK && state->position == 0) {
-        status = start_carried(state, &run.binding, error);
+        status = start_carried(state, &run, error);
         return status == RAPT_OK ? empty_output(&run, output, error) : status;
     }
     return status == RAPT_OK ? prefill(state, with, output, error) : status;

@@ -206,7 +206,7 @@ static bool read_ints(const char *text, int64_t *values, int32_t *count)
         if (*count == RAPT_MAX_DIMS || !read_int(&text, &values[*count]))
             return false;
         ++*count;
-    } while (*text == ',' && *++text);
+    } while (*text == ',' && text++);
     return *text == 0;
 }
 
@@ -234,7 +234,8 @@ static rapt_status read_frame(const loading *load)
 {
     rapt_decoding *state = load->state;
     const char *position = find_text(load->file, "position"), *at = position;
-    if (!position || !read_int(&at, &state->position) || *at || state->position < 0)
+    if (!position || !read_int(&at, &state->position) || *at || state->position < 0 ||
+        state->position == INT64_MAX)
         return bad(load, "position is \"%s\", not a number of positions", position ? position : "");
     const char *dtype = find_text(load->file, "dtype");
     if (!dtype || rapt_dtype_parse(dtype, &state->dtype, NULL) != RAPT_OK)
