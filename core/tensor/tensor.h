@@ -4,6 +4,11 @@
  * This room knows no device but CPU memory. Storage of another device is wrapped, not made, here:
  * its owner gives a `free` function. The autograd tape hangs its record on a tensor through
  * `autograd`; this room only frees it.
+ *
+ * Messages are read from C and from Lua alike, so they count dimensions and positions from 1 ("dim
+ * 3 of
+ * ..."); arguments count from 0. Threads: counts of references and of memory are atomic; everything
+ * else of a tensor belongs to one thread at a time.
  */
 #ifndef RAPT_TENSOR_TENSOR_H
 #define RAPT_TENSOR_TENSOR_H
@@ -46,7 +51,8 @@ int64_t rapt_view_count(const rapt_view *view);
 /* True when the innermost dimension is contiguous (or has at most one element). */
 bool rapt_view_inner_contiguous(const rapt_view *view);
 
-/* CPU memory, 64-byte aligned and padded to a multiple of 64 bytes. */
+/* CPU memory, 64-byte aligned and padded to a multiple of 64 bytes; an empty one has an address
+ * too. */
 rapt_storage *rapt_storage_new(int64_t bytes, bool zero, rapt_error *error);
 /* Takes `data` over: `free` runs with the last reference, also when this function fails. */
 rapt_storage *rapt_storage_wrap(rapt_device device, void *data, int64_t bytes, bool counted,
@@ -56,7 +62,8 @@ void rapt_storage_release(rapt_storage *storage);
 /* Counts memory that is no tensor's (workspaces) in rapt_memory_usage. */
 void rapt_memory_count(int64_t bytes);
 
-/* A tensor over `storage`, which it retains. NULL strides: contiguous. */
+/* A tensor over `storage`, which it retains. NULL strides: contiguous. RAPT_INVALID for negative
+ * strides and where an element would lie outside the storage's bytes. */
 rapt_tensor *rapt_tensor_over(rapt_storage *storage, rapt_dtype dtype, int32_t ndim,
                               const int64_t *shape, const int64_t *strides, int64_t byte_offset,
                               rapt_error *error);

@@ -267,7 +267,7 @@ static void test_mutations(void **state)
         for (int value = 0; value < 256; value += 3) {
             rapt_storage *bytes = file_bytes(1, header, 24);
             ((unsigned char *)bytes->data)[i] = (unsigned char)value;
-            rapt_tensor *t = rapt_npy_parse(bytes, "file", &error);
+            rapt_tensor *t = rapt_npy_parse(bytes, "file", value % 2 ? &error : NULL);
             good += t != NULL;
             bad += t == NULL;
             rapt_tensor_release(t);

@@ -147,7 +147,9 @@ typedef struct rapt_dlpack {
 /* A managed tensor that shares memory with `tensor` and keeps it alive until its deleter runs. */
 RAPT_API rapt_dlpack *rapt_to_dlpack(rapt_tensor *tensor, rapt_error *error);
 /* A tensor over somebody else's memory. Takes `managed` over on success: its deleter runs with the
- * last reference. Refuses other major versions, other devices than the CPU, and bad shapes. */
+ * last reference. Read-only memory is copied, so that nothing can write to it, and the deleter runs at
+ * once. Refuses other major versions, other devices than the CPU, bad shapes, negative strides and
+ * elements that are not aligned to their size. Bools must be 0 or 1. */
 RAPT_API rapt_tensor *rapt_from_dlpack(rapt_dlpack *managed, rapt_error *error);
 
 /* --- Files --------------------------------------------------------------------------------- */
