@@ -35,10 +35,17 @@
 
 /* The rows of a tensor [B, H, N, width] or [B, H, N] (width 1), f32, f16 or bf16. Strides count
  * elements. data NULL: the tensor is absent. */
+typedef enum rapt_feature { RAPT_FEATURE_IDENTITY = 0, RAPT_FEATURE_SIGMOID = 1 } rapt_feature;
+
 typedef struct rapt_rows {
     char *data;
     rapt_dtype dtype;
     int64_t batch, head, row, width;
+    /* What the driver computes with, when it loads: factor * feature(row). `factor` is NULL or
+     * one number for each row, [B, H, N] contiguous over `heads` and `length`. */
+    rapt_feature feature;
+    const float *factor;
+    int64_t heads, length;
 } rapt_rows;
 
 typedef struct rapt_linear_chunk {
@@ -70,6 +77,10 @@ typedef struct rapt_linear {
     float *state_out;
     const float *d_state_out;
     float *d_state_in;
+    /* [sequences, H, L, D, E], contiguous, or NULL; hierarchical form only. Entry l + 1 is the
+     * state of the last aligned block of 2^l positions where bit l of the number of positions is
+     * set. Forward writes it; a step updates it. */
+    float *levels_out;
     /* ---- set up by the driver ---- */
     int64_t n_sequences, n_chunks;
     rapt_linear_sequence *sequences;
@@ -93,6 +104,10 @@ typedef struct rapt_linear {
  * to N, not decreasing), P - 1 packed into one batch. Call before forward or backward. */
 static inline rapt_status rapt_linear_sequences(rapt_linear *linear, int64_t batch, int64_t n,
                                                 const rapt_view *cu_seqlens);
+/* Entry i of borders; whether borders are good, with an error that calls them `name`. */
+static inline int64_t rapt_linear_border(const rapt_view *cu_seqlens, int64_t i);
+static inline rapt_status rapt_linear_check(rapt_call *call, const char *name,
+                                            const rapt_view *cu_seqlens, int64_t n);
 /* What a view says, as rows; absent for NULL. */
 static inline rapt_rows rapt_rows_of(const rapt_view *view);
 
@@ -102,7 +117,7 @@ static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *vi
                                             const float **whole);
 
 static inline rapt_status rapt_linear_forward(rapt_linear *linear);
-/* One position, N = 1, of the flat form: state_out is read and written in place. */
+/* One position, N = 1: state_out or levels_out is read and written in place. */
 static inline rapt_status rapt_linear_step(rapt_linear *linear);
 static inline rapt_status rapt_linear_backward(rapt_linear *linear);
 

@@ -29,7 +29,11 @@
 #define linear_grow        RAPT_LEVEL_NAME(linear_grow)
 #define linear_shed        RAPT_LEVEL_NAME(linear_shed)
 #define linear_swap        RAPT_LEVEL_NAME(linear_swap)
+#define linear_load        RAPT_LEVEL_NAME(linear_load)
 #define linear_step        RAPT_LEVEL_NAME(linear_step)
+#define linear_tree_step   RAPT_LEVEL_NAME(linear_tree_step)
+#define linear_tree_part   RAPT_LEVEL_NAME(linear_tree_part)
+#define linear_tree_final  RAPT_LEVEL_NAME(linear_tree_final)
 #define linear_code        RAPT_LEVEL_NAME(linear_code)
 #endif
 
@@ -40,6 +44,24 @@ static void linear_exp_n(const float *x, float *y)
 {
     for (int i = 0; i < CHUNK; i += SIMD_LANES)
         simd_store(y + i, simd_exp(simd_load(x + i)));
+}
+
+/* The rows of a chunk as a whole tile, through the feature and the factors. */
+static void linear_load(const rapt_rows *rows, const rapt_linear_chunk *chunk, int64_t head,
+                        float factor, float *tile, int64_t ld)
+{
+    if (!rows->data) {
+        memset(tile, 0, (size_t)(CHUNK * ld) * sizeof *tile);
+        return;
+    }
+    rows_load(rows->dtype, linear_row(rows, chunk->batch, head, chunk->row), rows->row,
+              chunk->count, CHUNK, rows->width, factor, tile, ld);
+    if (rows->feature == RAPT_FEATURE_SIGMOID)
+        rows_sigmoid(chunk->count, rows->width, tile, ld);
+    if (rows->factor)
+        rows_scale(chunk->count, ld,
+                   rows->factor + (chunk->batch * rows->heads + head) * rows->length + chunk->row,
+                   tile, tile);
 }
 
 /* The tiles of one worker. */
@@ -134,8 +156,8 @@ static void linear_states(void *context, int64_t begin, int64_t end, int worker)
         linear_chunk_decay(x, chunk, head, &t->decay);
         x->decay[item] = t->decay.total;
         linear_exp_n(t->decay.left, t->decay.work);
-        linear_load(x, rows_load, &x->k, chunk, group, 1.0f, t->k, x->width_d);
-        linear_load(x, rows_load, &x->v, chunk, head, 1.0f, t->v, x->width_e);
+        linear_load(&x->k, chunk, group, 1.0f, t->k, x->width_d);
+        linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
         rows_scale(CHUNK, x->width_d, t->decay.work, t->k, t->k);
         tile_multiply(x->width_d, x->width_e, CHUNK, t->k, 1, x->width_d, t->v, x->width_e,
                       linear_leaf(x, x->states, lane, c), x->width_e, 0);
@@ -268,9 +290,9 @@ static void linear_outputs(void *context, int64_t begin, int64_t end, int worker
         const rapt_linear_chunk *chunk = &x->chunks[c];
         linear_chunk_decay(x, chunk, head, &t->decay);
         linear_weight_rows(x, chunk, head, t);
-        linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-        linear_load(x, rows_load, &x->k, chunk, group, 1.0f, t->k, x->width_d);
-        linear_load(x, rows_load, &x->v, chunk, head, 1.0f, t->v, x->width_e);
+        linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+        linear_load(&x->k, chunk, group, 1.0f, t->k, x->width_d);
+        linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
         rows_transpose(CHUNK, x->width_d, t->k, x->width_d, t->k_t, CHUNK);
         tile_multiply(CHUNK, CHUNK, x->width_d, t->q, x->width_d, 1, t->k_t, CHUNK, t->p, CHUNK, 0);
         linear_local_mask(x, t, t->p);
@@ -294,8 +316,8 @@ static void linear_reverse(void *context, int64_t begin, int64_t end, int worker
         const rapt_linear_chunk *chunk = &x->chunks[c];
         linear_chunk_decay(x, chunk, head, &t->decay);
         linear_exp_n(t->decay.sum, t->decay.work);
-        linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-        linear_load(x, rows_load, &x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
+        linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+        linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
         rows_scale(CHUNK, x->width_d, t->decay.work, t->q, t->q);
         tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e,
                       linear_leaf(x, x->reverse, lane, c), x->width_e, 0);
@@ -326,8 +348,8 @@ static void linear_nodes(void *context, int64_t begin, int64_t end, int worker)
             linear_exp_n(factor, factor);
             for (int i = 0; i < CHUNK; i++)
                 factor[i] *= t->levels[i][reader.level];
-            linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-            linear_load(x, rows_load, &x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
+            linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+            linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
             rows_scale(CHUNK, x->width_d, factor, t->q, t->q);
             tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e,
                           to, x->width_e, 1);
@@ -440,8 +462,8 @@ static void linear_head_grad(const rapt_linear *x, linear_tiles *t, int64_t lane
         memset(dl, 0, sizeof dl);
     linear_chunk_decay(x, chunk, head, &t->decay);
     linear_weight_rows(x, chunk, head, t);
-    linear_load(x, rows_load, &x->v, chunk, head, 1.0f, t->v, x->width_e);
-    linear_load(x, rows_load, &x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
+    linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
+    linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
     rows_transpose(CHUNK, x->width_d, t->k, x->width_d, t->k_t, CHUNK);
     rows_transpose(CHUNK, x->width_e, t->v, x->width_e, t->v_t, CHUNK);
     tile_multiply(CHUNK, CHUNK, x->width_d, t->q, x->width_d, 1, t->k_t, CHUNK, t->p, CHUNK, 0);
@@ -476,8 +498,8 @@ static void linear_gradients(void *context, int64_t begin, int64_t end, int work
         const int64_t c = item % x->n_chunks, first = item / x->n_chunks * share;
         const int64_t group = (x->first_head + first) / share;
         const rapt_linear_chunk *chunk = &x->chunks[c];
-        linear_load(x, rows_load, &x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-        linear_load(x, rows_load, &x->k, chunk, group, 1.0f, t->k, x->width_d);
+        linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
+        linear_load(&x->k, chunk, group, 1.0f, t->k, x->width_d);
         memset(t->dq, 0, (size_t)(CHUNK * x->width_d) * sizeof(float));
         memset(t->dk, 0, (size_t)(CHUNK * x->width_d) * sizeof(float));
         for (int64_t i = 0; i < share; i++)
@@ -528,6 +550,101 @@ static void linear_step(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
+/* Items: (batch, head), N = 1, hierarchical. levels_out holds, at l + 1, the state of the 2^l
+ * positions that bit l of `position` stands for; the new position joins them as a counter counts.
+ */
+static void linear_tree_step(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    const int64_t position = x->call->position, size = x->d * x->e;
+    int carry = 0;
+    while (position >> carry & 1)
+        carry++;
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t b = item / x->heads, head = item % x->heads;
+        const int64_t group = head * x->groups / x->heads;
+        float *levels = x->levels_out + item * x->levels * size;
+        linear_chunk_decay(x, &x->chunks[b], head, &t->decay);
+        linear_weight_rows(x, &x->chunks[b], head, t);
+        const simd_f decay = simd_set((float)exp(t->decay.total));
+        rows_load(x->q.dtype, linear_row(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
+                  x->width_d);
+        rows_load(x->k.dtype, linear_row(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
+                  x->width_d);
+        rows_load(x->v.dtype, linear_row(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v, x->width_e);
+        memset(t->dv, 0, (size_t)x->width_e * sizeof(float));
+        for (int64_t d = 0; d < x->d; d++)
+            for (int64_t e = 0; e < x->e; e += SIMD_LANES) {
+                const int n = x->e - e < SIMD_LANES ? (int)(x->e - e) : SIMD_LANES;
+                const simd_f own = simd_set(t->k[d]) * simd_load(t->v + e);
+                simd_f seen = simd_set(t->levels[0][0]) * own, joined = own;
+                for (int bit = 0; bit + 1 < x->levels && position >> bit; bit++) {
+                    float *at = levels + (bit + 1) * size + d * x->e + e;
+                    if (!(position >> bit & 1))
+                        continue;
+                    const simd_f old = decay * simd_load_n(at, n);
+                    seen = simd_fma(simd_set(t->levels[0][bit + 1]), old, seen);
+                    if (bit < carry)
+                        joined = joined + old;
+                    simd_store_n(at, bit < carry ? simd_zero() : old, n);
+                }
+                if (carry + 1 < x->levels)
+                    simd_store_n(levels + (carry + 1) * size + d * x->e + e, joined, n);
+                simd_store(t->dv + e, simd_fma(simd_set(t->q[d]), seen, simd_load(t->dv + e)));
+            }
+        rows_store(x->o.dtype, linear_row(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
+    }
+}
+
+/* t->state_t = the state of `count` positions of a chunk from position `first` of its sequence,
+ * decayed to the chunk's end. */
+static void linear_tree_part(const rapt_linear *x, linear_tiles *t, int64_t head, int64_t c,
+                             int64_t first, int64_t count)
+{
+    const rapt_linear_chunk *chunk = &x->chunks[c];
+    const int64_t from = first % CHUNK;
+    linear_chunk_decay(x, chunk, head, &t->decay);
+    linear_exp_n(t->decay.left, t->decay.work);
+    linear_load(&x->k, chunk, head * x->groups / x->heads, 1.0f, t->k, x->width_d);
+    linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
+    rows_scale(CHUNK, x->width_d, t->decay.work, t->k, t->k);
+    tile_multiply(x->width_d, x->width_e, count, t->k + from * x->width_d, 1, x->width_d,
+                  t->v + from * x->width_e, x->width_e, t->state_t, x->width_e, 0);
+}
+
+/* Items: (head in work, sequence). After linear_grow: the states of the blocks that the bits of the
+ * sequence's length stand for, decayed to its end, into levels_out. */
+static void linear_tree_final(void *context, int64_t begin, int64_t end, int worker)
+{
+    rapt_linear *x = (rapt_linear *)context;
+    linear_tiles *t = linear_take(x, worker);
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t lane = item / x->n_sequences, s = item % x->n_sequences;
+        const rapt_linear_sequence *sequence = &x->sequences[s];
+        const int64_t head = x->first_head + lane;
+        const int64_t last = sequence->first + sequence->chunks - 1;
+        float *levels = x->levels_out + (s * x->heads + head) * x->levels * x->d * x->e;
+        memset(levels, 0, (size_t)(x->levels * x->d * x->e) * sizeof *levels);
+        const int64_t length = linear_sequence_length(x, s);
+        for (int bit = 0; bit + 1 < x->levels && length >> bit; bit++) {
+            if (!(length >> bit & 1))
+                continue;
+            float *to = levels + (bit + 1) * x->d * x->e;
+            if (bit < RAPT_LINEAR_CHUNK_LOG)
+                linear_tree_part(x, t, head, last, ((length >> bit) - 1) << bit, 1 << bit);
+            const int64_t node = x->node_base[s] + (length >> bit) - 1 +
+                                 linear_level_base(sequence->chunks, bit - RAPT_LINEAR_CHUNK_LOG);
+            const float *from =
+                bit < RAPT_LINEAR_CHUNK_LOG ? t->state_t : linear_slot(x, x->states, lane, node);
+            const float decay = (float)exp(linear_tail(x, lane, s, length >> bit << bit, bit));
+            for (int64_t d = 0; d < x->d; d++)
+                for (int64_t e = 0; e < x->e; e++)
+                    to[d * x->e + e] = decay * from[d * x->width_e + e];
+        }
+    }
+}
+
 static const rapt_linear_code linear_code = {
     .states = linear_states,
     .carry = linear_carry,
@@ -539,6 +656,8 @@ static const rapt_linear_code linear_code = {
     .shed = linear_shed,
     .gradients = linear_gradients,
     .step = linear_step,
+    .tree_step = linear_tree_step,
+    .tree_final = linear_tree_final,
     .tiles_size = sizeof(linear_tiles),
 };
 #undef CHUNK

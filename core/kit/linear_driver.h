@@ -24,30 +24,31 @@ static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *vi
     return RAPT_OK;
 }
 
-static inline rapt_status linear_out_of_range(rapt_call *call, int64_t i, int64_t value, int64_t n)
+static inline rapt_status linear_out_of_range(rapt_call *call, const char *name, int64_t i,
+                                              int64_t value, int64_t n)
 {
     return call->host->error(call, RAPT_INVALID,
-                             "cu_seqlens must rise from 0 to N = %lld, but entry %lld is %lld",
+                             "%s must rise from 0 to %lld, but entry %lld is %lld", name,
                              (long long)n, (long long)i + 1, (long long)value);
 }
 
-static inline int64_t linear_border(const rapt_view *cu_seqlens, int64_t i)
+static inline int64_t rapt_linear_border(const rapt_view *cu_seqlens, int64_t i)
 {
     const void *data = rapt_view_data(cu_seqlens);
     return rapt_view_dtype(cu_seqlens) == RAPT_I32 ? ((const int32_t *)data)[i]
                                                    : ((const int64_t *)data)[i];
 }
 
-static inline rapt_status linear_check_borders(rapt_call *call, const rapt_view *cu_seqlens,
-                                               int64_t n)
+static inline rapt_status rapt_linear_check(rapt_call *call, const char *name,
+                                            const rapt_view *cu_seqlens, int64_t n)
 {
     const int64_t count = cu_seqlens->shape[0];
     int64_t before = 0;
     for (int64_t i = 0; i < count; i++) {
-        const int64_t border = linear_border(cu_seqlens, i);
+        const int64_t border = rapt_linear_border(cu_seqlens, i);
         if (border < before || border > n || (i == 0 && border != 0) ||
             (i == count - 1 && border != n))
-            return linear_out_of_range(call, i, border, n);
+            return linear_out_of_range(call, name, i, border, n);
         before = border;
     }
     return RAPT_OK;
@@ -57,7 +58,8 @@ static inline rapt_status rapt_linear_sequences(rapt_linear *x, int64_t batch, i
                                                 const rapt_view *cu_seqlens)
 {
     rapt_call *call = x->call;
-    const rapt_status status = cu_seqlens ? linear_check_borders(call, cu_seqlens, n) : RAPT_OK;
+    const rapt_status status =
+        cu_seqlens ? rapt_linear_check(call, "cu_seqlens_q", cu_seqlens, n) : RAPT_OK;
     if (status != RAPT_OK)
         return status;
     x->n_sequences = cu_seqlens ? cu_seqlens->shape[0] - 1 : batch;
@@ -75,8 +77,8 @@ static inline rapt_status rapt_linear_sequences(rapt_linear *x, int64_t batch, i
     int64_t nodes = 0;
     x->n_chunks = 0;
     for (int64_t s = 0; s < x->n_sequences; s++) {
-        const int64_t first = cu_seqlens ? linear_border(cu_seqlens, s) : 0;
-        const int64_t length = (cu_seqlens ? linear_border(cu_seqlens, s + 1) : n) - first;
+        const int64_t first = cu_seqlens ? rapt_linear_border(cu_seqlens, s) : 0;
+        const int64_t length = (cu_seqlens ? rapt_linear_border(cu_seqlens, s + 1) : n) - first;
         x->sequences[s].first = x->n_chunks;
         for (int64_t row = 0; row < length; row += RAPT_LINEAR_CHUNK) {
             rapt_linear_chunk *chunk = &x->chunks[x->n_chunks++];
@@ -177,6 +179,8 @@ static inline rapt_status rapt_linear_forward(rapt_linear *x)
             x->round_heads = x->heads - x->first_head;
         linear_make_states(x, code);
         linear_run(x, x->round_heads * x->n_chunks, code->outputs);
+        if (x->levels_out)
+            linear_run(x, x->round_heads * x->n_sequences, code->tree_final);
     }
     return RAPT_OK;
 }
@@ -184,8 +188,9 @@ static inline rapt_status rapt_linear_forward(rapt_linear *x)
 static inline rapt_status rapt_linear_step(rapt_linear *x)
 {
     const rapt_status status = linear_prepare(x, false);
+    const rapt_linear_code *code = linear_level_code(x->call);
     if (status == RAPT_OK)
-        linear_run(x, x->call->sizes['B'] * x->heads, linear_level_code(x->call)->step);
+        linear_run(x, x->call->sizes['B'] * x->heads, x->l.data ? code->tree_step : code->step);
     return status;
 }
 

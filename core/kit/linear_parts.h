@@ -18,7 +18,8 @@
 
 /* The tasks of one CPU level, made by linear_body.h. */
 typedef struct rapt_linear_code {
-    rapt_task states, carry, grow, outputs, reverse, carry_back, nodes, shed, gradients, step;
+    rapt_task states, carry, grow, outputs, reverse, carry_back, nodes, shed, gradients, step,
+        tree_step, tree_final;
     size_t tiles_size;
 } rapt_linear_code;
 
@@ -38,27 +39,10 @@ static inline rapt_rows rapt_rows_of(const rapt_view *view)
     return rows;
 }
 
-typedef void (*linear_loader)(rapt_dtype dtype, const void *data, int64_t stride, int64_t count,
-                              int64_t rows, int64_t width, float factor, float *tile, int64_t ld);
-
 static inline char *linear_row(const rapt_rows *rows, int64_t batch, int64_t head, int64_t row)
 {
     return rows->data + (batch * rows->batch + head * rows->head + row * rows->row) *
                             (int64_t)rapt_dtype_size(rows->dtype);
-}
-
-/* The rows of a chunk as a whole tile. */
-static inline void linear_load(const rapt_linear *x, linear_loader load, const rapt_rows *rows,
-                               const rapt_linear_chunk *chunk, int64_t head, float factor,
-                               float *tile, int64_t ld)
-{
-    (void)x;
-    if (!rows->data) {
-        memset(tile, 0, (size_t)(RAPT_LINEAR_CHUNK * ld) * sizeof *tile);
-        return;
-    }
-    load(rows->dtype, linear_row(rows, chunk->batch, head, chunk->row), rows->row, chunk->count,
-         RAPT_LINEAR_CHUNK, rows->width, factor, tile, ld);
 }
 
 /* --- Decays -------------------------------------------------------------------------------- */
@@ -302,6 +286,29 @@ static inline float linear_block_decay(const rapt_linear *x, const linear_slice 
     const int64_t last = first + ((j + 1) << level) - 1;
     return (float)exp(linear_gap(x, slice->lane, first + (j << level), last) +
                       x->decay[slice->lane * x->n_chunks + last]);
+}
+
+/* Positions of a sequence. */
+static inline int64_t linear_sequence_length(const rapt_linear *x, int64_t s)
+{
+    const rapt_linear_sequence *sequence = &x->sequences[s];
+    if (!sequence->chunks)
+        return 0;
+    return (sequence->chunks - 1) * RAPT_LINEAR_CHUNK +
+           x->chunks[sequence->first + sequence->chunks - 1].count;
+}
+
+/* The log decay from position `end`, where a block of 2^bit positions ends, to the sequence's end;
+ * of a block smaller than a chunk, whose state is at the end of its chunk already, 0. */
+static inline double linear_tail(const rapt_linear *x, int64_t lane, int64_t s, int64_t end,
+                                 int bit)
+{
+    const rapt_linear_sequence *sequence = &x->sequences[s];
+    const int64_t last = sequence->first + sequence->chunks - 1;
+    const int64_t c = sequence->first + end / RAPT_LINEAR_CHUNK;
+    if (bit < RAPT_LINEAR_CHUNK_LOG || c > last)
+        return 0;
+    return linear_gap(x, lane, c, last) + x->decay[lane * x->n_chunks + last];
 }
 
 /* --- Gradients of weights and decays -------------------------------------------------------- */

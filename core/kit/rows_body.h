@@ -12,6 +12,7 @@
 #define rows_transpose RAPT_LEVEL_NAME(rows_transpose)
 #define rows_scale     RAPT_LEVEL_NAME(rows_scale)
 #define rows_columns   RAPT_LEVEL_NAME(rows_columns)
+#define rows_sigmoid   RAPT_LEVEL_NAME(rows_sigmoid)
 #define rows_dot       RAPT_LEVEL_NAME(rows_dot)
 #define rows_axpy      RAPT_LEVEL_NAME(rows_axpy)
 #endif
@@ -107,6 +108,17 @@ ROWS_FN void rows_columns(int64_t rows, int64_t ld, const float *factor, const f
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < ld; c += SIMD_LANES)
             simd_store(to + r * ld + c, simd_load(factor + c) * simd_load(from + r * ld + c));
+}
+
+/* tile = sigmoid(tile) where it holds data: the padding stays zero. */
+ROWS_FN void rows_sigmoid(int64_t count, int64_t width, float *tile, int64_t ld)
+{
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t c = 0; c < width; c += SIMD_LANES) {
+            const int32_t left = width - c < SIMD_LANES ? (int32_t)(width - c) : SIMD_LANES;
+            const simd_f y = simd_sigmoid(simd_load(tile + i * ld + c));
+            simd_store(tile + i * ld + c, simd_keep(simd_lt_i(simd_iota(), simd_set_i(left)), y));
+        }
 }
 
 /* a . b over n floats, n a multiple of SIMD_LANES. */

@@ -1,0 +1,298 @@
+/*
+ * A call of flow, laid out: which rows each (sequence, head) owns, and the numbers that each
+ * position has. Level-independent.
+ */
+#ifndef RAPT_FLOW_JOB_H
+#define RAPT_FLOW_JOB_H
+
+#include "flow.h"
+#include "kit/linear.h"
+
+#define FLOW_CHUNK        RAPT_LINEAR_CHUNK
+#define FLOW_SUMS_AT_ONCE 4 /* those of k, q, out k and inc q */
+
+/* One number for each position of each (batch, head): [B, H, N] or [B, H, M]. */
+typedef struct flow_numbers {
+    float *gate;     /* sigmoid(cs) inc: what q_i is multiplied with (causal: / t) */
+    float *comp;     /* what v_j is multiplied with */
+    float *inc, *cs; /* queries; cs before the sigmoid, times n/m in the full form */
+    float *out, *cr; /* keys; cr before clipping */
+    double *z;       /* causal: sum of e^cr up to t */
+} flow_numbers;
+
+typedef struct flow_span {
+    int64_t batch, q, n, k, m; /* first row and number of rows of queries and keys */
+} flow_span;
+
+typedef struct flow_job {
+    rapt_call *call;
+    rapt_linear linear; /* causal: the driver's problem */
+    int causal;
+    float eps, clamp;
+    int64_t heads, n, m, d, e, ld, le; /* ld, le: D and E padded to whole vectors */
+    int64_t spans;
+    flow_span *span;
+    rapt_rows q, k, v, o, d_o, dq, dk, dv;
+    const rapt_view *sums_in; /* or NULL */
+    float *sums_out;
+    flow_numbers at;
+    flow_numbers slope; /* full backward: gradients of inc, cs, out, cr */
+    float *border; /* causal backward: [span chunks][H][4][ld], the four sums before each chunk */
+    float *far_q, *far_k, *far_v; /* causal backward: the driver's gradients, [B,H,N,.] */
+    float *state;                 /* step: kv, in place */
+    char *scratch;
+    int64_t scratch_size;
+} flow_job;
+
+/* The tasks of one CPU level, made by body.h. */
+typedef struct flow_level_code {
+    rapt_task running, running_back, whole, whole_back, step;
+    size_t tiles_size;
+} flow_level_code;
+
+static inline int64_t flow_padded(int64_t width)
+{
+    return (width + 15) / 16 * 16;
+}
+
+/* The numbers of a head's rows, from row `first` of batch b. */
+static inline float *flow_at(float *numbers, const flow_job *job, int64_t length, int64_t b,
+                             int64_t head, int64_t first)
+{
+    return numbers + (b * job->heads + head) * length + first;
+}
+
+/* --- Causal form ----------------------------------------------------------------------------- */
+
+typedef struct flow_carry {
+    double length, z; /* positions so far, sum of e^cr over them */
+} flow_carry;
+
+static inline const float *flow_sums_row(const flow_job *job, int64_t s, int64_t head, int row)
+{
+    const rapt_view *sums = job->sums_in;
+    return (const float *)rapt_view_data(sums) + s * sums->strides[0] + head * sums->strides[1] +
+           row * sums->strides[2];
+}
+
+static inline flow_carry flow_carry_load(const flow_job *job, int64_t s, int64_t head)
+{
+    flow_carry carry = {0, 0};
+    if (job->sums_in) {
+        carry.length = (double)*flow_sums_row(job, s, head, FLOW_SUM_LENGTH);
+        carry.z = (double)*flow_sums_row(job, s, head, FLOW_SUM_EXP);
+    }
+    return carry;
+}
+
+/* One of the four sums before the first position. */
+static inline void flow_carry_row(const flow_job *job, int64_t s, int64_t head, int row, double *to)
+{
+    if (job->sums_in)
+        for (int64_t c = 0; c < job->d; c++)
+            to[c] = (double)flow_sums_row(job, s, head, row)[c];
+}
+
+static inline float *flow_sums_out(const flow_job *job, int64_t s, int64_t head, int row)
+{
+    return job->sums_out + ((s * job->heads + head) * FLOW_SUM_ROWS + row) * job->d;
+}
+
+static inline void flow_carry_put(const flow_job *job, int64_t s, int64_t head, int row,
+                                  const float *from)
+{
+    if (job->sums_out)
+        memcpy(flow_sums_out(job, s, head, row), from, (size_t)job->d * sizeof *from);
+}
+
+static inline void flow_carry_store(const flow_job *job, int64_t s, int64_t head,
+                                    const flow_carry *carry)
+{
+    if (!job->sums_out)
+        return;
+    memset(flow_sums_out(job, s, head, FLOW_SUM_EXP), 0, 2 * (size_t)job->d * sizeof(float));
+    *flow_sums_out(job, s, head, FLOW_SUM_EXP) = (float)carry->z;
+    *flow_sums_out(job, s, head, FLOW_SUM_LENGTH) = (float)carry->length;
+}
+
+/* Where the four sums before the chunk that begins at `row` of a span are kept; NULL in forward. */
+static inline float *flow_border(const flow_job *job, int64_t s, int64_t head, int64_t row)
+{
+    if (!job->border)
+        return NULL;
+    const int64_t chunk = job->linear.sequences[s].first + row / FLOW_CHUNK;
+    return job->border + (chunk * job->heads + head) * 4 * job->ld;
+}
+
+/* The numbers of one position; cr not yet clipped. */
+typedef struct flow_position {
+    double inc, out, cs, cr;
+} flow_position;
+
+static inline double flow_logistic(double x)
+{
+    return 1.0 / (1.0 + exp(-x));
+}
+
+static inline double flow_clip(const flow_job *job, double cr)
+{
+    const double clamp = (double)job->clamp;
+    return cr < -clamp ? -clamp : cr > clamp ? clamp : cr;
+}
+
+/* Counts position t = carry->length in and writes its numbers. */
+static inline void flow_position_put(const flow_job *job, const flow_span *span, int64_t head,
+                                     int64_t row, const flow_position *p, flow_carry *carry)
+{
+    const int64_t b = span->batch, i = span->q + row;
+    const double weight = exp(flow_clip(job, p->cr));
+    carry->z += weight;
+    *flow_at(job->at.inc, job, job->n, b, head, i) = (float)p->inc;
+    *flow_at(job->at.out, job, job->n, b, head, i) = (float)p->out;
+    *flow_at(job->at.cs, job, job->n, b, head, i) = (float)p->cs;
+    *flow_at(job->at.cr, job, job->n, b, head, i) = (float)p->cr;
+    *flow_at(job->at.gate, job, job->n, b, head, i) =
+        (float)(flow_logistic(p->cs) * p->inc / carry->length);
+    *flow_at(job->at.comp, job, job->n, b, head, i) = (float)(carry->length * weight / carry->z);
+    job->at.z[(b * job->heads + head) * job->n + i] = carry->z;
+}
+
+/* The driver's gradients of a chunk's rows. */
+typedef struct flow_far_rows {
+    const float *q, *k, *v;
+} flow_far_rows;
+
+static inline flow_far_rows flow_far(const flow_job *job, int64_t b, int64_t head, int64_t row)
+{
+    const int64_t at = (b * job->heads + head) * job->n + row;
+    const flow_far_rows far = {job->far_q + at * job->d, job->far_k + at * job->d,
+                               job->far_v + at * job->e};
+    return far;
+}
+
+/* What one position's numbers and their gradients are to the rows: cs and cr already over t. */
+typedef struct flow_slope {
+    float gate, cs, cr, inc, inc_value, out_value, inc_square, out_square;
+} flow_slope;
+
+static inline flow_slope flow_slope_of(const flow_job *job, const flow_span *span, int64_t head,
+                                       int64_t row, double t, double d_gate, double d_comp,
+                                       double *back_exp)
+{
+    const int64_t b = span->batch, i = span->q + row;
+    const double inc = (double)*flow_at(job->at.inc, job, job->n, b, head, i);
+    const double out = (double)*flow_at(job->at.out, job, job->n, b, head, i);
+    const double cs = (double)*flow_at(job->at.cs, job, job->n, b, head, i);
+    const double cr = (double)*flow_at(job->at.cr, job, job->n, b, head, i);
+    const double comp = (double)*flow_at(job->at.comp, job, job->n, b, head, i);
+    const double z = job->at.z[(b * job->heads + head) * job->n + i];
+    const double open = flow_logistic(cs), bound = flow_clip(job, cr);
+    double d_cr = d_comp * comp;
+    *back_exp -= d_comp * comp / z;
+    d_cr += exp(bound) * *back_exp;
+    if (bound != cr)
+        d_cr = 0;
+    const flow_slope slope = {
+        .gate = *flow_at(job->at.gate, job, job->n, b, head, i),
+        .cs = (float)(d_gate * inc / t * open * (1 - open) / t),
+        .cr = (float)(d_cr / t),
+        .inc = (float)(d_gate * open / t),
+        .inc_value = (float)inc,
+        .out_value = (float)out,
+        .inc_square = (float)(inc * inc / t),
+        .out_square = (float)(out * out / t),
+    };
+    return slope;
+}
+
+/* --- Full form ------------------------------------------------------------------------------- */
+
+/* From cs and cr to what rows are multiplied with: gate, and comp = m softmax(cr). cs becomes cs
+ * n/m. */
+static inline void flow_whole_gates(const flow_job *job, const flow_span *span, const float *inc,
+                                    float *cs, float *gate, const float *cr, float *comp)
+{
+    const double ratio = span->m ? (double)span->n / (double)span->m : 0;
+    double sum = 0;
+    for (int64_t i = 0; i < span->n; i++) {
+        cs[i] = (float)(cs[i] * ratio);
+        gate[i] = (float)(flow_logistic((double)cs[i]) * (double)inc[i]);
+    }
+    for (int64_t j = 0; j < span->m; j++)
+        sum += exp(flow_clip(job, (double)cr[j]) - (double)job->clamp);
+    for (int64_t j = 0; j < span->m; j++)
+        comp[j] = (float)((double)span->m *
+                          exp(flow_clip(job, (double)cr[j]) - (double)job->clamp) / sum);
+}
+
+/* A head's numbers and their gradients. d_gate and d_comp become d_inc and d_cr in place. */
+typedef struct flow_whole_grad {
+    float *inc, *cs, *gate, *out, *cr, *comp;
+    float *d_gate, *d_inc, *d_cs, *d_comp, *d_cr, *d_out;
+} flow_whole_grad;
+
+static inline flow_whole_grad flow_whole_grads(const flow_job *job, const flow_span *span,
+                                               int64_t head)
+{
+    const int64_t b = span->batch;
+    flow_whole_grad g = {
+        .inc = flow_at(job->at.inc, job, job->n, b, head, span->q),
+        .cs = flow_at(job->at.cs, job, job->n, b, head, span->q),
+        .gate = flow_at(job->at.gate, job, job->n, b, head, span->q),
+        .out = flow_at(job->at.out, job, job->m, b, head, span->k),
+        .cr = flow_at(job->at.cr, job, job->m, b, head, span->k),
+        .comp = flow_at(job->at.comp, job, job->m, b, head, span->k),
+        .d_inc = flow_at(job->slope.inc, job, job->n, b, head, span->q),
+        .d_cs = flow_at(job->slope.cs, job, job->n, b, head, span->q),
+        .d_out = flow_at(job->slope.out, job, job->m, b, head, span->k),
+        .d_cr = flow_at(job->slope.cr, job, job->m, b, head, span->k),
+    };
+    g.d_gate = g.d_inc;
+    g.d_comp = g.d_cr;
+    return g;
+}
+
+/* From d_gate, d_comp to d_cs, d_inc, d_cr: inc and out as far as gate and comp go. */
+static inline void flow_whole_slopes(const flow_job *job, const flow_span *span, flow_whole_grad *g)
+{
+    const double ratio = span->m ? (double)span->n / (double)span->m : 0;
+    double mean = 0;
+    for (int64_t i = 0; i < span->n; i++) {
+        const double open = flow_logistic((double)g->cs[i]), d_gate = (double)g->d_gate[i];
+        g->d_cs[i] = (float)(d_gate * (double)g->inc[i] * open * (1 - open) * ratio);
+        g->d_inc[i] = (float)(d_gate * open);
+    }
+    for (int64_t j = 0; j < span->m; j++)
+        mean += (double)g->d_comp[j] * (double)g->comp[j];
+    mean = span->m ? mean / (double)span->m : 0;
+    for (int64_t j = 0; j < span->m; j++) {
+        const double cr = (double)g->cr[j];
+        const double d_cr = (double)g->comp[j] * ((double)g->d_comp[j] - mean);
+        g->d_cr[j] = flow_clip(job, cr) != cr ? 0.0f : (float)d_cr;
+        g->d_out[j] = 0.0f;
+    }
+}
+
+/* One side of the last pass of backward: see flow_back_rows. */
+typedef struct flow_side {
+    const rapt_rows *x, *y, *dx;
+    int64_t batch, head, first, n;
+    const float *matrix, *factor;
+    const float *a, *c, *h;     /* one number for each row */
+    const float *s, *r, *u, *p; /* rows of D */
+} flow_side;
+
+/* Sets a running sum to zero. */
+static inline void flow_forget(const flow_job *job, double *base, float *local, float *now)
+{
+    memset(base, 0, (size_t)job->ld * sizeof *base);
+    memset(local, 0, (size_t)job->ld * sizeof *local);
+    memset(now, 0, (size_t)job->ld * sizeof *now);
+}
+
+static inline char *flow_row(const rapt_rows *rows, int64_t b, int64_t head, int64_t row)
+{
+    return linear_row(rows, b, head, row);
+}
+
+#endif
