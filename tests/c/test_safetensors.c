@@ -229,10 +229,10 @@ static void test_mutations(void **state)
         for (int value = 0; value < 256; value += 3) {
             rapt_storage *bytes = file_bytes(header, strlen(header), 8, 0);
             ((unsigned char *)bytes->data)[i] = (unsigned char)value;
-            rapt_file *file = rapt_safetensors_parse(bytes, "file", &error);
+            rapt_file *file = rapt_safetensors_parse(bytes, "file", value % 2 ? &error : NULL);
             good += file != NULL;
             bad += file == NULL;
-            if (!file)
+            if (!file && value % 2)
                 assert_true(error.status == RAPT_IO || error.status == RAPT_UNSUPPORTED);
             rapt_file_free(file);
             rapt_storage_release(bytes);
