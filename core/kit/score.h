@@ -98,8 +98,8 @@
         .size = sizeof(rapt_state_arg), .append = "v"                                              \
     }
 
-/* What forward leaves to backward: the reference of each row's exponents, in units of log 2, and
- * the row's sum of 2^(logit / log 2 - reference). */
+/* What forward leaves to backward: the reference of each row's exponents (near its greatest logit)
+ * and the row's sum of e^(logit - reference). Kept apart, they are exact for logits of any size. */
 #define RAPT_SCORE_SAVED                                                                           \
     {.size = sizeof(rapt_arg), .spec = "row_reference: B H N", .dtype = "f32"},                    \
     {                                                                                              \

@@ -67,18 +67,18 @@ static float score_few_weigh(const score_site *at, float *scores, int32_t lo, in
                              int64_t keys, float *state)
 {
     const simd_i low = simd_set_i(lo), high = simd_set_i(hi);
-    const simd_f log2e = simd_set(SCORE_LOG2E), lowest = simd_set(-INFINITY);
+    const simd_f lowest = simd_set(-INFINITY);
     simd_f most = lowest, total = simd_zero();
     float factor = 1.0f;
     for (int64_t j = 0; j < keys; j += SIMD_LANES) {
         const simd_i key = simd_iota() + (int32_t)j;
         const simd_mask seen = simd_and(simd_le_i(low, key), simd_lt_i(key, high));
-        const simd_f z = score_z(at, simd_load(scores + j), 0, 0, low, high);
+        const simd_f z = score_z(at, simd_load(scores + j));
         most = simd_max(simd_select(seen, z, lowest), most);
     }
-    const float greatest = simd_max_lane(most) * SCORE_LOG2E;
+    const float greatest = simd_max_lane(most);
     if (greatest > state[0] + SCORE_SLACK) {
-        factor = simd_exp2_weight(simd_set(state[0] - greatest))[0];
+        factor = score_exp(simd_set(state[0]), simd_set(greatest))[0];
         state[1] *= factor;
         state[0] = greatest;
     }
@@ -87,8 +87,8 @@ static float score_few_weigh(const score_site *at, float *scores, int32_t lo, in
         const simd_i key = simd_iota() + (int32_t)j;
         const simd_mask seen = simd_and(simd_le_i(low, key), simd_lt_i(key, high));
         const simd_f s = simd_load(scores + j);
-        const simd_f z = score_z(at, s, 0, 0, low, high);
-        const simd_f p = simd_keep(seen, simd_exp2_weight(simd_fms(z, log2e, base)));
+        const simd_f z = score_z(at, s);
+        const simd_f p = simd_keep(seen, score_exp(z, base));
         total += p;
 #ifdef SCORE_FACTOR
         simd_store(scores + j, simd_keep(seen, score_factor(at, s) * p));
@@ -165,8 +165,8 @@ static void score_few_head(const rapt_score *s, int64_t b, int64_t g)
             if (next[2 * r] == -INFINITY && next[2 * r + 1] == 0.0f)
                 continue;
             const float base = fmaxf(state[2 * r], next[2 * r]);
-            const simd_f old = simd_exp2_weight(simd_set(state[2 * r] - base));
-            const simd_f new = simd_exp2_weight(simd_set(next[2 * r] - base));
+            const simd_f old = score_exp(simd_set(state[2 * r]), simd_set(base));
+            const simd_f new = score_exp(simd_set(next[2 * r]), simd_set(base));
             float *row = o + r * s->Ep;
             for (int64_t c = 0; c < s->Ep; c += SIMD_LANES)
                 simd_store(row + c, simd_fma(simd_load(other + r * s->Ep + c), new,

@@ -61,8 +61,7 @@ static __attribute__((unused)) void score_finish_rows(const rapt_score *s, int64
     for (int64_t r = 0; r < rows; r++) {
         share[r] = sum[r] == 0.0f ? 0.0f : 1.0f / sum[r];
         if (s->lse)
-            s->lse[first + r] =
-                sum[r] == 0.0f ? -INFINITY : reference[r] * SCORE_LN2 + logf(sum[r]);
+            s->lse[first + r] = sum[r] == 0.0f ? -INFINITY : reference[r] + logf(sum[r]);
         if (s->row_reference) {
             s->row_reference[first + r] = reference[r];
             s->row_sum[first + r] = sum[r];

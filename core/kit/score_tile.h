@@ -16,6 +16,9 @@
 #define score_limits          RAPT_LEVEL_NAME(score_limits)
 #define score_make            RAPT_LEVEL_NAME(score_make)
 #define score_z               RAPT_LEVEL_NAME(score_z)
+#define score_exp             RAPT_LEVEL_NAME(score_exp)
+#define score_seen            RAPT_LEVEL_NAME(score_seen)
+#define score_z_seen          RAPT_LEVEL_NAME(score_z_seen)
 #define score_greatest        RAPT_LEVEL_NAME(score_greatest)
 #define score_weigh_column    RAPT_LEVEL_NAME(score_weigh_column)
 #define score_weigh           RAPT_LEVEL_NAME(score_weigh)
@@ -24,10 +27,9 @@
 #define score_slopes          RAPT_LEVEL_NAME(score_slopes)
 
 #define SCORE_LOG2E 1.44269504088896340736f
-#define SCORE_LN2   0.69314718055994530942f
-/* A row's reference may stay this much below its greatest logit (in units of log 2): weights of up
- * to 2^11 lose nothing in float32, and most blocks need no rescaling. */
-#define SCORE_SLACK 11.0f
+/* A row's reference may stay this much below its greatest logit: weights of up to e^8 lose nothing
+ * in float32, and most blocks need no rescaling. */
+#define SCORE_SLACK 8.0f
 
 /* Queries first seen and no longer seen by the keys of a tile, by row, counted from its first. */
 typedef struct score_bounds {
@@ -178,21 +180,35 @@ static __attribute__((unused)) void score_make(const score_site *at, const rapt_
         }
 }
 
-/* The logits of key j of the tile, -infinity where it is not seen. */
-SIMD_FN simd_f score_z(const score_site *at, simd_f s, const int mixed, int64_t j, simd_i lo,
-                       simd_i hi)
+SIMD_FN simd_f score_z(const score_site *at, simd_f s)
 {
 #ifdef SCORE_LOGIT
-    const simd_f z = score_logit(at, s);
+    return score_logit(at, s);
 #else
     (void)at;
-    const simd_f z = s;
+    return s;
 #endif
-    if (!mixed)
-        return z;
+}
+
+/* e^(z - base), of logits that are not far above `base`. The difference is taken first: it is exact
+ * where weights matter, however large the logits. */
+SIMD_FN simd_f score_exp(simd_f z, simd_f base)
+{
+    return simd_exp2_weight((z - base) * simd_set(SCORE_LOG2E));
+}
+
+SIMD_FN simd_mask score_seen(int64_t j, simd_i lo, simd_i hi)
+{
     const simd_i key = simd_set_i((int32_t)j);
-    const simd_mask seen = simd_and(simd_le_i(lo, key), simd_lt_i(key, hi));
-    return simd_select(seen, z, simd_set(-INFINITY));
+    return simd_and(simd_le_i(lo, key), simd_lt_i(key, hi));
+}
+
+/* The logits of key j of the tile, -infinity where it is not seen. */
+SIMD_FN simd_f score_z_seen(const score_site *at, simd_f s, const int mixed, int64_t j, simd_i lo,
+                            simd_i hi)
+{
+    const simd_f z = score_z(at, s);
+    return mixed ? simd_select(score_seen(j, lo, hi), z, simd_set(-INFINITY)) : z;
 }
 
 SIMD_FN simd_f score_greatest(const score_site *at, const float *column, int64_t keys,
@@ -207,29 +223,29 @@ SIMD_FN simd_f score_greatest(const score_site *at, const float *column, int64_t
         SIMD_UNROLL
         for (int i = 0; i < 4; i++) {
             const simd_f s = simd_load(column + (j + i) * RAPT_SCORE_ROWS);
-            most[i] = simd_max(score_z(at, s, mixed, j + i, lo, hi), most[i]);
+            most[i] = simd_max(score_z_seen(at, s, mixed, j + i, lo, hi), most[i]);
         }
     }
     for (; j < keys; j++)
-        most[0] = simd_max(score_z(at, simd_load(column + j * RAPT_SCORE_ROWS), mixed, j, lo, hi),
-                           most[0]);
+        most[0] = simd_max(
+            score_z_seen(at, simd_load(column + j * RAPT_SCORE_ROWS), mixed, j, lo, hi), most[0]);
     return simd_max(simd_max(most[0], most[1]), simd_max(most[2], most[3]));
 }
 
-/* SIMD_LANES queries of a tile: scores become f 2^(z / log 2 - reference), summed without f. */
+/* SIMD_LANES queries of a tile: scores become f e^(z - reference), summed without f. */
 SIMD_FN int score_weigh_column(const score_site *at, float *column, int64_t keys, const int mixed,
                                const score_bounds *bounds, int64_t r, float *reference, float *sum,
                                float *shrink)
 {
-    const simd_f log2e = simd_set(SCORE_LOG2E), lowest = simd_set(-INFINITY);
+    const simd_f lowest = simd_set(-INFINITY);
     const simd_i lo = mixed ? simd_load_i(bounds->lo + r) : simd_set_i(0);
     const simd_i hi = mixed ? simd_load_i(bounds->hi + r) : simd_set_i(0);
-    const simd_f most = score_greatest(at, column, keys, mixed, lo, hi) * log2e;
+    const simd_f most = score_greatest(at, column, keys, mixed, lo, hi);
     simd_f base = simd_load(reference + r), total = simd_load(sum + r);
     const int grown = simd_any(simd_lt(base + SCORE_SLACK, most));
     if (grown) {
         const simd_f next = simd_max(most, base);
-        const simd_f ratio = simd_exp2_weight(base - next);
+        const simd_f ratio = score_exp(base, next);
         const simd_f factor = simd_select(simd_eq(next, lowest), simd_set(1.0f), ratio);
         total = total * factor;
         base = next;
@@ -241,11 +257,11 @@ SIMD_FN int score_weigh_column(const score_site *at, float *column, int64_t keys
     base = simd_select(simd_eq(base, lowest), simd_zero(), base);
     for (int64_t j = 0; j < keys; j++) {
         const simd_f s = simd_load(column + j * RAPT_SCORE_ROWS);
-        const simd_f z = score_z(at, s, mixed, j, lo, hi);
-        const simd_f p = simd_exp2_weight(simd_fms(z, log2e, base));
+        const simd_f p = score_exp(score_z_seen(at, s, mixed, j, lo, hi), base);
         total += p;
 #ifdef SCORE_FACTOR
-        simd_store(column + j * RAPT_SCORE_ROWS, score_factor(at, s) * p);
+        const simd_f w = score_factor(at, s) * p;
+        simd_store(column + j * RAPT_SCORE_ROWS, mixed ? simd_keep(score_seen(j, lo, hi), w) : w);
 #else
         simd_store(column + j * RAPT_SCORE_ROWS, p);
 #endif
@@ -288,17 +304,15 @@ SIMD_FN void score_slope_column(const score_site *at, float *scores, float *grad
                                 const int mixed, const score_bounds *bounds, int64_t r, simd_f base,
                                 simd_f share, simd_f delta, simd_f factor)
 {
-    const simd_f log2e = simd_set(SCORE_LOG2E);
     const simd_i lo = mixed ? simd_load_i(bounds->lo + r) : simd_set_i(0);
     const simd_i hi = mixed ? simd_load_i(bounds->hi + r) : simd_set_i(0);
     for (int64_t j = 0; j < keys; j++) {
         const simd_f s = simd_load(scores + j * RAPT_SCORE_ROWS);
         const simd_f dw = simd_load(grads + j * RAPT_SCORE_ROWS);
-        const simd_f z = score_z(at, s, mixed, j, lo, hi);
-        const simd_f p = simd_exp2_weight(simd_fms(z, log2e, base)) * share;
+        const simd_f p = score_exp(score_z_seen(at, s, mixed, j, lo, hi), base) * share;
 #ifdef SCORE_FACTOR
-        const simd_f f = score_factor(at, s);
-        const simd_f w = f * p;
+        const simd_f product = score_factor(at, s) * p;
+        const simd_f w = mixed ? simd_keep(score_seen(j, lo, hi), product) : product;
         simd_f ds = simd_fnma(p, delta, w * dw);
 #else
         const simd_f w = p;
