@@ -36,11 +36,11 @@ function inputs.dimensions(spec)
   return list
 end
 
--- The size letters among an operator's inputs, in order of appearance.
+-- The size letters among the inputs that an operator needs, in order of appearance.
 local function letters_of(description)
   local list, seen = {}, {}
   for _, input in ipairs(description.inputs) do
-    for _, dimension in ipairs(inputs.dimensions(input.spec)) do
+    for _, dimension in ipairs(input.optional and {} or inputs.dimensions(input.spec)) do
       for word in dimension:gmatch("[%a_]+") do
         if #word == 1 and not seen[word] then
           seen[word] = true
