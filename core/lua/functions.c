@@ -122,13 +122,14 @@ static bool parse(const char *text, signature *s)
     strcpy(s->text, text);
     s->n = 0;
     at = read_word(text, word);
-    if (!at || !find_kind(word, &s->result) || s->result == KIND_TENSOR)
+    if (!at || !find_kind(word, &s->result))
         return false;
     at = read_word(at, s->name);
     if (!at || *at != '(')
         return false;
     at = parse_parameters(at + 1, s);
-    if (!at || *at)
+    /* Nobody would own a tensor that comes back as a view. */
+    if (!at || *at || s->result == KIND_TENSOR)
         return false;
     for (i = 0; i < s->n; i++)
         s->types[i] = kind_types[s->parameters[i]];
@@ -268,8 +269,8 @@ static int l_function(lua_State *L)
     if (!function)
         return rapt_lua_fail(L, "%s: the plugin %s no longer has this function", name, plugin);
     if (strcmp(s->text, function->signature) != 0 && !parse(function->signature, s))
-        return rapt_lua_fail(L, "%s: the plugin %s gives a bad signature \"%.100s\"", name, plugin,
-                             function->signature);
+        return rapt_lua_fail(L, "%s: \"%.100s\" of the plugin %s cannot be called from Lua", name,
+                             function->signature, plugin);
     if (lua_gettop(L) != s->n)
         return rapt_lua_fail(L, "%s: %d argument%s expected, got %d: %s", name, s->n,
                              s->n == 1 ? "" : "s", lua_gettop(L), s->text);
@@ -293,11 +294,10 @@ void rapt_lua_push_functions(lua_State *L, const rapt_plugin_info *info)
         lua_pushvalue(L, lua_upvalueindex(1));
         lua_pushstring(L, info->name);
         s = lua_newuserdatauv(L, sizeof *s, 0);
-        s->text[0] = '\0';
-        if (!f->signature || !f->function || !parse(f->signature, s)) {
-            lua_pop(L, 3);
-            continue;
-        }
+        s->name[0] = '\0';
+        /* A signature that cannot be called is told when it is. */
+        if (!parse(f->signature, s))
+            s->text[0] = '\0';
         lua_pushstring(L, s->name);
         lua_insert(L, -2);
         lua_pushcclosure(L, l_function, 4);

@@ -283,7 +283,8 @@ struct rapt_operator {
 };
 
 /* A plain C function that a plugin lends to Lua. The signature is "result name(type, ...)" of the
- * types void, bool, int, int64, double, float, string, pointer, tensor. [call] */
+ * types void, bool, int, int64, double, float, string, pointer, tensor. A tensor is a
+ * const rapt_view * that holds during the call, and is no result. [call] */
 typedef struct rapt_function {
     uint32_t size;
     uint32_t flags;        /* reserved, 0 */
