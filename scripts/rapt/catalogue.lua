@@ -58,8 +58,9 @@ local function write_operator(out, d)
   rows_of(out, { "argument", "shape", "dtype", "role", "flags", "" }, rows)
   local attrs = {}
   for i, a in ipairs(d.attrs) do
-    attrs[i] = { code(a.name), a.type, a.required and "required" or code(a.default), cell(help.range(a)),
-      cell(a.doc) }
+    local doc, range = help.attribute(a, d.name:find("^core%."))
+    local default = a.required and "required" or code(a.default)
+    attrs[i] = { code(a.name), a.type, default, cell(range), cell(doc) }
   end
   rows_of(out, { "attribute", "type", "default", "range", "" }, attrs)
   if d.where then

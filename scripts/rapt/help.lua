@@ -71,16 +71,23 @@ function help.range(attr)
   return ""
 end
 
+--- The doc line and the range of an attribute. Dimensions of the core's operators count from 0 in a
+-- description,
+--- for C, and from 1 in Lua.
+function help.attribute(attr, core)
+  local doc = attr.doc or ""
+  if core and (attr.name == "dim" or attr.name == "dims") then
+    return (doc:gsub("counted from 0", "counted from 1")), ""
+  end
+  return doc, help.range(attr)
+end
+
 local function attr_rows(list, core)
   local rows = {}
   for _, attr in ipairs(list) do
     local default = attr.required and "required" or attr.default and ("= " .. tostring(attr.default))
       or "optional"
-    local doc, range = attr.doc or "", help.range(attr)
-    if core and attr.name:find("^dims?") then
-      -- the description speaks of C, Lua counts from 1
-      doc, range = doc:gsub("counted from 0", "counted from 1"), ""
-    end
+    local doc, range = help.attribute(attr, core)
     if range ~= "" then doc = doc .. (doc ~= "" and " " or "") .. "(" .. range .. ")" end
     rows[#rows + 1] = { attr.name, attr.type, default, doc }
   end
