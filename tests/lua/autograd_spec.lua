@@ -54,7 +54,8 @@ describe("backward", function()
 
   it("goes through views", function()
     local x = rapt.arange(1, 13):view(3, 4):clone():requires_grad_()
-    local picked = x[2] * 10 + x:transpose(1, 2)[{ {}, 3 }]:view(4) + x:narrow(1, 1, 1):expand(1, 4):reshape(4)
+    local picked = x[2] * 10 + x:transpose(1, 2)[{ {}, 3 }]:view(4)
+      + x:narrow(1, 1, 1):expand(1, 4):reshape(4)
     picked:sum():backward()
     assert.same({ { 1, 1, 1, 1 }, { 10, 10, 10, 10 }, { 1, 1, 1, 1 } }, x.grad:totable())
     x:zero_grad()
@@ -114,7 +115,8 @@ end)
 -- --- Finite differences, from the descriptions -------------------------------------------------
 
 -- Where a function is smooth: inputs are drawn above 0.5 instead of around 0.
-local positive = { ["core.log"] = true, ["core.sqrt"] = true, ["core.pow_scalar"] = true, ["core.div"] = true }
+local positive = { ["core.log"] = true, ["core.sqrt"] = true, ["core.pow_scalar"] = true,
+  ["core.div"] = true }
 
 local function sizes_of(description)
   local letters, attrs, leading = {}, {}, {}

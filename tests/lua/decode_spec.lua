@@ -11,7 +11,8 @@ describe("a decoding state", function()
     local function rows(from, n)
       return { q = q:narrow(3, from, n), k = k:narrow(3, from, n), v = v:narrow(3, from, n) }
     end
-    local function same(expected, t) assert.is_true((rapt.allclose(t, expected, { atol = 1e-5, rtol = 1e-5 }))) end
+    local function same(expected, t) assert.is_true((rapt.allclose(t, expected, { atol = 1e-5,
+      rtol = 1e-5 }))) end
 
     it("of " .. op .. " gives what one call gives, at every split", function()
       for split = 0, N - 1 do

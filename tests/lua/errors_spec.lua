@@ -23,7 +23,8 @@ describe("errors of constructors", function()
       function() rapt.zeros(1, 1, 1, 1, 1, 1, 1, 1, 1) end)
     says("rapt.full: sizes must be a table, got an integer", function() rapt.full(3, 1) end)
     says("rapt.full: value must be a number, got \"a\"", function() rapt.full({ 3 }, "a") end)
-    says("rapt.full: value must be an integer for dtype i64", function() rapt.full({ 3 }, 0.5, { dtype = "i64" }) end)
+    says("rapt.full: value must be an integer for dtype i64", function() rapt.full({ 3 }, 0.5,
+      { dtype = "i64" }) end)
   end)
 
   it("refuse sizes that overflow", function()
@@ -40,7 +41,8 @@ describe("errors of constructors", function()
       function() rapt.zeros(2, { dtype = "f8" }) end)
     says("rapt.zeros: requires_grad must be a boolean, got an integer",
       function() rapt.zeros(2, { requires_grad = 1 }) end)
-    assert.is_truthy(message(function() rapt.zeros(2, { device = "tpu:0" }) end):find("rapt.zeros: ", 1, true))
+    assert.is_truthy(message(function() rapt.zeros(2, { device = "tpu:0" }) end):find("rapt.zeros: ", 1,
+      true))
   end)
 
   it("name the element of a nested table", function()
@@ -61,7 +63,8 @@ describe("errors of constructors", function()
       function() rapt.tensor({ 2 }, { dtype = "bool" }) end)
     says("rapt.tensor: tables are nested deeper than 8",
       function() rapt.tensor { { { { { { { { { 1 } } } } } } } } } end)
-    says("rapt.tensor: options must be a table of names, got a string", function() rapt.tensor({ 1 }, "f16") end)
+    says("rapt.tensor: options must be a table of names, got a string", function() rapt.tensor({ 1 },
+      "f16") end)
     says("rapt.tensor: element  must be a number or a boolean, got nil", function() rapt.tensor(nil) end)
     local loop = {}
     loop[1] = loop
@@ -70,7 +73,8 @@ describe("errors of constructors", function()
 
   it("check ranges", function()
     says("rapt.randint: low 5 must be less than high 5", function() rapt.randint(5, 5, 2) end)
-    says("rapt.arange: start, stop and step must be finite and step not 0", function() rapt.arange(0, 5, 0) end)
+    says("rapt.arange: start, stop and step must be finite and step not 0", function() rapt.arange(0, 5,
+      0) end)
     says("rapt.arange: start must be a number, got nil", function() rapt.arange(nil, 5) end)
     says("rapt.arange: start and step must be integers for dtype i64",
       function() rapt.arange(0.5, 3, { dtype = "i64" }) end)
@@ -97,7 +101,8 @@ describe("errors of views", function()
     says("3 indices, but the tensor has 2 dimensions", function() return t[{ 1, 1, 1 }] end)
     says("index 1 is out of range: dimension 1 has size 0", function() return rapt.zeros(0)[1] end)
     says("a range of indices must not run backwards, got {3, 1}", function() return t[{ 1, { 3, 1 } }] end)
-    says("a tensor is indexed with an integer, a table or a name, got a boolean", function() return t[true] end)
+    says("a tensor is indexed with an integer, a table or a name, got a boolean",
+      function() return t[true] end)
     says("narrow: start 2 and length 3 do not fit in dimension 2 of size 3", function() t:narrow(2, 2, 3) end)
     says("narrow: length must be an integer, got nothing", function() t:narrow(2, 2) end)
     says("permute: 1 dims given but the tensor has 2", function() t:permute(1) end)
@@ -119,7 +124,8 @@ describe("errors of views", function()
     says("#: the tensor has no dimensions", function() return #rapt.tensor(1) end)
     says("item: the tensor [2,3] has 6 elements but must have one", function() t:item() end)
     says("narrow: argument 1 must be a tensor, got nil", function() t.narrow(nil, 1, 1, 1) end)
-    says("to: \"f12\" is neither a dtype (f32, f16, bf16, f64, i32, i64, u8, bool) nor a device (cpu, vulkan:0)",
+    says("to: \"f12\" is neither a dtype (f32, f16, bf16, f64, i32, i64, u8, bool) nor a device "
+      .. "(cpu, vulkan:0)",
       function() t:to("f12") end)
     says("the field shape of a tensor cannot be set to a table", function() t.shape = { 3, 2 } end)
     says("t[...] = value: value must be a number, got \"x\"", function() t[1] = "x" end)
@@ -145,8 +151,10 @@ describe("errors of operators", function()
     assert.equal("cog: k is [1,2,3,3] but D is 4 (from q [1,2,3,4])",
       cog { q = q, k = q:narrow(4, 1, 3), v = q })
     assert.equal("cog: q must be a tensor, got a string", cog { q = "q", k = q, v = q })
-    assert.equal("cog: causal is an attribute, but a tensor was given", cog { q = q, k = q, v = q, causal = q })
-    assert.equal("cog: inputs and attributes are given by name, got a key that is an integer", cog { q, q, q })
+    assert.equal("cog: causal is an attribute, but a tensor was given", cog { q = q, k = q, v = q,
+      causal = q })
+    assert.equal("cog: inputs and attributes are given by name, got a key that is an integer", cog { q, q,
+      q })
     assert.is_truthy(cog({ q = q, k = q, v = q, causal = 3 }):find("^cog: causal"))
     assert.is_truthy(cog({ q = q, k = q, v = q, scale = "big" }):find("^cog: scale"))
     assert.is_truthy(cog({ q = q, k = q, v = q, returns = { "lsd" } }):find("lsd", 1, true))
@@ -159,8 +167,10 @@ describe("errors of operators", function()
   end)
 
   it("count dimensions from 1", function()
-    says("core.softmax: dim is 5 but x [1,2,3,4] has 4 dimensions, counted from 1", function() q:softmax(5) end)
-    says("core.softmax: dim is 0 but x [1,2,3,4] has 4 dimensions, counted from 1", function() q:softmax(0) end)
+    says("core.softmax: dim is 5 but x [1,2,3,4] has 4 dimensions, counted from 1",
+      function() q:softmax(5) end)
+    says("core.softmax: dim is 0 but x [1,2,3,4] has 4 dimensions, counted from 1",
+      function() q:softmax(0) end)
     says("core.sum: dims is 9 but x [1,2,3,4] has 4 dimensions, counted from 1", function() q:sum(1, 9) end)
   end)
 
@@ -172,7 +182,8 @@ describe("errors of operators", function()
   end)
 
   it("come from arithmetic", function()
-    says("+: the operands must be tensors or numbers, got a tensor and a string", function() return q + "x" end)
+    says("+: the operands must be tensors or numbers, got a tensor and a string",
+      function() return q + "x" end)
     says("*: the operands must be tensors or numbers, got nil and a tensor", function() return nil * q end)
     says("^: a tensor can be raised to the power of a number only, got a tensor and a tensor",
       function() return q ^ q end)
@@ -187,7 +198,8 @@ describe("errors of operators", function()
     says("backward: dy must be a tensor, got an integer", function() q:backward(1) end)
     says("backward: the only option is retain_graph", function() q:backward { retain = true } end)
     says("rapt.load: x.bin must end in .safetensors or .npy", function() rapt.load("x.bin") end)
-    says("rapt.operators: which must be \"all\" or nothing, got \"every\"", function() rapt.operators("every") end)
+    says("rapt.operators: which must be \"all\" or nothing, got \"every\"",
+      function() rapt.operators("every") end)
     says("rapt.measure: give either gemm or copy", function() rapt.measure {} end)
     says("step: a decoding state is expected, got nil",
       function() rapt.state("softmax", { q = q, k = q, v = q }).step(nil, {}) end)

@@ -96,7 +96,8 @@ describe("files", function()
     fails(function() rapt.load(path("bad.safetensors")) end, "bad.safetensors")
     write("bad.npy", "\147NUMPY\1\0")
     fails(function() rapt.load(path("bad.npy")) end, "bad.npy")
-    fails(function() rapt.save(path("q.safetensors"), { a = 5 }) end, "rapt.save: a must be a tensor, got an integer")
+    fails(function() rapt.save(path("q.safetensors"), { a = 5 }) end,
+      "rapt.save: a must be a tensor, got an integer")
     fails(function() rapt.save(path("q.safetensors"), { rapt.zeros(1) }) end, "by name")
     fails(function() rapt.save(path("q.safetensors"), { a = rapt.zeros(1) }, { b = {} }) end,
       "rapt.save: metadata b must be a string, got a table")

@@ -11,7 +11,8 @@ local function matches(reference, t, tolerance, what)
   assert.is_true(ok, ("%s is off by %g of at most %g"):format(what, err, tolerance * greatest))
 end
 
-local cases = { "softmax_basic", "softmax_causal_gqa", "softmax_cross_bias", "cog_basic", "cog_causal", "cog_decode" }
+local cases = { "softmax_basic", "softmax_causal_gqa", "softmax_cross_bias", "cog_basic", "cog_causal",
+  "cog_decode" }
 
 -- The same values with other strides: B H N D as it comes out of B N H D.
 local function transposed(t) return t:transpose(2, 3):contiguous():transpose(2, 3) end
@@ -96,7 +97,8 @@ describe("calls", function()
   it("reach the core's operators by name", function()
     assert.same({ 3 }, rapt.call("core.add", { a = rapt.tensor { 1 }, b = rapt.tensor { 2 } }):totable())
     assert.same({ 3 }, rapt.ops["core.add"]({ a = rapt.tensor { 1 }, b = 2 }):totable())
-    assert.same({ 4, 6 }, rapt.call("core.sum", { x = rapt.tensor { { 1, 2 }, { 3, 4 } } }, { dims = { 1 } }):totable())
+    assert.same({ 4, 6 }, rapt.call("core.sum", { x = rapt.tensor { { 1, 2 }, { 3, 4 } } },
+      { dims = { 1 } }):totable())
   end)
 end)
 

@@ -1,7 +1,8 @@
 -- Loading plugins, helper functions, reloading.
 local rapt = require "rapt"
 
-local modules = assert(os.getenv("RAPT_TEST_MODULES"), "RAPT_TEST_MODULES must name the folder of test plugins")
+local modules = assert(os.getenv("RAPT_TEST_MODULES"),
+  "RAPT_TEST_MODULES must name the folder of test plugins")
 local functions = assert(os.getenv("RAPT_TEST_FUNCTIONS"), "RAPT_TEST_FUNCTIONS must name a plugin")
 
 local function copy(from, to)
@@ -101,7 +102,8 @@ describe("a plugin", function()
   end)
 
   it("that cannot be loaded is an error", function()
-    for name, part in pairs { no_symbol = "no symbol rapt_plugin_v1", wrong_major = "ABI", bad_function = "complex" } do
+    for name, part in pairs { no_symbol = "no symbol rapt_plugin_v1", wrong_major = "ABI",
+      bad_function = "complex" } do
       local ok, text = pcall(rapt.load_plugin, modules .. "/" .. name .. ".so")
       assert.is_false(ok)
       assert.is_truthy(text:find(name .. ".so", 1, true) and text:find(part, 1, true), text)
