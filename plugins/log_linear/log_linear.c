@@ -106,7 +106,7 @@ static const rapt_operator operators[] = {{
     .flops_backward = "2*B*H*N*(D*E*(3 + ceil_log2(max(N,64)/64)) + min(N,64)*(3*D+2*E)/2)",
     .states = states,
     .n_states = sizeof states / sizeof *states,
-    .example = "B=2 H=4 G=2 N=100 D=16 E=16 L=8",
+    .example = "B=2 H=4 G=2 N=100 D=16 E=16 L=ceil_log2(N)+1",
     .kernels = kernels,
     .n_kernels = 1,
     .infer = log_linear_infer,

@@ -63,12 +63,12 @@ local function value_of(text)
   return tonumber(text) or text
 end
 
---- "B=2 H=4 causal=true" as sizes (single capital letters) and attributes.
+--- "B=2 H=4 causal=true" as sizes (single capital letters; numbers, or expressions in others) and attributes.
 function inputs.parse_example(text)
   local sizes, attrs = {}, {}
   for name, value in (text or ""):gmatch("([%w_]+)=(%S+)") do
     if name:match("^%u$") then
-      sizes[name] = math.tointeger(tonumber(value))
+      sizes[name] = math.tointeger(tonumber(value)) or value
     else
       attrs[name] = value_of(value)
     end
@@ -88,6 +88,9 @@ function inputs.sizes(description, given)
       error(("%s: the size %s is not known: its description has no example of it"):format(description.name,
         letter), 0)
     end
+  end
+  for letter, value in pairs(sizes) do
+    if type(value) == "string" then sizes[letter] = inputs.evaluate(value, sizes, {}) end
   end
   return sizes
 end
