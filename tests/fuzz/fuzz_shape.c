@@ -1,7 +1,7 @@
 /*
  * libFuzzer target: the language of specs, as a whole description and a call of it. The input is
  * lines: specs of two inputs and an output, where, flops, default and greatest value of an int
- * attribute; then, in any bytes, the ranks and sizes of the two views.
+ * attribute (an empty one is left out); then, in any bytes, the ranks and sizes of the two views.
  */
 #include "registry/schema.h"
 #include <math.h>
@@ -27,6 +27,11 @@ static rapt_status forward(rapt_call *call)
 {
     (void)call;
     return RAPT_OK;
+}
+
+static const char *unless_empty(const char *line)
+{
+    return *line ? line : NULL;
 }
 
 /* The next line, in memory of its own so that reading past its end is seen. */
@@ -106,7 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {sizeof inputs[0], RAPT_OPTIONAL, lines[1], NULL, RAPT_ARGUMENT, NULL, NULL, NULL}};
     const rapt_arg output = {sizeof output, 0, lines[2], NULL, RAPT_ARGUMENT, NULL, NULL, NULL};
     const rapt_attr attrs[] = {
-        {sizeof attrs[0], RAPT_ATTR_INT, "tiles", lines[5], NULL, lines[6], NULL, 0, 0, NULL},
+        {sizeof attrs[0], RAPT_ATTR_INT, "tiles", unless_empty(lines[5]), NULL,
+         unless_empty(lines[6]), NULL, 0, 0, NULL},
         {sizeof attrs[0], RAPT_ATTR_BOOL, "causal", "true", NULL, NULL, NULL, 0, 0, NULL}};
     const rapt_kernel kernel = {.size = sizeof kernel,
                                 .name = "cpu",
@@ -123,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                               .attrs = attrs,
                               .n_attrs = 2,
                               .where = lines[3],
-                              .flops = lines[4],
+                              .flops = unless_empty(lines[4]),
                               .kernels = &kernel,
                               .n_kernels = 1};
     rapt_error error = {0};
