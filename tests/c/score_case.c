@@ -18,6 +18,17 @@ score_tolerance score_tolerance_of(rapt_dtype dtype)
     return dtype == RAPT_F32 ? (score_tolerance){2e-5, 1e-4} : (score_tolerance){4e-3, 1.5e-2};
 }
 
+bool score_level_there(void)
+{
+    rapt_error error = {0};
+    const rapt_options options = {.size = sizeof(options), .no_plugins = true};
+    rapt_context *context = rapt_open(&options, &error);
+    rapt_close(context);
+    if (!context)
+        fprintf(stderr, "%s\n", error.message);
+    return context || !strstr(error.message, "RAPT_CPU");
+}
+
 rapt_context *score_context(void)
 {
     rapt_error error = {0};

@@ -34,6 +34,9 @@ typedef struct score_tolerance {
 /* What a case of this type must keep. */
 score_tolerance score_tolerance_of(rapt_dtype dtype);
 
+/* Does this processor have the level that RAPT_CPU forces? */
+bool score_level_there(void);
+
 /* Opens a context with the plugins of the build (RAPT_TEST_PLUGINS). */
 rapt_context *score_context(void);
 
