@@ -6,6 +6,18 @@
 #include <pthread.h>
 #include <string.h>
 
+/* Under AddressSanitizer, memory that is kept for the next tensor is as good as freed. */
+#if defined(__SANITIZE_ADDRESS__)
+#define RAPT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RAPT_ASAN 1
+#endif
+#endif
+#ifdef RAPT_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 typedef rapt_status (*rapt_opener)(rapt_device_driver *driver, rapt_error *error);
 
 /* One a line; a device that is not there is an entry with `available` false, not a failure. */
@@ -77,10 +89,29 @@ static void kept_unlink(int i)
     kept.free = i;
 }
 
+/* Whether the host may touch a block that is kept. */
+static void kept_guard(const rapt_device_driver *driver, void *data, int64_t bytes, bool closed)
+{
+#ifdef RAPT_ASAN
+    if (!rapt_on_host(driver->device))
+        return;
+    if (closed)
+        ASAN_POISON_MEMORY_REGION(data, (size_t)bytes);
+    else
+        ASAN_UNPOISON_MEMORY_REGION(data, (size_t)bytes);
+#else
+    (void)driver;
+    (void)data;
+    (void)bytes;
+    (void)closed;
+#endif
+}
+
 static void kept_evict(void)
 {
     const kept_block gone = kept.block[kept.oldest];
     kept_unlink(kept.oldest);
+    kept_guard(gone.driver, gone.data, gone.bytes, false);
     gone.driver->release(gone.driver, gone.data, gone.bytes);
 }
 
@@ -91,6 +122,7 @@ static void *kept_take(rapt_device_driver *driver, int64_t bytes)
         if (kept.block[i].bytes == bytes && kept.block[i].driver == driver) {
             void *data = kept.block[i].data;
             kept_unlink(i);
+            kept_guard(driver, data, bytes, false);
             return data;
         }
     return NULL;
@@ -110,6 +142,7 @@ static void kept_put(rapt_device_driver *driver, void *data, int64_t bytes)
     *(kept.newest >= 0 ? &kept.block[kept.newest].newer : &kept.oldest) = i;
     kept.newest = i;
     kept.bytes += bytes;
+    kept_guard(driver, data, bytes, true);
 }
 
 static void kept_flush(void)

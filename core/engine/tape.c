@@ -469,6 +469,7 @@ static rapt_status run_pass(pass *p, rapt_tensor *output, rapt_tensor *grad)
     while (status == RAPT_OK && p->n_heap > 0) {
         rapt_node *node = heap_pop(p);
         status = visit(p, node);
+        clear_grads(node);
         rapt_node_release(node);
     }
     if (status == RAPT_OK)
