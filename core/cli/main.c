@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 int luaopen_rapt_core(lua_State *L);
@@ -67,11 +68,27 @@ static int l_catch_interrupts(lua_State *L)
     return 0;
 }
 
+/* host.columns(): of the terminal that output goes to; nil if there is none. */
+static int l_columns(lua_State *L)
+{
+    struct winsize size = {0};
+    int fd;
+
+    for (fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+            lua_pushinteger(L, size.ws_col);
+            return 1;
+        }
+    lua_pushnil(L);
+    return 1;
+}
+
 /* --- The Lua state --------------------------------------------------------------------------- */
 
 static int open_host(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"catch_interrupts", l_catch_interrupts}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"catch_interrupts", l_catch_interrupts}, {"columns", l_columns}, {NULL, NULL}};
 
     luaL_newlib(L, functions);
     lua_pushliteral(L, RAPT_VERSION);

@@ -84,13 +84,15 @@ local function note_of(data)
   return #parts > 0 and table.concat(parts, ", ") or nil
 end
 
--- Cells of a panel's side on a screen: as many panels beside each other as keep some 20 cells, up to 64 for
+-- Cells of a panel's side on a screen, and panels in a row: as many panels beside each other as keep some 20
+-- cells, up to 64 for
 -- one alone.
 local function screen_cells(n_panels, screen, half)
   local unit = half and 1 or 2 -- characters a cell is wide
   local least = half and 24 or 18
   local across = math.max(1, math.min(n_panels, (screen.width + 2) // (least * unit + 2)))
-  return math.max(4, math.min(64, (screen.width - 2 * (across - 1)) // across // unit))
+  across = math.ceil(n_panels / math.ceil(n_panels / across)) -- as many in the last row as in the others
+  return math.max(4, math.min(64, (screen.width - 2 * (across - 1)) // across // unit)), across
 end
 
 --- Shows a tensor (or nested tables) as colours: rank 1 as a row, 2 as a matrix, 3 as heads, 4 as batch and
@@ -112,14 +114,14 @@ function viz.heatmap(t, options)
   end
   local screen = screen_of(options)
   local half = screen.utf8 and (screen.colours == "truecolor" or screen.colours == "256")
-  local cells = screen_cells(math.min(panels.count(t), SCREEN_PANELS), screen, half)
+  local cells, across = screen_cells(math.min(panels.count(t), SCREEN_PANELS), screen, half)
   local data = panels.read(t, cells, cells, SCREEN_PANELS)
   local scale = colour.scale(data.low, data.high, options)
   local first = data.panels[1]
   local zoom = math.max(1, math.min(4, cells // math.max(first.rows, first.columns)))
   screen.out:write(require("rapt.viz.screen").heatmap(data, scale, { title = options.title,
     width = screen.width,
-    colours = screen.colours, utf8 = screen.utf8, zoom = zoom, note = note_of(data) }))
+    colours = screen.colours, utf8 = screen.utf8, zoom = zoom, across = across, note = note_of(data) }))
 end
 
 -- --- Curves ----------------------------------------------------------------------------------

@@ -95,6 +95,20 @@ describe("the prompt", function()
     _G.some_tensor, _G.rapt = nil, nil
   end)
 
+  it("loses nothing of what it writes to a slow terminal", function()
+    local program = os.tmpname()
+    local handle = assert(io.open(program, "w"))
+    handle:write([[local t = require "rapt.terminal" t.width() t.colours(1) t.is_tty(0)
+      for i = 1, 20000 do io.write(("%07d|"):format(i)) end]])
+    handle:close()
+    local command = [[script -qec "'%s' run '%s'" /dev/null </dev/null | (sleep 0.3; cat)]]
+    local pipe = io.popen(command:format(helper.binary, program))
+    local out = pipe:read("a")
+    pipe:close()
+    os.remove(program)
+    for i = 1, 20000 do assert.truthy(out:find(("%07d|"):format(i), 8 * i - 7, true)) end
+  end)
+
   it("edits lines on a terminal, keeps a history, and takes Ctrl-C and Ctrl-D", function()
     local folder = helper.folder()
     local keys = folder .. "/keys"

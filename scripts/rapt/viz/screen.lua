@@ -73,7 +73,7 @@ local function legend(scale, options)
   return ("%s %s%s %s"):format(low, table.concat(parts), options.colours and "\27[0m" or "", high)
 end
 
---- Panels side by side in lines of at most `width` columns. colours: "truecolor", "256", or anything else
+--- Panels side by side, `across` in a row. colours: "truecolor", "256", or anything else
 -- for none.
 function screen.heatmap(data, scale, options)
   local blocks = (options.colours == "truecolor" or options.colours == "256") and options.utf8
@@ -81,7 +81,7 @@ function screen.heatmap(data, scale, options)
     or shades.ascii }
   local out = {}
   if options.title then out[#out + 1] = options.title end
-  local row_of_panels, used = {}, 0
+  local row_of_panels = {}
   local function flush()
     local height = 0
     for _, drawn in ipairs(row_of_panels) do height = math.max(height, #drawn.lines) end
@@ -97,7 +97,7 @@ function screen.heatmap(data, scale, options)
       local line = table.concat(parts, "  ")
       if y > 0 or line:find("%S") then out[#out + 1] = (line:gsub(" +$", "")) end
     end
-    row_of_panels, used = {}, 0
+    row_of_panels = {}
   end
   for _, panel in ipairs(data.panels) do
     local lines, width
@@ -106,9 +106,8 @@ function screen.heatmap(data, scale, options)
     else
       lines, width = characters(panel, scale, options.zoom, style.set)
     end
-    if used > 0 and used + 2 + width > options.width then flush() end
+    if #row_of_panels == options.across then flush() end
     row_of_panels[#row_of_panels + 1] = { lines = lines, width = width, label = panel.label }
-    used = used + (used > 0 and 2 or 0) + width
   end
   flush()
   out[#out + 1] = legend(scale, style) .. (options.note and ("   " .. options.note) or "")
