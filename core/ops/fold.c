@@ -109,34 +109,43 @@ static void row_task(void *context, int64_t begin, int64_t end, int worker)
 
 /* --- Columns: the innermost dimension is kept ----------------------------------------------- */
 
+/* `row` becomes row r of the columns at `base`. */
+static void take_row(const plan *p, rapt_walk *row, const rapt_walk *base, int64_t r)
+{
+    for (int k = 0; k < row->n; k++)
+        row->operands[k].data =
+            base->operands[k].data +
+            rapt_walk_offset(&p->reduced, k, r) * (int64_t)rapt_dtype_size(row->operands[k].dtype);
+}
+
 /* Sums rows first <= r < last, in groups that are added in float32. */
-static void column_sum(const plan *p, const rapt_walk *at, int64_t column, int64_t n, int64_t first,
-                       int64_t last, double *total)
+static void column_sum(const plan *p, const rapt_walk *base, int64_t column, int64_t n,
+                       int64_t first, int64_t last, double *total)
 {
     float buffer[RAPT_MAX_OPERANDS + 1][RAPT_BLOCK], group[RAPT_BLOCK];
+    rapt_walk row = *base;
     memset(total, 0, (size_t)n * sizeof *total);
     for (int64_t r = first; r < last;) {
         const int64_t stop = last - r < ROWS_IN_F32 ? last : r + ROWS_IN_F32;
         memset(group, 0, (size_t)n * sizeof *group);
         for (; r < stop; r++) {
-            rapt_walk row = *at;
-            rapt_walk_move(&row, &p->reduced, r);
+            take_row(p, &row, base, r);
             p->loops->add_to(n, produce(p, &row, column, n, buffer), group);
         }
         p->loops->add_to_f64(n, group, total);
     }
 }
 
-static void column_extreme(const plan *p, const rapt_walk *at, int64_t column, int64_t n,
+static void column_extreme(const plan *p, const rapt_walk *base, int64_t column, int64_t n,
                            int64_t first, int64_t last, double *total)
 {
     float buffer[RAPT_MAX_OPERANDS + 1][RAPT_BLOCK], best[RAPT_BLOCK];
     const bool greatest = p->fold->kind == RAPT_FOLD_MAX;
+    rapt_walk row = *base;
     for (int64_t i = 0; i < n; i++)
         best[i] = greatest ? -INFINITY : INFINITY;
     for (int64_t r = first; r < last; r++) {
-        rapt_walk row = *at;
-        rapt_walk_move(&row, &p->reduced, r);
+        take_row(p, &row, base, r);
         (greatest ? p->loops->max_to : p->loops->min_to)(n, produce(p, &row, column, n, buffer),
                                                          best);
     }

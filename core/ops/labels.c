@@ -51,8 +51,9 @@ rapt_status rapt_labels_check(rapt_call *call, const rapt_labels *labels, const 
             continue;
         position(where, sizeof where, view, i);
         return call->host->error(call, RAPT_INVALID,
-                                 "%s%s is %lld but must be at least 0 and below %lld", name, where,
-                                 (long long)label, (long long)limit);
+                                 "%s%s (counted from 0) is %lld but must be at least 0 and below "
+                                 "%lld",
+                                 name, where, (long long)label, (long long)limit);
     }
     return RAPT_OK;
 }

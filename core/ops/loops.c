@@ -140,10 +140,20 @@ static void sigmoid_f32 PARAMETERS(float)
     args->math->sigmoid(n, in[0], out);
 }
 
+/* 1 / (1 + exp(-x)); exact enough in its tails, because exp is. */
+static void logistic(const rapt_loop_args *args, int64_t n, const float *x, float *s)
+{
+    for (int64_t i = 0; i < n; i++)
+        s[i] = -x[i];
+    args->math->exp(n, s, s);
+    for (int64_t i = 0; i < n; i++)
+        s[i] = 1 / (1 + s[i]);
+}
+
 static void silu_f32 PARAMETERS(float)
 {
-    float s[RAPT_BLOCK];
-    args->math->sigmoid(n, in[0], s);
+    float s[RAPT_BLOCK] = {0};
+    logistic(args, n, in[0], s);
     INDEPENDENT
     for (int64_t i = 0; i < n; i++)
         out[i] = in[0][i] * s[i];
@@ -151,50 +161,73 @@ static void silu_f32 PARAMETERS(float)
 
 static void silu_grad_f32 PARAMETERS(float)
 {
-    float s[RAPT_BLOCK];
-    args->math->sigmoid(n, in[1], s);
+    float s[RAPT_BLOCK] = {0};
+    logistic(args, n, in[1], s);
     INDEPENDENT
     for (int64_t i = 0; i < n; i++)
         out[i] = in[0][i] * s[i] * (1 + in[1][i] * (1 - s[i]));
 }
 
+/*
+ * e = exp(-x^2/2) and q = Phi(-|x|) = erfc(t)/2 with t = |x|/sqrt(2). exp(t^2) erfc(t) is k times a
+ * polynomial in k = 1/(1 + 0.3 t), to 2.5e-8 of its value for t up to 10 (Chebyshev fit; beyond, e
+ * is 0): one exponential where the error function takes the time of ten, and gradients need e
+ * anyway. Relative to Phi, so that the lower tail keeps its digits.
+ */
+static void normal_tail(const rapt_loop_args *args, int64_t n, const float *x, float *e, float *q)
+{
+    for (int64_t i = 0; i < n; i++)
+        e[i] = -0.5f * x[i] * x[i];
+    args->math->exp(n, e, e);
+    for (int64_t i = 0; i < n; i++) {
+        const float k = 1 / (1 + (float)(0.3 * SQRT_HALF) * fabsf(x[i]));
+        float p = -0.130770877269f;
+        p = p * k + 0.491934270557f;
+        p = p * k - 0.526151662824f;
+        p = p * k + 0.564514242151f;
+        p = p * k - 0.106983362477f;
+        p = p * k + 0.220539169105f;
+        p = p * k + 0.146796022186f;
+        p = p * k + 0.170949119948f;
+        p = p * k + 0.169173057652f;
+        q[i] = 0.5f * k * p * e[i];
+    }
+}
+
 static void gelu_f32 PARAMETERS(float)
 {
-    float t[RAPT_BLOCK] = {0};
-    for (int64_t i = 0; i < n; i++)
-        t[i] = in[0][i] * (float)SQRT_HALF;
-    args->math->erf(n, t, t);
+    float e[RAPT_BLOCK] = {0}, q[RAPT_BLOCK];
+    normal_tail(args, n, in[0], e, q);
     INDEPENDENT
-    for (int64_t i = 0; i < n; i++)
-        out[i] = 0.5f * in[0][i] * (1 + t[i]);
+    for (int64_t i = 0; i < n; i++) {
+        const float x = in[0][i], y = x * q[i];
+        out[i] = x > 0 ? x - y : y;
+    }
 }
 
 static void gelu_grad_f32 PARAMETERS(float)
 {
-    float t[RAPT_BLOCK] = {0}, e[RAPT_BLOCK] = {0};
-    for (int64_t i = 0; i < n; i++) {
-        t[i] = in[1][i] * (float)SQRT_HALF;
-        e[i] = -t[i] * t[i];
-    }
-    args->math->erf(n, t, t);
-    args->math->exp(n, e, e);
+    float e[RAPT_BLOCK] = {0}, q[RAPT_BLOCK];
+    normal_tail(args, n, in[1], e, q);
     INDEPENDENT
-    for (int64_t i = 0; i < n; i++)
-        out[i] = in[0][i] * (0.5f * (1 + t[i]) + in[1][i] * e[i] * (float)NORMAL_PEAK);
+    for (int64_t i = 0; i < n; i++) {
+        const float x = in[1][i], phi = x > 0 ? 1 - q[i] : q[i];
+        out[i] = in[0][i] * (phi + x * e[i] * (float)NORMAL_PEAK);
+    }
 }
 
-/* 0.5 (1 + tanh u) is sigmoid(2u): one function instead of two steps. */
-static void gelu_sigmoid(const rapt_loop_args *args, int64_t n, const float *x, float *s)
+/* 0.5 (1 + tanh u) is 1 / (1 + exp(-2u)). */
+static void gelu_logistic(const rapt_loop_args *args, int64_t n, const float *x, float *s)
 {
     for (int64_t i = 0; i < n; i++)
         s[i] = x[i] * (float)(2 * GELU_SLOPE) * (1 + (float)GELU_CUBE * x[i] * x[i]);
-    args->math->sigmoid(n, s, s);
+    logistic(args, n, s, s);
 }
 
 static void gelu_tanh_f32 PARAMETERS(float)
 {
     float s[RAPT_BLOCK] = {0};
-    gelu_sigmoid(args, n, in[0], s);
+    gelu_logistic(args, n, in[0], s);
     INDEPENDENT
     for (int64_t i = 0; i < n; i++)
         out[i] = in[0][i] * s[i];
@@ -203,7 +236,7 @@ static void gelu_tanh_f32 PARAMETERS(float)
 static void gelu_tanh_grad_f32 PARAMETERS(float)
 {
     float s[RAPT_BLOCK] = {0};
-    gelu_sigmoid(args, n, in[1], s);
+    gelu_logistic(args, n, in[1], s);
     INDEPENDENT
     for (int64_t i = 0; i < n; i++) {
         const float x = in[1][i];
@@ -231,8 +264,8 @@ static void softplus_f32 PARAMETERS(float)
 
 static void softplus_grad_f32 PARAMETERS(float)
 {
-    float s[RAPT_BLOCK];
-    args->math->sigmoid(n, in[1], s);
+    float s[RAPT_BLOCK] = {0};
+    logistic(args, n, in[1], s);
     INDEPENDENT
     for (int64_t i = 0; i < n; i++)
         out[i] = in[0][i] * s[i];

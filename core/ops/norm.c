@@ -109,6 +109,18 @@ static rapt_status forward(rapt_call *call, bool layer)
 
 /* --- Backward ------------------------------------------------------------------------------- */
 
+/* Sum of u h, in the names below. With a mean, h is made first: x times g would lose what is left
+ * after the mean is taken away. */
+static double project(const norm *c, int64_t n, const float *x, float mean, float scale,
+                      const float *g, float *hat)
+{
+    if (!c->layer)
+        return (double)scale *
+               (c->weight != NULL ? c->loops->dot3(n, g, c->weight, x) : c->loops->dot(n, g, x));
+    c->loops->normalise(n, x, mean, scale, NULL, NULL, hat);
+    return c->weight != NULL ? c->loops->dot3(n, g, c->weight, hat) : c->loops->dot(n, g, hat);
+}
+
 /* With h = (x - mean) scale and u = g weight: dx = scale (u - h mean(u h) - mean(u)), the last term
  * for a layer norm only; dweight = sum of g h, dbias = sum of g over the rows. */
 static void backward_row(const norm *c, int64_t i, int worker, float *weight_sum, float *bias_sum)
@@ -118,17 +130,11 @@ static void backward_row(const norm *c, int64_t i, int worker, float *weight_sum
     const float *g = rapt_line_load(&c->lines, G, i, buffer(c, worker, ROW_G));
     const float mean = c->mean != NULL ? c->mean[i] : 0, scale = c->scale[i];
     if (c->lines.along.n > DX) {
-        float *hat = buffer(c, worker, ROW_HAT);
         float *dx = rapt_line_target(&c->lines, DX, i, buffer(c, worker, ROW_Y));
-        double dot, sum = 0;
-        c->loops->normalise(n, x, mean, scale, NULL, NULL, hat);
-        if (c->weight != NULL) {
-            dot = c->loops->dot3(n, g, c->weight, hat);
-            sum = c->layer ? c->loops->dot(n, g, c->weight) : 0;
-        } else {
-            dot = c->loops->dot(n, g, hat);
-            sum = c->layer ? c->loops->sum(n, g) : 0;
-        }
+        double sum = 0;
+        const double dot = project(c, n, x, mean, scale, g, buffer(c, worker, ROW_HAT));
+        if (c->layer)
+            sum = c->weight != NULL ? c->loops->dot(n, g, c->weight) : c->loops->sum(n, g);
         c->loops->normalise_grad(n, x, mean, scale, c->weight, g, (float)(dot / (double)n),
                                  (float)(sum / (double)n), dx);
         rapt_line_store(&c->lines, DX, i, dx);
