@@ -39,16 +39,18 @@ static size_t read_word(reader *r)
 
 static rapt_status read_type(reader *r, bool result)
 {
+    /* The first is for results alone, the last for parameters alone. */
     static const char *const types[] = {"void",  "bool",   "int",     "int64", "double",
                                         "float", "string", "pointer", "tensor"};
+    enum { TYPES = sizeof types / sizeof types[0] };
     skip_spaces(r);
     const char *begin = r->at;
     const size_t n = read_word(r);
-    for (size_t i = result ? 0 : 1; i < sizeof types / sizeof types[0]; i++)
+    for (size_t i = result ? 0 : 1; i < (result ? TYPES - 1 : TYPES); i++)
         if (strlen(types[i]) == n && !memcmp(types[i], begin, n))
             return RAPT_OK;
     r->at = begin;
-    return expected(r, result ? "void, bool, int, int64, double, float, string, pointer or tensor"
+    return expected(r, result ? "void, bool, int, int64, double, float, string or pointer"
                               : "bool, int, int64, double, float, string, pointer or tensor");
 }
 

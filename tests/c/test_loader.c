@@ -1,7 +1,7 @@
 /* Plugins: found, refused, opened, reloaded. The plugins are those of tests/plugins, copied to a
  * folder of this test, so that their modes are known and nothing outside is touched. */
 #include "fault.h"
-#include "registry/loader.h"
+#include "registry/library.h"
 #include "sample_operator.h"
 
 #include <dirent.h>
@@ -712,6 +712,36 @@ static void test_moved(void **state)
     assert_string_equal(line, expected);
 }
 
+static void test_signatures(void **state)
+{
+    static const char *const samples[][2] = {
+        {"void f()", NULL},
+        {"double slope(int head, int heads)", NULL},
+        {" pointer  f_2 ( tensor x , string, float y3 ) ", NULL},
+        {"", "column 1: expected void, bool, int, int64, double, float, string or pointer"},
+        {"tensor f()",
+         "column 1: expected void, bool, int, int64, double, float, string or pointer"},
+        {"int", "column 4: expected the function's name"},
+        {"int f", "column 6: expected \"(\""},
+        {"int f(", "column 7: expected bool, int, int64, double, float, string, pointer or tensor"},
+        {"int f(void)",
+         "column 7: expected bool, int, int64, double, float, string, pointer or tensor"},
+        {"int f(int,)",
+         "column 11: expected bool, int, int64, double, float, string, pointer or tensor"},
+        {"int f(int a b)", "column 13: expected \",\" or \")\""},
+        {"int f(int) x", "column 12: expected the end"},
+        {"int f(int,int,int,int,int,int,int,int,int,int,int,int,int,int,int,int,int)",
+         "more than 16 parameters"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
+        rapt_error error = {0};
+        const rapt_status status = rapt_check_signature(samples[i][0], &error);
+        assert_string_equal(error.message, samples[i][1] ? samples[i][1] : "");
+        assert_int_equal(status, samples[i][1] ? RAPT_INVALID : RAPT_OK);
+    }
+}
+
 /* What stays mapped is the dynamic loader's; everything else comes back, and a failure leaves the
  * table as it was. */
 static void test_faults(void **state)
@@ -790,7 +820,7 @@ int main(int argc, char **argv)
         TEST(test_not_plugins),  TEST(test_cut_short),      TEST(test_writable),
         TEST(test_names),        TEST(test_scan),           TEST(test_reload),
         TEST(test_many_reloads), TEST(test_two_registries), TEST(test_folders),
-        TEST(test_moved),        TEST(test_faults),
+        TEST(test_moved),        TEST(test_faults),         TEST(test_signatures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,9 +70,12 @@ typedef struct rapt_kernel rapt_kernel;
  *     ceil_log2(x), min(x,y), max(x,y)
  *     X?             the size X or 1: the argument is broadcast along this dimension
  *     ...            any number of leading dimensions, the same ones in all arguments that say so
- *     ...?           any number of leading dimensions, broadcast among the arguments that say so
- * A lone letter binds to the size met; any other expression is evaluated when its letters are
- * bound, and compared. The name alone, "x:", is a tensor without dimensions (a scalar).
+ *     ...?           any number of leading dimensions, broadcast among the arguments that say so,
+ *                    or to those that say `...`; an output says `...` for what comes of it
+ *     *              alone: of an input any shape, of an output the one that `infer` writes
+ * A lone letter binds to the size met (one that stands in `X?` dimensions alone to the size among
+ * them that is not 1); any other expression is evaluated when all letters are bound, and compared.
+ * The name alone, "x:", is a tensor without dimensions (a scalar).
  * ------------------------------------------------------------------------------------------- */
 
 /* Where an argument comes from when a layer is built around the operator. */
@@ -265,9 +268,10 @@ struct rapt_operator {
                           Expressions as in specs, plus == != < <= > >= && || ! ; NULL: none. An
                           attribute is named as itself; given(x) is 1 if argument or attribute x
                           was given */
-    const char *flops; /* floating-point operations of forward, as an expression in sizes,
-                          attributes, `pairs` (visible query-key pairs of one head) and `leading`
-                          (the product of the `...` dimensions) */
+    /* Costs are expressions in sizes, attributes, `leading` (the product of the `...` dimensions)
+     * and `pairs`: the visible query-key pairs of one head, by the attributes causal and window
+     * {left, right} where there are such; a negative entry of window is no bound. */
+    const char *flops;          /* floating-point operations of forward */
     const char *flops_backward; /* of backward alone; NULL where there is none */
     const char *bytes;          /* least bytes that forward moves; NULL: each input read once, each
                                    output written once */
