@@ -288,7 +288,7 @@ static void test_refused(void **state)
          "string, pointer or tensor"},
         {"init_fails", RAPT_UNSUPPORTED, "its init failed: unsupported"},
         {"missing_library", RAPT_IO,
-         "cannot be opened: librapt_test_absent.so: cannot open shared object file: No such file "
+         "cannot be opened: librapt_test_absent.so.9: cannot open shared object file: No such file "
          "or "
          "directory"},
     };

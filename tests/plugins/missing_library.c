@@ -1,4 +1,4 @@
-/* Needs a library that is not where the plugin was moved to. */
+/* Needs a library that is not there. */
 int rapt_test_absent(void);
 static int use_library(void)
 {
