@@ -17,31 +17,20 @@
 #define score_few_merge    RAPT_LEVEL_NAME(score_few_merge)
 #endif
 
-/* scores[j] = q . k_j for the keys of a block; beyond them, up to a full vector, something finite
- * or not that is masked later. */
+/* scores[j] = q . k_j for the keys of a block, in the order in which they lie in memory; beyond
+ * them, up to a full vector, 0. */
 static void score_few_products(const float *q, const float *k, int64_t ldk, int64_t keys,
                                int64_t padded, float *scores)
 {
     for (int64_t j = 0; j < keys; j += SIMD_LANES) {
+        const int64_t count = rapt_score_min(SIMD_LANES, keys - j);
         simd_f sum[SIMD_LANES];
-        SIMD_UNROLL
-        for (int i = 0; i < SIMD_LANES; i++)
-            sum[i] = simd_zero();
-        if (j + SIMD_LANES <= keys) {
-            for (int64_t c = 0; c < padded; c += SIMD_LANES) {
-                const simd_f x = simd_load(q + c);
-                SIMD_UNROLL
-                for (int i = 0; i < SIMD_LANES; i++)
-                    sum[i] = simd_fma(x, simd_load(k + (j + i) * ldk + c), sum[i]);
-            }
-        } else {
-            for (int64_t c = 0; c < padded; c += SIMD_LANES) {
-                const simd_f x = simd_load(q + c);
-                SIMD_UNROLL
-                for (int i = 0; i < SIMD_LANES; i++)
-                    if (j + i < keys)
-                        sum[i] = simd_fma(x, simd_load(k + (j + i) * ldk + c), sum[i]);
-            }
+        for (int64_t i = 0; i < SIMD_LANES; i++) {
+            simd_f product = simd_zero();
+            const float *row = k + (j + i) * ldk;
+            for (int64_t c = 0; i < count && c < padded; c += SIMD_LANES)
+                product = simd_fma(simd_load(q + c), simd_load(row + c), product);
+            sum[i] = product;
         }
         simd_store(scores + j, simd_sum_rows(sum));
     }
