@@ -18,10 +18,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-typedef rapt_status (*rapt_opener)(rapt_device_driver *driver, rapt_error *error);
-
-/* One a line; a device that is not there is an entry with `available` false, not a failure. */
-static const rapt_opener openers[] = {rapt_cpu_open};
+rapt_opener rapt_openers[RAPT_MAX_DEVICES] = {rapt_cpu_open};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static rapt_device_driver drivers[RAPT_MAX_DEVICES];
@@ -172,10 +169,10 @@ static void close_all(void)
 
 static rapt_status open_all(rapt_error *error)
 {
-    for (size_t i = 0; i < sizeof openers / sizeof *openers; i++) {
+    for (size_t i = 0; i < RAPT_MAX_DEVICES && rapt_openers[i]; i++) {
         rapt_device_driver *driver = &drivers[i];
         memset(driver, 0, sizeof *driver);
-        const rapt_status status = openers[i](driver, error);
+        const rapt_status status = rapt_openers[i](driver, error);
         if (status != RAPT_OK) {
             close_all();
             return status;
@@ -267,12 +264,11 @@ static rapt_status take(rapt_device_driver *driver, int64_t bytes, void **data, 
         if (*data)
             return RAPT_OK;
     }
-    rapt_status status = driver->allocate(driver, bytes, data, error);
-    if (status == RAPT_NO_MEMORY && kept.bytes > 0) {
-        rapt_devices_trim();
-        status = driver->allocate(driver, bytes, data, error);
-    }
-    return status;
+    const rapt_status status = driver->allocate(driver, bytes, data, error);
+    if (status != RAPT_NO_MEMORY)
+        return status;
+    rapt_devices_trim();
+    return driver->allocate(driver, bytes, data, error);
 }
 
 static rapt_storage *make_storage(rapt_device device, int64_t bytes, rapt_error *error)

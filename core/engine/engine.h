@@ -26,6 +26,11 @@
 
 #define RAPT_MAX_DEVICES 16
 
+/* How each device is opened, in the order of the list; NULL ends it. A device that is not there is
+ * an entry with `available` false, not a failure. Constant while anybody holds the devices. */
+typedef rapt_status (*rapt_opener)(rapt_device_driver *driver, rapt_error *error);
+extern rapt_opener rapt_openers[RAPT_MAX_DEVICES];
+
 /* Opens the devices with the first holder and closes them with the last. Contexts hold them, and
  * every tensor whose memory came from one, so that tensors may outlive their context. */
 rapt_status rapt_devices_hold(rapt_error *error);

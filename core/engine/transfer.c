@@ -1,7 +1,5 @@
 /* Copies between layouts, dtypes, devices and the caller; sums of gradients. */
-#include "base/checked.h"
 #include "base/error.h"
-#include "base/text.h"
 #include "device/cpu/pool.h"
 #include "engine/engine.h"
 #include "tensor/convert.h"
@@ -317,92 +315,17 @@ rapt_tensor *rapt_sum_gradients(rapt_context *context, rapt_tensor *a, rapt_tens
 
 /* --- The gradient of expand ------------------------------------------------------------------ */
 
-typedef struct fold_task {
-    const rapt_view *target, *source; /* target: contiguous, leading dimensions of 1 added */
-    int32_t n_kept, n_folded;
-    int32_t kept[RAPT_MAX_DIMS], folded[RAPT_MAX_DIMS];
-    int64_t n; /* elements summed into one */
-} fold_task;
-
-static double fold_one(const fold_task *task, int64_t offset)
-{
-    const rapt_view *source = task->source;
-    const rapt_dtype dtype = rapt_view_dtype(source);
-    const int64_t size = (int64_t)rapt_dtype_size(dtype);
-    const char *data = rapt_view_data(source);
-    int64_t index[RAPT_MAX_DIMS] = {0};
-    double sum = 0;
-    for (int64_t i = 0; i < task->n; i++) {
-        sum += rapt_element_get(data + offset * size, dtype);
-        for (int32_t k = task->n_folded - 1; k >= 0; k--) {
-            const int32_t d = task->folded[k];
-            offset += source->strides[d];
-            if (++index[k] < source->shape[d])
-                break;
-            offset -= source->strides[d] * source->shape[d];
-            index[k] = 0;
-        }
-    }
-    return sum;
-}
-
-static void fold_range(void *context, int64_t begin, int64_t end, int worker)
-{
-    (void)worker;
-    const fold_task *task = context;
-    const rapt_dtype dtype = rapt_view_dtype(task->target);
-    char *out = rapt_view_data(task->target);
-    for (int64_t i = begin; i < end; i++) {
-        int64_t rest = i, offset = 0;
-        for (int32_t k = task->n_kept - 1; k >= 0; k--) {
-            const int32_t d = task->kept[k];
-            offset += rest % task->source->shape[d] * task->source->strides[d];
-            rest /= task->source->shape[d];
-        }
-        rapt_element_set(out + i * (int64_t)rapt_dtype_size(dtype), dtype, fold_one(task, offset));
-    }
-}
-
-static rapt_tensor *fold_by_operator(rapt_context *context, rapt_tensor *tensor, int32_t ndim,
-                                     const int64_t *shape, rapt_error *error)
-{
-    const rapt_named_tensor input = {"x", tensor};
-    rapt_named_value value = {.name = "shape", .type = RAPT_ATTR_INTS, .count = ndim ? ndim : 1};
-    value.i[0] = 1;
-    memcpy(value.i, shape, (size_t)ndim * sizeof *shape);
-    rapt_named_tensor output = {0};
-    if (rapt_call_operator(context, "core.sum_to", &input, 1, &value, 1, &output, 1, error) !=
-        RAPT_OK)
-        return NULL;
-    bool possible;
-    rapt_tensor *result = rapt_view_reshape(output.tensor, ndim, shape, &possible, error);
-    rapt_tensor_release(output.tensor);
-    return result;
-}
-
 rapt_tensor *rapt_sum_expanded(rapt_context *context, rapt_tensor *tensor, int32_t ndim,
                                const int64_t *shape, rapt_error *error)
 {
-    if (!rapt_on_host(tensor->view.device))
-        return fold_by_operator(context, tensor, ndim, shape, error);
-    rapt_tensor *result =
-        rapt_tensor_make(rapt_tensor_dtype(tensor), tensor->view.device, ndim, shape, error);
-    if (!result)
-        return NULL;
-    fold_task task = {&result->view, &tensor->view, 0, 0, {0}, {0}, 1};
-    const int32_t added = tensor->view.ndim - ndim;
-    for (int32_t d = 0; d < tensor->view.ndim; d++)
-        if (d >= added && shape[d - added] == tensor->shape[d]) {
-            task.kept[task.n_kept++] = d;
-        } else {
-            task.folded[task.n_folded++] = d;
-            task.n *= tensor->shape[d];
-        }
-    const int64_t count = rapt_tensor_count(result);
-    const int64_t grain = task.n >= COPY_GRAIN ? 1 : COPY_GRAIN / (task.n > 0 ? task.n : 1);
-    if (count <= grain)
-        fold_range(&task, 0, count, 0);
-    else
-        rapt_pool_run(count, grain, fold_range, &task);
-    return result;
+    const rapt_named_tensor input = {"x", tensor};
+    rapt_named_value value = {.name = "shape", .type = RAPT_ATTR_INTS, .count = ndim};
+    for (int32_t d = 0; d < ndim; d++)
+        value.i[d] = shape[d];
+    /* Without a shape the sum is a scalar. */
+    rapt_named_tensor output = {0};
+    return rapt_call_operator(context, "core.sum_to", &input, 1, &value, ndim > 0 ? 1 : 0, &output,
+                              1, error) == RAPT_OK
+               ? output.tensor
+               : NULL;
 }

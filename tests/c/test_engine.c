@@ -352,6 +352,220 @@ static void weights_where_there_are_none(void **state)
     rapt_tensor_release(x);
 }
 
+/* --- The log ---------------------------------------------------------------------------------- */
+
+static char logged[200];
+
+static void keep_line(void *user, rapt_log_level level, const char *line)
+{
+    snprintf(logged, sizeof logged, "%s %d %s", (const char *)user, (int)level, line);
+}
+
+static void lines_of_the_log(void **state)
+{
+    (void)state;
+    const rapt_options options = {
+        .size = sizeof options, .no_plugins = true, .log = keep_line, .user = (void *)"me"};
+    rapt_context *context = rapt_open(&options, NULL);
+    rapt_run run = {.context = context};
+    rapt_call call = {.size = sizeof call, .internal = &run};
+    rapt_host_table.log(&call, RAPT_LOG_WARNING, "two\nlines %d", 2);
+    assert_string_equal(logged, "me 2 two lines 2");
+    rapt_loading = context;
+    rapt_host_table.log(NULL, RAPT_LOG_DEBUG, "loading");
+    assert_string_equal(logged, "me 0 loading");
+    rapt_loading = NULL;
+    rapt_close(context);
+}
+
+static void services_by_name(void **state)
+{
+    (void)state;
+    const rapt_random_service *random = rapt_host_table.service("rapt.random", 1);
+    float value[2];
+    random->uniform(1, 0, 5, 2, value);
+    assert_true(value[0] >= 0 && value[0] < 1);
+    assert_non_null(rapt_host_table.service("rapt.cpu", 1));
+    assert_non_null(rapt_host_table.service("rapt.gemm", 1));
+    assert_non_null(rapt_host_table.service("rapt.math", 1));
+    assert_null(rapt_host_table.service("rapt.math", 2));
+    assert_null(rapt_host_table.service("rapt.random", 2));
+    assert_null(rapt_host_table.service("org.example.none", 1));
+    assert_null(rapt_host_table.service(NULL, 1));
+    assert_true(rapt_host_table.workers() >= 1);
+}
+
+/* --- A device that the host cannot reach ------------------------------------------------------ */
+
+/* Memory behind a handle: its address with all bits turned. */
+static void *handle(const void *data)
+{
+    return (void *)~(uintptr_t)data;
+}
+
+static rapt_status far_allocate(rapt_device_driver *driver, int64_t bytes, void **data,
+                                rapt_error *error)
+{
+    (void)driver;
+    void *memory = malloc((size_t)bytes);
+    if (!memory) {
+        if (error)
+            *error = (rapt_error){RAPT_NO_MEMORY, "no far memory"};
+        return RAPT_NO_MEMORY;
+    }
+    *data = handle(memory);
+    return RAPT_OK;
+}
+
+static void far_release(rapt_device_driver *driver, void *data, int64_t bytes)
+{
+    (void)driver;
+    (void)bytes;
+    free(handle(data));
+}
+
+static rapt_status far_write(rapt_device_driver *driver, void *data, uint64_t offset,
+                             const void *source, int64_t bytes, rapt_error *error)
+{
+    (void)driver;
+    (void)error;
+    memcpy((char *)handle(data) + offset, source, (size_t)bytes);
+    return RAPT_OK;
+}
+
+static rapt_status far_read(rapt_device_driver *driver, const void *data, uint64_t offset,
+                            void *target, int64_t bytes, rapt_error *error)
+{
+    (void)driver;
+    (void)error;
+    memcpy(target, (char *)handle(data) + offset, (size_t)bytes);
+    return RAPT_OK;
+}
+
+static rapt_status far_open(rapt_device_driver *driver, rapt_error *error)
+{
+    (void)error;
+    *driver = (rapt_device_driver){.device = {RAPT_DEVICE_VULKAN, 0},
+                                   .kind = "vulkan",
+                                   .info = {.name = "vulkan:0", .available = true},
+                                   .allocate = far_allocate,
+                                   .release = far_release,
+                                   .write = far_write,
+                                   .read = far_read};
+    return RAPT_OK;
+}
+
+static rapt_status far_off(rapt_device_driver *driver, rapt_error *error)
+{
+    far_open(driver, error);
+    driver->device.index = 1;
+    driver->info = (rapt_device_info){.name = "vulkan:1", .detail = "unplugged"};
+    return RAPT_OK;
+}
+
+#define FAR ((rapt_device){RAPT_DEVICE_VULKAN, 0})
+
+static int setup_far(void **state)
+{
+    rapt_openers[1] = far_open;
+    rapt_openers[2] = far_off;
+    return setup(state);
+}
+
+static int teardown_far(void **state)
+{
+    teardown(state);
+    rapt_openers[1] = rapt_openers[2] = NULL;
+    return 0;
+}
+
+static void tensors_far_away(void **state)
+{
+    rapt_error error = {0};
+    rapt_tensor *x = ramp(*state, SHAPE(3, 4), 0, 1);
+    rapt_tensor *far = rapt_to(*state, x, RAPT_F16, FAR, &error);
+    if (!far)
+        fail_msg("%s", error.message);
+    rapt_tensor *turned = rapt_transpose(*state, far, 0, 1, &error);
+    rapt_tensor *part = rapt_narrow(*state, turned, 0, 1, 2, &error);
+    assert_float_equal(element(*state, part, 2), 9, 0); /* x[2][1] */
+    rapt_tensor *column = ramp(*state, SHAPE(2, 1), 50, 1);
+    must(rapt_copy_into(*state, part, column, &error), &error);
+    const float expected[] = {0, 50, 51, 3, 4, 50, 51, 7, 8, 50, 51, 11};
+    for (int i = 0; i < 12; i++)
+        assert_float_equal(element(*state, far, i), expected[i], 0);
+    must(rapt_fill(*state, part, 2, &error), &error);
+    assert_float_equal(element(*state, far, 1), 2, 0);
+    rapt_tensor *zeros = rapt_tensor_zeros(*state, RAPT_F32, FAR, SHAPE(40000), &error);
+    assert_float_equal(element(*state, zeros, 39999), 0, 0);
+    assert_null(rapt_tensor_zeros(*state, RAPT_F32, (rapt_device){RAPT_DEVICE_VULKAN, 1}, SHAPE(4),
+                                  &error));
+    expect_error(&error, RAPT_UNSUPPORTED, "device \"vulkan:1\" is off: unplugged");
+    rapt_tensor_release(zeros);
+    rapt_tensor_release(column);
+    rapt_tensor_release(part);
+    rapt_tensor_release(turned);
+    rapt_tensor_release(far);
+    rapt_tensor_release(x);
+}
+
+/* No kernel of another device runs, and nothing is moved for one. */
+static void calls_far_away(void **state)
+{
+    rapt_error error = {0};
+    rapt_tensor *x = ramp(*state, SHAPE(2), 1, 1);
+    must(rapt_set_requires_grad(x, true, &error), &error);
+    rapt_tensor *far = rapt_to(*state, x, RAPT_F32, FAR, &error);
+    const rapt_named_tensor mixed[] = {{"x", x}, {"y", far}}, both[] = {{"x", far}, {"y", far}};
+    rapt_named_tensor out = {0};
+    assert_int_not_equal(rapt_call_operator(*state, "t.mul", mixed, 2, NULL, 0, &out, 1, &error),
+                         RAPT_OK);
+    rapt_call_operator(*state, "t.mul", both, 2, NULL, 0, &out, 1, &error);
+    expect_error(
+        &error, RAPT_UNSUPPORTED,
+        "t.mul: no kernel can run on vulkan:0 with f32: cpu is for cpu; the tensors are on "
+        "vulkan:0");
+    assert_null(out.tensor);
+    /* Gradients come back from there. */
+    rapt_tensor *back = rapt_to(*state, far, RAPT_F32, CPU, &error);
+    rapt_tensor *o = call1(*state, "t.square", "x", back);
+    rapt_tensor *seed = ramp(*state, SHAPE(2), 1, 0);
+    must(rapt_backward(*state, o, seed, false, &error), &error);
+    assert_float_equal(element(*state, rapt_grad(x), 1), 4, 0);
+    /* A leaf there: its first gradient is taken as it is, the second needs core.add. */
+    rapt_tensor *leaf = rapt_detach(far, &error);
+    must(rapt_set_requires_grad(leaf, true, &error), &error);
+    rapt_tensor *far_seed = rapt_to(*state, seed, RAPT_F32, FAR, &error);
+    must(rapt_backward(*state, leaf, far_seed, false, &error), &error);
+    assert_float_equal(element(*state, rapt_grad(leaf), 1), 1, 0);
+    assert_int_equal(rapt_backward(*state, leaf, far_seed, false, &error), RAPT_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "core.add: no kernel can run on vulkan:0"));
+    assert_float_equal(element(*state, rapt_grad(leaf), 1), 1, 0);
+    rapt_tensor *const all[] = {far_seed, leaf, seed, o, back, far, x};
+    for (int i = 0; i < 7; i++)
+        rapt_tensor_release(all[i]);
+}
+
+static void moving_without_memory(void **state)
+{
+    rapt_tensor *x = ramp(*state, SHAPE(3, 4), 0, 1);
+    rapt_tensor *far = rapt_to(*state, x, RAPT_F32, FAR, NULL);
+    rapt_tensor *turned = rapt_transpose(*state, far, 0, 1, NULL);
+    FAULT_EACH(FAULT_MEMORY)
+    {
+        rapt_error error = {0};
+        rapt_tensor *near = rapt_to(*state, turned, RAPT_F16, CPU, &error);
+        rapt_tensor *again = near ? rapt_to(*state, near, RAPT_F32, FAR, &error) : NULL;
+        if (!again || rapt_copy_into(*state, turned, near, &error) != RAPT_OK)
+            fault_expect_error(&error);
+        rapt_tensor_release(near);
+        rapt_tensor_release(again);
+    }
+    rapt_tensor_release(turned);
+    rapt_tensor_release(far);
+    rapt_tensor_release(x);
+}
+
 /* --- Memory ----------------------------------------------------------------------------------- */
 
 static void memory_is_counted(void **state)
@@ -486,6 +700,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_are_worded, setup, teardown),
         cmocka_unit_test_setup_teardown(in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(weights_where_there_are_none, setup, teardown),
+        cmocka_unit_test(lines_of_the_log),
+        cmocka_unit_test_setup_teardown(services_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(tensors_far_away, setup_far, teardown_far),
+        cmocka_unit_test_setup_teardown(calls_far_away, setup_far, teardown_far),
+        cmocka_unit_test_setup_teardown(moving_without_memory, setup_far, teardown_far),
         cmocka_unit_test_setup_teardown(memory_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_blocks_are_bounded, setup, teardown),
         cmocka_unit_test(arena_grows_and_shrinks),

@@ -102,6 +102,13 @@ static rapt_tensor *expand_kept(rapt_context *c, rapt_tensor *x, rapt_error *e)
 {
     return rapt_expand(c, x, SHAPE(-1, 3, -1), e);
 }
+static rapt_tensor *expand_scalar(rapt_context *c, rapt_tensor *x, rapt_error *e)
+{
+    rapt_tensor *scalar = rapt_view_as(c, x, 0, NULL, e);
+    rapt_tensor *o = scalar ? rapt_expand(c, scalar, SHAPE(2, 3), e) : NULL;
+    rapt_tensor_release(scalar);
+    return o;
+}
 static rapt_tensor *view_flat(rapt_context *c, rapt_tensor *x, rapt_error *e)
 {
     return rapt_view_as(c, x, SHAPE(6, -1), e);
@@ -152,6 +159,7 @@ static void gradients_of_views(void **state)
         check_view(*state, to_double, d, SHAPE(2, 3));
     }
     check_view(*state, expand_ones, RAPT_F32, SHAPE(2, 1, 5));
+    check_view(*state, expand_scalar, RAPT_F32, SHAPE(1, 1));
     check_view(*state, expand_kept, RAPT_F32, SHAPE(2, 1, 4));
 }
 
