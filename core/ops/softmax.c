@@ -4,19 +4,23 @@
 #include <math.h>
 #include <string.h>
 
-enum { X, Y = 1, G = 1, DX = 2 };
+enum { G = 1, DX = 2 }; /* operands of backward behind y */
 enum { ROW_FIRST, ROW_SECOND, ROW_OUT, ROW_BUFFERS };
+
+/* Lines with gaps are taken so many at a time: a cache line of each element. */
+#define GROUP 16
 
 typedef struct softmax {
     const rapt_loops *loops;
     rapt_lines lines;
     bool logarithm;
-    float *rows; /* ROW_BUFFERS lines for each worker */
+    int64_t group; /* GROUP or 1 */
+    float *rows;   /* ROW_BUFFERS groups of lines for each worker */
 } softmax;
 
 static float *buffer(const softmax *c, int worker, int which)
 {
-    return c->rows + ((int64_t)worker * ROW_BUFFERS + which) * c->lines.length;
+    return c->rows + ((int64_t)worker * ROW_BUFFERS + which) * c->lines.length * c->group;
 }
 
 static void fill(int64_t n, float value, float *y)
@@ -55,37 +59,58 @@ static void softmax_row(const softmax *c, const float *x, float *y)
     }
 }
 
-static void forward_task(void *context, int64_t first, int64_t last, int worker)
+static void softmax_grad_row(const softmax *c, const float *y, const float *g, float *dx)
 {
-    const softmax *c = context;
-    for (int64_t i = first; i < last; i++) {
-        const float *x = rapt_line_load(&c->lines, X, i, buffer(c, worker, ROW_FIRST));
-        float *y = rapt_line_target(&c->lines, Y, i, buffer(c, worker, ROW_OUT));
-        softmax_row(c, x, y);
-        rapt_line_store(&c->lines, Y, i, y);
-    }
-}
-
-static void backward_task(void *context, int64_t first, int64_t last, int worker)
-{
-    const softmax *c = context;
     const int64_t n = c->lines.length;
-    for (int64_t i = first; i < last; i++) {
-        const float *y = rapt_line_load(&c->lines, X, i, buffer(c, worker, ROW_FIRST));
-        const float *g = rapt_line_load(&c->lines, G, i, buffer(c, worker, ROW_SECOND));
-        float *dx = rapt_line_target(&c->lines, DX, i, buffer(c, worker, ROW_OUT));
-        if (c->logarithm && y[0] == -INFINITY && c->loops->max(n, y) == -INFINITY)
-            fill(n, 0, dx);
-        else if (c->logarithm)
-            c->loops->log_softmax_grad(c->lines.along.math, n, y, g, (float)c->loops->sum(n, g),
-                                       dx);
-        else
-            c->loops->softmax_grad(n, y, g, (float)c->loops->dot(n, y, g), dx);
-        rapt_line_store(&c->lines, DX, i, dx);
+    if (c->logarithm && y[0] == -INFINITY && c->loops->max(n, y) == -INFINITY)
+        fill(n, 0, dx);
+    else if (c->logarithm)
+        c->loops->log_softmax_grad(c->lines.along.math, n, y, g, (float)c->loops->sum(n, g), dx);
+    else
+        c->loops->softmax_grad(n, y, g, (float)c->loops->dot(n, y, g), dx);
+}
+
+/* Operands: x and y; or y, the gradient of y, and that of x. */
+static void row(const softmax *c, const float *first, const float *second, float *out)
+{
+    if (c->lines.along.n == 2)
+        softmax_row(c, first, out);
+    else
+        softmax_grad_row(c, first, second, out);
+}
+
+static void line_task(void *context, int64_t begin, int64_t end, int worker)
+{
+    const softmax *c = context;
+    const int target = c->lines.along.n - 1;
+    for (int64_t i = begin; i < end; i++) {
+        const float *first = rapt_line_load(&c->lines, 0, i, buffer(c, worker, ROW_FIRST));
+        const float *second =
+            target == DX ? rapt_line_load(&c->lines, G, i, buffer(c, worker, ROW_SECOND)) : NULL;
+        float *out = rapt_line_target(&c->lines, target, i, buffer(c, worker, ROW_OUT));
+        row(c, first, second, out);
+        rapt_line_store(&c->lines, target, i, out);
     }
 }
 
-static rapt_status run(rapt_call *call, bool logarithm, const rapt_walk *walk, rapt_task task)
+static void group_task(void *context, int64_t begin, int64_t end, int worker)
+{
+    const softmax *c = context;
+    const int target = c->lines.along.n - 1;
+    float *first = buffer(c, worker, ROW_FIRST), *second = buffer(c, worker, ROW_SECOND);
+    float *out = buffer(c, worker, ROW_OUT);
+    for (int64_t i = begin; i < end; i += GROUP) {
+        const int64_t n = end - i < GROUP ? end - i : GROUP;
+        rapt_lines_load(&c->lines, 0, i, n, first);
+        if (target == DX)
+            rapt_lines_load(&c->lines, G, i, n, second);
+        for (int64_t l = 0; l < n * c->lines.length; l += c->lines.length)
+            row(c, first + l, second + l, out + l);
+        rapt_lines_store(&c->lines, target, i, n, out);
+    }
+}
+
+static rapt_status run(rapt_call *call, bool logarithm, const rapt_walk *walk)
 {
     softmax c = {.loops = rapt_loops_select(call->host), .logarithm = logarithm};
     int32_t dim;
@@ -93,11 +118,13 @@ static rapt_status run(rapt_call *call, bool logarithm, const rapt_walk *walk, r
     if (status != RAPT_OK || walk->count == 0)
         return status;
     rapt_lines_begin(&c.lines, walk, dim);
-    const size_t rows = (size_t)call->host->workers() * ROW_BUFFERS;
+    c.group = rapt_lines_gap(&c.lines) ? GROUP : 1;
+    const size_t rows = (size_t)call->host->workers() * ROW_BUFFERS * (size_t)c.group;
     c.rows = call->host->scratch(call, rows * (size_t)c.lines.length * sizeof(float));
     if (c.rows == NULL)
         return RAPT_NO_MEMORY;
-    call->host->parallel_for(call, c.lines.count, rapt_grain(RAPT_PIECE, c.lines.length), task, &c);
+    const int64_t grain = rapt_grain(RAPT_PIECE, c.lines.length * c.group) * c.group;
+    call->host->parallel_for(call, c.lines.count, grain, c.group > 1 ? group_task : line_task, &c);
     return RAPT_OK;
 }
 
@@ -108,7 +135,7 @@ static rapt_status forward(rapt_call *call, bool logarithm)
     rapt_walk_begin(&walk, call, x->ndim, x->shape);
     rapt_walk_add(&walk, x);
     rapt_walk_add(&walk, call->outputs[0]);
-    return run(call, logarithm, &walk, forward_task);
+    return run(call, logarithm, &walk);
 }
 
 static rapt_status backward(rapt_call *call, bool logarithm)
@@ -121,7 +148,7 @@ static rapt_status backward(rapt_call *call, bool logarithm)
     rapt_walk_add(&walk, call->outputs[0]);
     rapt_walk_add(&walk, call->grad_outputs[0]);
     rapt_walk_add(&walk, dx);
-    return run(call, logarithm, &walk, backward_task);
+    return run(call, logarithm, &walk);
 }
 
 static rapt_status softmax_forward(rapt_call *call)

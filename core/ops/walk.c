@@ -381,8 +381,8 @@ void rapt_walk_store_f64(const rapt_walk *walk, int k, int64_t index, int64_t n,
             to[i * step] = from[i * stride];                                                       \
     } while (0)
 
-static void copy_run(size_t size, const void *source, int64_t stride, void *target, int64_t step,
-                     int64_t n)
+void rapt_copy_run(size_t size, const void *source, int64_t stride, void *target, int64_t step,
+                   int64_t n)
 {
     if (stride == 1 && step == 1)
         memcpy(target, source, (size_t)n * size);
@@ -404,8 +404,8 @@ void rapt_walk_copy(const rapt_walk *walk, int64_t index, int64_t n)
     run source = run_begin(walk, 0, index), target = run_begin(walk, 1, index);
     while (n > 0) {
         const int64_t length = run_length(&source, n);
-        copy_run(size, from->data + source.offset * (int64_t)size, from->stride[last],
-                 to->data + target.offset * (int64_t)size, to->stride[last], length);
+        rapt_copy_run(size, from->data + source.offset * (int64_t)size, from->stride[last],
+                      to->data + target.offset * (int64_t)size, to->stride[last], length);
         run_advance(&source, length);
         run_advance(&target, length);
         n -= length;
@@ -463,5 +463,45 @@ void rapt_line_store(const rapt_lines *lines, int k, int64_t i, const float *lin
         scatter(&lines->along, operand,
                 start + j * operand->stride[0] * (int64_t)rapt_dtype_size(operand->dtype),
                 operand->stride[0], n, line + j);
+    }
+}
+
+bool rapt_lines_gap(const rapt_lines *lines)
+{
+    for (int k = 0; k < lines->along.n; k++)
+        if (lines->length > 1 && lines->along.operands[k].stride[0] != 1)
+            return true;
+    return false;
+}
+
+/* `across` becomes the walk over element j of every line. */
+static void take_element(const rapt_lines *lines, rapt_walk *across, int k, int64_t j)
+{
+    const rapt_operand *along = &lines->along.operands[k];
+    across->operands[k].data = lines->outer.operands[k].data +
+                               j * along->stride[0] * (int64_t)rapt_dtype_size(along->dtype);
+}
+
+void rapt_lines_load(const rapt_lines *lines, int k, int64_t first, int64_t n, float *buffer)
+{
+    rapt_walk across = lines->outer;
+    float step[RAPT_BLOCK];
+    for (int64_t j = 0; j < lines->length; j++) {
+        take_element(lines, &across, k, j);
+        const float *from = rapt_walk_load(&across, k, first, n, step);
+        for (int64_t i = 0; i < n; i++)
+            buffer[i * lines->length + j] = from[i];
+    }
+}
+
+void rapt_lines_store(const rapt_lines *lines, int k, int64_t first, int64_t n, const float *buffer)
+{
+    rapt_walk across = lines->outer;
+    float step[RAPT_BLOCK];
+    for (int64_t j = 0; j < lines->length; j++) {
+        for (int64_t i = 0; i < n; i++)
+            step[i] = buffer[i * lines->length + j];
+        take_element(lines, &across, k, j);
+        rapt_walk_store(&across, k, first, n, step);
     }
 }

@@ -63,6 +63,10 @@ void rapt_walk_store_f64(const rapt_walk *walk, int k, int64_t index, int64_t n,
  */
 void rapt_walk_copy(const rapt_walk *walk, int64_t index, int64_t n);
 
+/* n elements of `size` bytes, with strides in elements. [task] */
+void rapt_copy_run(size_t size, const void *source, int64_t stride, void *target, int64_t step,
+                   int64_t n);
+
 /* Offset in elements of index i of the space in operand k. */
 int64_t rapt_walk_offset(const rapt_walk *walk, int k, int64_t index);
 /* Moves every operand to where index i of the space of `by`, with the same operands, lies. */
@@ -82,6 +86,14 @@ typedef struct rapt_lines {
 void rapt_lines_begin(rapt_lines *lines, const rapt_walk *walk, int32_t dim);
 /* Line i of operand k: its memory, or `buffer` of `length` floats. [task] */
 const float *rapt_line_load(const rapt_lines *lines, int k, int64_t i, float *buffer);
+/* Whether the lines of some operand have gaps, so that loading several neighbours at once, each
+ * element's together, saves memory traffic. */
+bool rapt_lines_gap(const rapt_lines *lines);
+/* Lines first <= i < first + n of operand k, into n * length floats of `buffer`, one after another;
+ * and from there. n is at most RAPT_BLOCK. [task] */
+void rapt_lines_load(const rapt_lines *lines, int k, int64_t first, int64_t n, float *buffer);
+void rapt_lines_store(const rapt_lines *lines, int k, int64_t first, int64_t n,
+                      const float *buffer);
 /* Where line i of operand k may be written; afterwards rapt_line_store. [task] */
 float *rapt_line_target(const rapt_lines *lines, int k, int64_t i, float *buffer);
 void rapt_line_store(const rapt_lines *lines, int k, int64_t i, const float *line);

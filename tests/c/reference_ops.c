@@ -380,6 +380,38 @@ static void adamw(reference_call *c)
     shape(&c->out, 0, NULL);
 }
 
+static void cumsum(reference_call *c)
+{
+    const reference_tensor *x = &c->in[0];
+    int64_t dim = whole(c, "dim"), inner = 1;
+    same_shape(c);
+    dim = dim < 0 ? dim + x->ndim : dim;
+    for (int32_t d = (int32_t)dim + 1; d < x->ndim; d++)
+        inner *= x->shape[d];
+    for (int64_t i = 0; i < x->count; i++) {
+        const bool first = x->ndim == 0 || i / inner % x->shape[dim] == 0;
+        c->out.x[i] = x->x[i] + (first ? 0 : c->out.x[i - inner]);
+    }
+}
+
+static void cat(reference_call *c)
+{
+    int64_t sizes[RAPT_MAX_DIMS], at[RAPT_MAX_DIMS], start = 0;
+    const int64_t dim = whole(c, "dim") < 0 ? whole(c, "dim") + c->in[0].ndim : whole(c, "dim");
+    memcpy(sizes, c->in[0].shape, sizeof sizes);
+    for (uint32_t i = 1; i < c->op->n_inputs; i++)
+        sizes[dim] += c->in[i].x ? c->in[i].shape[dim] : 0;
+    shape(&c->out, c->in[0].ndim, sizes);
+    for (uint32_t i = 0; i < c->op->n_inputs; i++) {
+        for (int64_t k = 0; c->in[i].x && k < c->in[i].count; k++) {
+            coordinates(&c->in[i], k, at);
+            at[dim] += start;
+            c->out.x[index_at(&c->out, c->out.ndim, at)] = c->in[i].x[k];
+        }
+        start += c->in[i].x ? c->in[i].shape[dim] : 0;
+    }
+}
+
 bool reference_run(reference_call *call)
 {
     const char *name = call->op->name + strlen("core.");
@@ -401,6 +433,10 @@ bool reference_run(reference_call *call)
         embedding(call);
     else if (IS("rope"))
         rope(call);
+    else if (IS("cumsum"))
+        cumsum(call);
+    else if (IS("cat"))
+        cat(call);
     else if (IS("adamw"))
         adamw(call);
     else

@@ -134,6 +134,15 @@ static const ops_case cases[] = {
     }
     LINE("softmax"),
     LINE("log_softmax"),
+    LINE("cumsum"),
+    {"softmax", "x=2,40,37", "dim=1"},
+    {"cat", "a=1", ""},
+    {"cat", "a=3,65 b=2,65", ""},
+    {"cat", "a=3,17 b=3,1 c=3,0 e=3,63", "dim=-1"},
+    {"cat", "a=2,3,5 b=2,4,5 h=2,1,5", "dim=1"},
+    {"cat", "a=0,3 b=0,3", ""},
+    {"copy", "x=70,90", ""},
+    {"copy", "x=3,40,50", ""},
 
     {"rms_norm", "x=1", ""},
     {"rms_norm", "x=3,65", ""},
