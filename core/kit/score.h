@@ -31,7 +31,7 @@
  *     RAPT_SCORE_FUNCTIONS(cog)
  *
  * and in the description (which may be the same file) RAPT_SCORE_DECLARE(cog), the argument lists
- * RAPT_SCORE_INPUTS ..., and the kernel RAPT_SCORE_CPU_KERNEL(cog, keep). The kit is header only:
+ * RAPT_SCORE_INPUTS ..., and RAPT_SCORE_CPU_KERNELS(cog, keep). The kit is header only:
  *
  *     cc -shared -fPIC -O2 -I. $(pkg-config --cflags rapt-kit) cog.c cpu.c -o cog.so
  *
@@ -105,7 +105,13 @@
     {                                                                                              \
         .size = sizeof(rapt_arg), .spec = "row_sum: B H N", .dtype = "f32"                         \
     }
-#define RAPT_SCORE_N_SAVED 2
+/* In half precision also what rounding took from the output: backward subtracts nearly equal sums,
+ * one of which it has from the output. */
+#define RAPT_SCORE_SAVED_HALF                                                                      \
+    RAPT_SCORE_SAVED,                                                                              \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .spec = "o_rest: B H N E"                                        \
+    }
 
 #define RAPT_SCORE_WHERE          "H % G == 0"
 #define RAPT_SCORE_WEIGHTS        "B H N M"
@@ -135,16 +141,21 @@ struct rapt_score_code {
     rapt_status name##_cpu_backward(rapt_call *call);                                              \
     rapt_status name##_cpu_weights(rapt_call *call);
 
-/* `keep_` names what backward reads: the inputs and "o". A step is a forward call with the cached
- * rows as k and v. */
-#define RAPT_SCORE_CPU_KERNEL(operator_, keep_)                                                    \
+#define RAPT_SCORE_CPU_KERNEL(operator_, keep_, name_, dtypes_, n_saved_, ...)                     \
     {                                                                                              \
-        .size = sizeof(rapt_kernel), .name = "cpu", .device = "cpu",                               \
-        .dtypes = RAPT_DTYPES_COMPUTE, .keep = keep_,                                              \
-        .saved = (const rapt_arg[]){RAPT_SCORE_SAVED}, .n_saved = RAPT_SCORE_N_SAVED,              \
+        .size = sizeof(rapt_kernel), .name = name_, .device = "cpu", .dtypes = dtypes_,            \
+        .keep = keep_, .saved = (const rapt_arg[]){__VA_ARGS__}, .n_saved = n_saved_,              \
         .workspace = operator_##_cpu_workspace, .forward = operator_##_cpu_forward,                \
         .backward = operator_##_cpu_backward, .weights = operator_##_cpu_weights                   \
     }
+
+/* The kernels of an operator for the CPU; `keep_` names what backward reads: the inputs and "o". A
+ * step is a forward call with the cached rows as k and v. */
+#define RAPT_SCORE_CPU_KERNELS(operator_, keep_)                                                   \
+    RAPT_SCORE_CPU_KERNEL(operator_, keep_, "cpu", RAPT_DTYPE_BIT(RAPT_F32), 2, RAPT_SCORE_SAVED), \
+        RAPT_SCORE_CPU_KERNEL(operator_, keep_, "cpu.half",                                        \
+                              RAPT_DTYPE_BIT(RAPT_F16) | RAPT_DTYPE_BIT(RAPT_BF16), 3,             \
+                              RAPT_SCORE_SAVED_HALF)
 
 #define RAPT_SCORE_FUNCTIONS(name)                                                                 \
     RAPT_SCORE_DECLARE(name)                                                                       \

@@ -42,10 +42,12 @@ static void score_delta_rows(const rapt_score *s, int64_t b, int64_t h, int64_t 
         simd_f sum = simd_zero();
         for (int64_t c = 0; s->grad_o.data && c < s->E; c += SIMD_LANES) {
             const int count = (int)rapt_score_min(SIMD_LANES, s->E - c);
-            const simd_f o = simd_load_as_n(s->o.dtype, rapt_score_row(&s->o, b, h, n), c, count);
-            sum = simd_fma(
-                o, simd_load_as_n(s->grad_o.dtype, rapt_score_row(&s->grad_o, b, h, n), c, count),
-                sum);
+            simd_f o = simd_load_as_n(s->o.dtype, rapt_score_row(&s->o, b, h, n), c, count);
+            if (s->rest.data)
+                o += simd_load_as_n(s->rest.dtype, rapt_score_row(&s->rest, b, h, n), c, count);
+            const simd_f g =
+                simd_load_as_n(s->grad_o.dtype, rapt_score_row(&s->grad_o, b, h, n), c, count);
+            sum = simd_fma(o, g, sum);
         }
         s->delta[row] = simd_sum(sum) - (s->grad_lse ? s->grad_lse[row] : 0.0f);
     }

@@ -69,6 +69,8 @@ static __attribute__((unused)) void score_finish_rows(const rapt_score *s, int64
     }
     if (s->o.data)
         score_store_rows(&s->o, b, h, n, o, s->Ep, rows, s->E, share);
+    if (s->rest.data)
+        score_store_rest(&s->rest, &s->o, b, h, n, o, s->Ep, rows, s->E, share);
 }
 
 /* The row blocks of one task: each tile of keys and values serves all of them. */

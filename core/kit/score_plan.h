@@ -37,7 +37,8 @@ typedef struct rapt_score {
     int causal;
     rapt_score_view q, k, v, bias, o, grad_o;
     rapt_score_view grad_q, grad_k, grad_v, grad_bias;
-    float *matrix;                  /* weights: B H N M */
+    rapt_score_view rest; /* what rounding took from o; half precision, when it is saved */
+    float *matrix;        /* weights: B H N M */
     float *row_reference, *row_sum; /* B H N, or NULL */
     float *lse;                     /* B H N, or NULL */
     const float *grad_lse;          /* B H N, or NULL */
@@ -359,6 +360,17 @@ static inline void rapt_score_divide(rapt_score *s)
     s->spans = rapt_score_up(s->key_blocks, s->span) / s->span;
 }
 
+/* What forward saved, or is to save. */
+static inline void rapt_score_bind_saved(rapt_score *s, const rapt_call *call)
+{
+    if (!call->saved)
+        return;
+    s->row_reference = rapt_score_floats(call->saved[0]);
+    s->row_sum = rapt_score_floats(call->saved[1]);
+    if (call->kernel->n_saved > 2)
+        s->rest = rapt_score_view_of(call->saved[2]);
+}
+
 static inline void rapt_score_prepare(rapt_score *s, rapt_call *call)
 {
     const int64_t *size = call->sizes;
@@ -386,16 +398,14 @@ static inline void rapt_score_prepare(rapt_score *s, rapt_call *call)
         s->grad_k = rapt_score_grad(call, "k");
         s->grad_v = rapt_score_grad(call, "v");
         s->grad_bias = rapt_score_grad(call, "bias");
-        s->row_reference = rapt_score_floats(call->saved[0]);
-        s->row_sum = rapt_score_floats(call->saved[1]);
+        rapt_score_bind_saved(s, call);
         s->q_direct = s->parts == 1 && s->Dp == s->D && call->dtype == RAPT_F32;
     } else if (call->phase == RAPT_WEIGHTS) {
         s->matrix = rapt_score_floats(call->outputs[0]);
     } else {
         s->o = rapt_score_view_of(call->outputs[0]);
         s->lse = rapt_score_floats(rapt_score_lse(call, (const rapt_view *const *)call->outputs));
-        s->row_reference = call->saved ? rapt_score_floats(call->saved[0]) : NULL;
-        s->row_sum = call->saved ? rapt_score_floats(call->saved[1]) : NULL;
+        rapt_score_bind_saved(s, call);
     }
 }
 

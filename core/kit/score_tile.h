@@ -12,6 +12,7 @@
 #define score_pack_columns_as RAPT_LEVEL_NAME(score_pack_columns_as)
 #define score_pack_columns    RAPT_LEVEL_NAME(score_pack_columns)
 #define score_store_rows      RAPT_LEVEL_NAME(score_store_rows)
+#define score_store_rest      RAPT_LEVEL_NAME(score_store_rest)
 #define score_feature_tile    RAPT_LEVEL_NAME(score_feature_tile)
 #define score_limits          RAPT_LEVEL_NAME(score_limits)
 #define score_make            RAPT_LEVEL_NAME(score_make)
@@ -124,6 +125,25 @@ static __attribute__((unused)) void score_store_rows(const rapt_score_view *view
             simd_store_as(view->dtype, target, c, simd_load(row + c) * scale);
         if (c < columns)
             simd_store_as_n(view->dtype, target, c, simd_load(row + c) * scale, (int)(columns - c));
+    }
+}
+
+/* What score_store_rows lost by rounding, likewise rounded to the type of `rest`. */
+static __attribute__((unused)) void score_store_rest(const rapt_score_view *rest,
+                                                     const rapt_score_view *view, int64_t b,
+                                                     int64_t h, int64_t n, const float *source,
+                                                     int64_t padded, int64_t rows, int64_t columns,
+                                                     const float *factor)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        const void *stored = rapt_score_row(view, b, h, n + r);
+        void *target = rapt_score_row(rest, b, h, n + r);
+        for (int64_t c = 0; c < columns; c += SIMD_LANES) {
+            const int count = (int)rapt_score_min(SIMD_LANES, columns - c);
+            const simd_f exact = simd_load(source + r * padded + c) * factor[r];
+            const simd_f rounded = simd_load_as_n(view->dtype, stored, c, count);
+            simd_store_as_n(rest->dtype, target, c, exact - rounded, count);
+        }
     }
 }
 

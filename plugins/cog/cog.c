@@ -7,7 +7,7 @@ static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS};
 static const rapt_arg outputs[] = {RAPT_SCORE_OUTPUTS};
 static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS};
 static const rapt_state_arg states[] = {RAPT_SCORE_STATES};
-static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNEL(cog, "q k v o")};
+static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNELS(cog, "q k v o")};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

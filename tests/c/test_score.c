@@ -160,6 +160,24 @@ static void halves(void **state)
             }
 }
 
+/* Gradients that are differences of nearly equal sums: few keys, rounded outputs. */
+static void halves_that_cancel(void **state)
+{
+    (void)state;
+    for (int op = 0; op < 2; op++)
+        for (int type = RAPT_F16; type <= RAPT_BF16; type++)
+            for (uint64_t seed = 0; seed < 20; seed++) {
+                score_case c = plain(op);
+                c.dtype = type;
+                c.N = 1 + (int64_t)seed % 3;
+                c.M = 2;
+                c.E = 1 + 16 * ((int64_t)seed % 5);
+                c.magnitude = 3;
+                c.seed = seed;
+                check(&c);
+            }
+}
+
 /* Queries before the first key of a causal call see nothing. */
 static void hidden_rows(void **state)
 {
@@ -350,19 +368,13 @@ static void not_a_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(feature_sizes),
-        cmocka_unit_test(shared_heads),
-        cmocka_unit_test(layouts),
-        cmocka_unit_test(biases),
-        cmocka_unit_test(bias_of_another_type),
-        cmocka_unit_test(halves),
-        cmocka_unit_test(hidden_rows),
-        cmocka_unit_test(nothing_at_all),
-        cmocka_unit_test(scales),
-        cmocka_unit_test(long_calls),
-        cmocka_unit_test(hard_logits),
-        cmocka_unit_test(large_logits_in_blocks),
+        cmocka_unit_test(sizes),        cmocka_unit_test(feature_sizes),
+        cmocka_unit_test(shared_heads), cmocka_unit_test(layouts),
+        cmocka_unit_test(biases),       cmocka_unit_test(bias_of_another_type),
+        cmocka_unit_test(halves),       cmocka_unit_test(halves_that_cancel),
+        cmocka_unit_test(hidden_rows),  cmocka_unit_test(nothing_at_all),
+        cmocka_unit_test(scales),       cmocka_unit_test(long_calls),
+        cmocka_unit_test(hard_logits),  cmocka_unit_test(large_logits_in_blocks),
         cmocka_unit_test(not_a_number),
     };
     if (!score_level_there())
