@@ -1,6 +1,6 @@
 -- The first study: two attention operators train the same small language model on the same text.
 --
---   rapt run scripts/examples/first_study.lua [TEXT] [--ops softmax,cog] [--seeds 2] [--steps 160] [--out
+--   rapt run scripts/examples/first_study.lua [TEXT] [--ops softmax,cog] [--seeds 2] [--steps 500] [--out
 -- DIR]
 --
 -- The model reads bytes and predicts the next one. Everything but the attention operator is equal: the
@@ -26,7 +26,7 @@ end
 parser:argument("text", "A text file (a licence that every Debian has)."):args("?")
 parser:option("--ops", "Operators, separated by commas.", "softmax,cog")
 parser:option("--seeds", "Seeds for each operator.", "2"):convert(whole)
-parser:option("--steps", "Optimizer steps of each run.", "160"):convert(whole)
+parser:option("--steps", "Optimizer steps of each run.", "500"):convert(whole)
 parser:option("--layers", "Layers of the model.", "2"):convert(whole)
 parser:option("--device", "Where to compute.", "cpu")
 parser:option("--out", "Folder for the results.", "results/first_study")
@@ -34,7 +34,7 @@ parser:flag("--quick", "A tiny model: to see that everything works.")
 local options = parser:parse()
 options.text = options.text or "/usr/share/common-licenses/GPL-3"
 
-local size = { width = 128, heads = 4, context = 128, batch = 16 }
+local size = { width = 128, heads = 4, context = 64, batch = 16 }
 if options.quick then size = { width = 32, heads = 2, context = 32, batch = 4 } end
 
 local ops = {}
@@ -317,7 +317,11 @@ for _, op in ipairs(ops) do
   end
   curves[#curves + 1] = { name = op, y = smooth(mean, 3) }
 end
-local drawing = { title = "Training loss, mean over seeds", xlabel = "step", ylabel = "bits per byte" }
+-- The fall of the first steps, from knowing nothing, would leave no room for what differs.
+local highest = 0
+for _, curve in ipairs(curves) do highest = math.max(highest, curve.y[options.steps // 25 + 1]) end
+local drawing = { ymax = highest, title = "Training loss, mean over seeds", xlabel = "step",
+  ylabel = "bits per byte" }
 print()
 viz.lines(curves, drawing)
 drawing.path = options.out .. "/loss.png"
