@@ -77,19 +77,6 @@ static const void *cpu_service(rapt_device_driver *driver, const char *name, uin
     return NULL;
 }
 
-static rapt_status cpu_measure_gemm(rapt_device_driver *driver, int64_t n, double *gflops,
-                                    rapt_error *error)
-{
-    (void)driver;
-    return rapt_cpu_measure_gemm(n, gflops, error);
-}
-
-static rapt_status cpu_measure_copy(rapt_device_driver *driver, double *gbytes, rapt_error *error)
-{
-    (void)driver;
-    return rapt_cpu_measure_copy(gbytes, error);
-}
-
 static void fill_info(rapt_device_info *info)
 {
     char libraries[400];
@@ -104,6 +91,20 @@ static void fill_info(rapt_device_info *info)
              libraries);
     info->available = true;
     info->memory_bytes = pages > 0 && page > 0 ? (int64_t)pages * page : 0;
+}
+
+static rapt_status cpu_measure_gemm(rapt_device_driver *driver, int64_t n, double *gflops,
+                                    rapt_error *error)
+{
+    const rapt_status status = rapt_cpu_measure_gemm(n, gflops, error);
+    fill_info(&driver->info); /* OpenBLAS is loaded now and can be named */
+    return status;
+}
+
+static rapt_status cpu_measure_copy(rapt_device_driver *driver, double *gbytes, rapt_error *error)
+{
+    (void)driver;
+    return rapt_cpu_measure_copy(gbytes, error);
 }
 
 rapt_status rapt_cpu_open(rapt_device_driver *driver, rapt_error *error)
