@@ -108,6 +108,7 @@ static void add_attr(lua_State *L, rapt_lua_call *call, const char *key, int ind
         rapt_lua_fail(L, "%s: more than %d attributes", call->name, RAPT_LUA_MAX_ATTRS);
     value->name = key;
     value->count = 1;
+    value->f = 0;
     value->text = NULL;
     switch (lua_type(L, index)) {
     case LUA_TBOOLEAN:
@@ -281,19 +282,20 @@ bool rapt_lua_is_dim(const char *name)
 /* From 1 to 0, or unchanged from the end; the rank is that of the first input. */
 static void convert_dims(lua_State *L, const rapt_lua_call *call, rapt_named_value *attr)
 {
-    const rapt_tensor *first = call->n_inputs ? call->inputs[0].tensor : NULL;
-    const int32_t ndim = first ? rapt_tensor_view(first)->ndim : RAPT_MAX_DIMS;
+    const rapt_view *first;
     char text[RAPT_LUA_SHAPE_TEXT];
-    int32_t i;
+    int32_t i, ndim;
 
-    if (attr->type != RAPT_ATTR_INT && attr->type != RAPT_ATTR_INTS)
+    /* Without any input, or with another type, the core refuses the call. */
+    if (call->n_inputs == 0 || (attr->type != RAPT_ATTR_INT && attr->type != RAPT_ATTR_INTS))
         return;
+    first = rapt_tensor_view(call->inputs[0].tensor);
+    ndim = first->ndim;
     for (i = 0; i < attr->count; i++) {
         if (attr->i[i] == 0 || attr->i[i] > ndim || attr->i[i] < -(int64_t)ndim)
             rapt_lua_fail(L, "%s: %s is %lld but %s %s has %d dimension%s, counted from 1",
                           call->name, attr->name, (long long)attr->i[i], call->inputs[0].name,
-                          first ? rapt_lua_shape_text(rapt_tensor_view(first), text) : "",
-                          (int)ndim, ndim == 1 ? "" : "s");
+                          rapt_lua_shape_text(first, text), (int)ndim, ndim == 1 ? "" : "s");
         if (attr->i[i] > 0)
             attr->i[i]--;
     }
@@ -305,7 +307,7 @@ void rapt_lua_end_call(lua_State *L, rapt_lua_call *call)
     const rapt_view *like = NULL;
     size_t i;
 
-    luaL_checkstack(L, (int)call->n_scalars + (int)call->n_outputs + 8, call->name);
+    luaL_checkstack(L, 2 * (int)call->n_scalars + (int)call->n_outputs + 8, call->name);
     for (i = 0; i < call->n_inputs && call->n_scalars; i++)
         if (call->inputs[i].tensor && !like)
             like = rapt_tensor_view(call->inputs[i].tensor);

@@ -1,6 +1,7 @@
 /* Errors as the user of Lua sees them: where, then one line. */
 #include "lua/binding.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,10 +25,17 @@ static void push_place(lua_State *L, const rapt_lua *self)
     lua_pushliteral(L, "");
 }
 
+/* One line, whatever names and texts went into it. */
 static int raise_text(lua_State *L, const char *text)
 {
+    char line[RAPT_ERROR_SIZE];
+    size_t i;
+
+    for (i = 0; text[i] && i + 1 < sizeof line; i++)
+        line[i] = iscntrl((unsigned char)text[i]) ? '?' : text[i];
+    line[i] = '\0';
     push_place(L, rapt_lua_self(L));
-    lua_pushstring(L, text);
+    lua_pushstring(L, line);
     lua_concat(L, 2);
     return lua_error(L);
 }

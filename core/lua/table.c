@@ -17,13 +17,14 @@ typedef struct nested {
     bool booleans, numbers; /* what was met while scanning */
 } nested;
 
-/* "[2][1]" of the first `depth` steps; "" for the whole. */
+/* "element [2][1]" by the first `depth` steps; the whole is "the value". */
 static const char *place_text(const nested *walk, int32_t depth, char *text, size_t size)
 {
-    size_t used = 0;
+    size_t used;
     int32_t i;
 
-    text[0] = '\0';
+    rapt_lua_format(text, size, depth ? "element " : "the value");
+    used = strlen(text);
     for (i = 0; i < depth && used + 24 < size; i++) {
         rapt_lua_format(text + used, size - used, "[%lld]", (long long)walk->place[i]);
         used += strlen(text + used);
@@ -56,10 +57,9 @@ static void check_leaf(lua_State *L, nested *walk, int32_t depth)
 
     place_text(walk, depth, place, sizeof place);
     if (type == LUA_TTABLE)
-        rapt_lua_fail(L, "rapt.tensor: element %s is a table but a number was expected, as before",
-                      place);
+        rapt_lua_fail(L, "rapt.tensor: %s is a table but a number was expected, as before", place);
     if (type != LUA_TNUMBER && type != LUA_TBOOLEAN)
-        rapt_lua_fail(L, "rapt.tensor: element %s must be a number or a boolean, got %s", place,
+        rapt_lua_fail(L, "rapt.tensor: %s must be a number or a boolean, got %s", place,
                       rapt_lua_kind(L, -1));
     walk->booleans |= type == LUA_TBOOLEAN;
     walk->numbers |= type == LUA_TNUMBER;
@@ -77,14 +77,12 @@ static void check_level(lua_State *L, nested *walk, int32_t depth)
     }
     place_text(walk, depth, place, sizeof place);
     if (lua_type(L, -1) != LUA_TTABLE)
-        rapt_lua_fail(L,
-                      "rapt.tensor: element %s is %s but a table of %lld was expected, as before",
-                      place, rapt_lua_kind(L, -1), (long long)walk->shape[depth]);
+        rapt_lua_fail(L, "rapt.tensor: %s is %s but a table of %lld was expected, as before", place,
+                      rapt_lua_kind(L, -1), (long long)walk->shape[depth]);
     n = (int64_t)lua_rawlen(L, -1);
     if (n != walk->shape[depth])
-        rapt_lua_fail(
-            L, "rapt.tensor: element %s has %lld element%s but %lld were expected, as before",
-            place, (long long)n, n == 1 ? "" : "s", (long long)walk->shape[depth]);
+        rapt_lua_fail(L, "rapt.tensor: %s has %lld element%s but %lld were expected, as before",
+                      place, (long long)n, n == 1 ? "" : "s", (long long)walk->shape[depth]);
     luaL_checkstack(L, 4, function_name);
     for (i = 1; i <= n; i++) {
         walk->place[depth] = i;
@@ -102,7 +100,7 @@ static void store_level(lua_State *L, nested *walk, int32_t depth)
         const char *wrong = rapt_lua_store(L, -1, walk->dtype, walk->elements, walk->next++);
         if (wrong) {
             char place[256];
-            rapt_lua_fail(L, "rapt.tensor: element %s is %.17g but %s for dtype %s",
+            rapt_lua_fail(L, "rapt.tensor: %s is %.17g but %s for dtype %s",
                           place_text(walk, depth, place, sizeof place), lua_tonumber(L, -1), wrong,
                           rapt_dtype_name(walk->asked));
         }

@@ -80,6 +80,7 @@ void rapt_lua_select_all(lua_State *L, rapt_tensor *tensor, int key)
     if (n > ndim)
         rapt_lua_fail(L, "%d indices, but the tensor has %d dimension%s", n, (int)ndim,
                       ndim == 1 ? "" : "s");
+    luaL_checkstack(L, 4 * RAPT_MAX_DIMS + 8, "index");
     rapt_lua_push(L, tensor);
     for (i = 1; i <= n; i++) {
         lua_rawgeti(L, key, i);

@@ -20,6 +20,9 @@ return function(rapt, core)
       if not core.is_tensor(t) then
         core.raise(("rapt.%s: argument 1 must be a tensor, got %s"):format(name, type(t)))
       end
+      if options ~= nil and type(options) ~= "table" then
+        core.raise(("rapt.%s: options must be a table, got %s"):format(name, type(options)))
+      end
       local all = { dtype = t.dtype, device = t.device }
       for key, value in pairs(options or {}) do all[key] = value end
       return make(t.shape, all)

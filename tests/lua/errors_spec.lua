@@ -65,7 +65,7 @@ describe("errors of constructors", function()
       function() rapt.tensor { { { { { { { { { 1 } } } } } } } } } end)
     says("rapt.tensor: options must be a table of names, got a string", function() rapt.tensor({ 1 },
       "f16") end)
-    says("rapt.tensor: element  must be a number or a boolean, got nil", function() rapt.tensor(nil) end)
+    says("rapt.tensor: the value must be a number or a boolean, got nil", function() rapt.tensor(nil) end)
     local loop = {}
     loop[1] = loop
     says("rapt.tensor: tables are nested deeper than 8", function() rapt.tensor(loop) end)
