@@ -13,6 +13,7 @@ local function heatmap_layout(data, options)
   local first = data.panels[1]
   local n = #data.panels
   local across = options.across or math.min(n, math.ceil(math.sqrt(n * 1.6)))
+  if not options.across then across = math.ceil(n / math.ceil(n / across)) end -- equal rows
   local longest = math.max(first.rows, first.columns)
   local side = options.size or (n == 1 and 440 or math.max(110, math.min(240, 900 // across)))
   local unit = side / longest
@@ -63,7 +64,9 @@ local function draw_bar(canvas, layout, scale)
   end)
   canvas:frame(layout.bar_x, y, 14, height, GREY)
   local range = scale.high - scale.low
-  for _, value in ipairs(axis.ticks(scale.low, scale.high, math.max(2, height // 50))) do
+  local ticks = axis.ticks(scale.low, scale.high, math.max(2, height // 40))
+  if range > 0 and #ticks < 3 then ticks = { scale.low, (scale.low + scale.high) / 2, scale.high } end
+  for _, value in ipairs(ticks) do
     local py = range > 0 and y + (scale.high - value) / range * height or y + height / 2
     canvas:polyline({ layout.bar_x + 14, py, layout.bar_x + 18, py }, GREY, 1)
     canvas:text(layout.bar_x + 21, py + 4, axis.text(value), { size = 11 })
@@ -104,7 +107,7 @@ end
 -- --- Curves ----------------------------------------------------------------------------------
 
 local function draw_axes(canvas, view, area)
-  for _, value in ipairs(axis.ticks(view.x_low, view.x_high, math.max(2, area.width // 90))) do
+  for _, value in ipairs(axis.ticks(view.x_low, view.x_high, math.max(2, area.width // 70))) do
     local px = area.map_x(value)
     canvas:polyline({ px, area.y, px, area.y + area.height }, FAINT, 1)
     canvas:text(px, area.y + area.height + 17, axis.text(value), { size = 11, anchor = "middle" })
@@ -117,20 +120,39 @@ local function draw_axes(canvas, view, area)
   canvas:frame(area.x, area.y, area.width, area.height, GREY)
 end
 
--- The runs of finite points of a series, in pixels.
+-- Where the line from a to b crosses the height y.
+local function crossing(a, b, y)
+  return { x = a.x + (b.x - a.x) * (y - a.y) / (b.y - a.y), y = y }
+end
+
+-- The runs of finite points of a series, in pixels, cut at the upper and lower edge.
 local function runs(series, area)
-  local list, run = {}, nil
+  local list, run, last = {}, nil, nil
+  local top, bottom = area.y, area.y + area.height
+  local function edge_of(point) return point.y < top and top or point.y > bottom and bottom or nil end
+  local function add(point)
+    if not run then
+      run = {}
+      list[#list + 1] = run
+    end
+    run[#run + 1] = point.x
+    run[#run + 1] = point.y
+  end
   for i = 1, #series.x do
     local x, y = series.x[i], series.y[i]
     if x == x and y == y and math.abs(x) ~= math.huge and math.abs(y) ~= math.huge then
-      if not run then
-        run = {}
-        list[#list + 1] = run
+      local point = { x = area.map_x(x), y = area.map_y(y) }
+      local edge, last_edge = edge_of(point), last and edge_of(last)
+      if last and last_edge and last_edge ~= edge then add(crossing(last, point, last_edge)) end
+      if not edge then
+        add(point)
+      else
+        if last and last_edge ~= edge then add(crossing(last, point, edge)) end
+        run = nil
       end
-      run[#run + 1] = area.map_x(x)
-      run[#run + 1] = math.max(area.y, math.min(area.y + area.height, area.map_y(y)))
+      last = point
     else
-      run = nil
+      run, last = nil, nil
     end
   end
   return list
