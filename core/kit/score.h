@@ -22,8 +22,9 @@
  *     #include "kit/score_driver.h"
  *
  * With SCORE_FACTOR_SLOPE defined there is also score_factor_slope, f'(s); without it f' is 0.
- * Hooks see vectors of scores in no promised orientation and must be functions of s (and of what
- * `at` names) alone, finite for finite s. cpu.c:
+ * Hooks of an operator that takes a bias define SCORE_BIAS: a bias of -infinity hides a key
+ * whatever z is. Hooks see vectors of scores in no promised orientation and must be functions of s
+ * (and of what `at` names) alone, finite for finite s. cpu.c:
  *
  *     #include "kit/score.h"
  *     #define RAPT_LEVELS_BODY "hooks.h"

@@ -79,11 +79,7 @@ static float score_few_weigh(const score_site *at, float *scores, int32_t lo, in
         const simd_f z = score_z(at, s);
         const simd_f p = simd_keep(seen, score_exp(z, base));
         total += p;
-#ifdef SCORE_FACTOR
-        simd_store(scores + j, simd_keep(seen, score_factor(at, s) * p));
-#else
-        simd_store(scores + j, p);
-#endif
+        simd_store(scores + j, simd_keep(seen, score_w(at, s, p)));
     }
     state[1] += simd_sum(total);
     return factor;

@@ -17,6 +17,7 @@
 #define score_limits          RAPT_LEVEL_NAME(score_limits)
 #define score_make            RAPT_LEVEL_NAME(score_make)
 #define score_z               RAPT_LEVEL_NAME(score_z)
+#define score_w               RAPT_LEVEL_NAME(score_w)
 #define score_exp             RAPT_LEVEL_NAME(score_exp)
 #define score_seen            RAPT_LEVEL_NAME(score_seen)
 #define score_z_seen          RAPT_LEVEL_NAME(score_z_seen)
@@ -200,13 +201,31 @@ static __attribute__((unused)) void score_make(const score_site *at, const rapt_
         }
 }
 
+/* A score of -infinity, which only a bias can make, hides its key whatever the hooks make of it. */
 SIMD_FN simd_f score_z(const score_site *at, simd_f s)
 {
-#ifdef SCORE_LOGIT
+#if defined(SCORE_LOGIT) && defined(SCORE_BIAS)
+    const simd_f lowest = simd_set(-INFINITY);
+    return simd_select(simd_eq(s, lowest), lowest, score_logit(at, s));
+#elif defined(SCORE_LOGIT)
     return score_logit(at, s);
 #else
     (void)at;
     return s;
+#endif
+}
+
+/* The weight f p of a score. */
+SIMD_FN simd_f score_w(const score_site *at, simd_f s, simd_f p)
+{
+#if defined(SCORE_FACTOR) && defined(SCORE_BIAS)
+    return simd_select(simd_eq(s, simd_set(-INFINITY)), simd_zero(), score_factor(at, s) * p);
+#elif defined(SCORE_FACTOR)
+    return score_factor(at, s) * p;
+#else
+    (void)at;
+    (void)s;
+    return p;
 #endif
 }
 
@@ -279,12 +298,8 @@ SIMD_FN int score_weigh_column(const score_site *at, float *column, int64_t keys
         const simd_f s = simd_load(column + j * RAPT_SCORE_ROWS);
         const simd_f p = score_exp(score_z_seen(at, s, mixed, j, lo, hi), base);
         total += p;
-#ifdef SCORE_FACTOR
-        const simd_f w = score_factor(at, s) * p;
+        const simd_f w = score_w(at, s, p);
         simd_store(column + j * RAPT_SCORE_ROWS, mixed ? simd_keep(score_seen(j, lo, hi), w) : w);
-#else
-        simd_store(column + j * RAPT_SCORE_ROWS, p);
-#endif
     }
     simd_store(sum + r, total);
     return grown;
@@ -330,12 +345,11 @@ SIMD_FN void score_slope_column(const score_site *at, float *scores, float *grad
         const simd_f s = simd_load(scores + j * RAPT_SCORE_ROWS);
         const simd_f dw = simd_load(grads + j * RAPT_SCORE_ROWS);
         const simd_f p = score_exp(score_z_seen(at, s, mixed, j, lo, hi), base) * share;
-#ifdef SCORE_FACTOR
-        const simd_f product = score_factor(at, s) * p;
+        const simd_f product = score_w(at, s, p);
         const simd_f w = mixed ? simd_keep(score_seen(j, lo, hi), product) : product;
+#ifdef SCORE_FACTOR
         simd_f ds = simd_fnma(p, delta, w * dw);
 #else
-        const simd_f w = p;
         simd_f ds = p * (dw - delta);
 #endif
 #ifdef SCORE_LOGIT

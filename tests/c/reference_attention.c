@@ -26,8 +26,29 @@ static double sign(double s)
     return s > 0 ? 1.0 : s < 0 ? -1.0 : 0.0;
 }
 
-const reference_variant reference_softmax = {same, one, one, zero};
-const reference_variant reference_cog = {fabs, sign, sign, zero};
+static double cap(double s)
+{
+    return 4 * tanh(s / 4);
+}
+
+static double cap_slope(double s)
+{
+    return 1 - tanh(s / 4) * tanh(s / 4);
+}
+
+static double gate(double s)
+{
+    return 1 / (1 + exp(-s));
+}
+
+static double gate_slope(double s)
+{
+    return gate(s) * (1 - gate(s));
+}
+
+static const reference_variant reference_capped = {cap, cap_slope, gate, gate_slope};
+static const reference_variant reference_softmax = {same, one, one, zero};
+static const reference_variant reference_cog = {fabs, sign, sign, zero};
 
 static double *bias_at(double *bias, const int64_t *shape, int64_t b, int64_t h, int64_t i,
                        int64_t j)
@@ -43,6 +64,12 @@ static void clear(double *x, int64_t n)
 {
     if (x)
         memset(x, 0, sizeof(double) * (size_t)n);
+}
+
+/* A score of -infinity hides its key. */
+static double logit_of(const reference_variant *f, double s)
+{
+    return s == -INFINITY ? s : f->logit(s);
 }
 
 /* One query. `s` and `p` have M entries: scores and softmax, both 0 where a key is hidden. */
@@ -61,10 +88,10 @@ static void run_query(const reference_attention *t, const reference_variant *f, 
         s[j] *= t->scale;
         if (t->bias)
             s[j] += *bias_at((double *)(uintptr_t)t->bias, t->bias_shape, b, h, i, j);
-        most = fmax(most, f->logit(s[j]));
+        most = fmax(most, logit_of(f, s[j]));
     }
     for (int64_t j = 0; j < end; j++)
-        sum += p[j] = most == -INFINITY ? 0 : exp(f->logit(s[j]) - most);
+        sum += p[j] = most == -INFINITY ? 0 : exp(logit_of(f, s[j]) - most);
     if (t->lse)
         t->lse[row] = sum > 0 ? most + log(sum) : -INFINITY;
     for (int64_t e = 0; t->o && e < t->E; e++)
@@ -107,6 +134,13 @@ static void run_query(const reference_attention *t, const reference_variant *f, 
             if (t->grad_bias)
                 *bias_at(t->grad_bias, t->bias_shape, b, h, i, j) += ds;
         }
+}
+
+const reference_variant *reference_find(const char *op)
+{
+    if (strcmp(op, "capped") == 0)
+        return &reference_capped;
+    return strcmp(op, "cog") == 0 ? &reference_cog : &reference_softmax;
 }
 
 bool reference_attend(const reference_attention *t, const reference_variant *variant)

@@ -256,6 +256,30 @@ static void long_calls(void **state)
         }
 }
 
+/* A plugin with a logit and a factor that both have slopes: the general formulas. */
+static void another_variant(void **state)
+{
+    (void)state;
+    rapt_error error = {0};
+    score_must(rapt_load_plugin(context, getenv("RAPT_TEST_VARIANT"), &error), &error);
+    for (int type = RAPT_F32; type <= RAPT_BF16; type++)
+        for (int64_t n = 1; n <= 129; n += 32)
+            for (int causal = 0; causal < 2; causal++) {
+                score_case c = plain(0);
+                c.op = "capped";
+                c.N = n;
+                c.M = n + 3;
+                c.causal = causal;
+                c.magnitude = 4;
+                c.dtype = type;
+                c.lse = type == RAPT_F32;
+                c.hidden = 0.3;
+                if (causal)
+                    c.bias[0] = 1, c.bias[1] = 2, c.bias[2] = n, c.bias[3] = n + 3;
+                check(&c);
+            }
+}
+
 /* --- Hard numbers ----------------------------------------------------------------------------- */
 
 static rapt_tensor *tensor(int64_t b, int64_t h, int64_t n, int64_t d, const float *values)
@@ -368,13 +392,21 @@ static void not_a_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),        cmocka_unit_test(feature_sizes),
-        cmocka_unit_test(shared_heads), cmocka_unit_test(layouts),
-        cmocka_unit_test(biases),       cmocka_unit_test(bias_of_another_type),
-        cmocka_unit_test(halves),       cmocka_unit_test(halves_that_cancel),
-        cmocka_unit_test(hidden_rows),  cmocka_unit_test(nothing_at_all),
-        cmocka_unit_test(scales),       cmocka_unit_test(long_calls),
-        cmocka_unit_test(hard_logits),  cmocka_unit_test(large_logits_in_blocks),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(feature_sizes),
+        cmocka_unit_test(shared_heads),
+        cmocka_unit_test(layouts),
+        cmocka_unit_test(biases),
+        cmocka_unit_test(bias_of_another_type),
+        cmocka_unit_test(halves),
+        cmocka_unit_test(halves_that_cancel),
+        cmocka_unit_test(hidden_rows),
+        cmocka_unit_test(nothing_at_all),
+        cmocka_unit_test(scales),
+        cmocka_unit_test(long_calls),
+        cmocka_unit_test(another_variant),
+        cmocka_unit_test(hard_logits),
+        cmocka_unit_test(large_logits_in_blocks),
         cmocka_unit_test(not_a_number),
     };
     if (!score_level_there())

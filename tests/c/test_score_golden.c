@@ -173,8 +173,7 @@ static void compare_defined(const example *x, score_tolerance tolerance)
         else
             task.scale = x->attrs[i].f;
     }
-    assert_true(reference_attend(
-        &task, strcmp(metadata(x->file, "op"), "cog") == 0 ? &reference_cog : &reference_softmax));
+    assert_true(reference_attend(&task, reference_find(metadata(x->file, "op"))));
     compare(x, "o", x->o, o, tolerance.forward);
     for (int i = 0; i < INPUTS; i++) {
         if (x->input[i])
