@@ -200,8 +200,8 @@ static void gelu_f32 PARAMETERS(float)
     normal_tail(args, n, in[0], e, q);
     INDEPENDENT
     for (int64_t i = 0; i < n; i++) {
-        const float x = in[0][i], y = x * q[i];
-        out[i] = x > 0 ? x - y : y;
+        const float x = in[0][i];
+        out[i] = x * (x > 0 ? 1 - q[i] : q[i]);
     }
 }
 

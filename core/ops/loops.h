@@ -24,18 +24,16 @@ typedef void rapt_loop_f64(const rapt_loop_args *args, int64_t n, const double *
 
 /* Elementwise functions. A gradient's in[0] is that of the output; in[1] is the input, or where
  * `_y` says so the output; of two inputs, in[1] and in[2]. */
-#define RAPT_ELEMENTWISE(X)                                                                        \
-    X(copy)                                                                                        \
-    X(neg)                                                                                         \
-    X(abs)                                                                                         \
-    X(abs_grad)                                                                                    \
-    X(exp) X(exp_grad_y) X(log) X(log_grad) X(sqrt) X(sqrt_grad_y) X(sin) X(sin_grad) X(cos)       \
-        X(cos_grad) X(tanh) X(tanh_grad_y) X(sigmoid) X(sigmoid_grad_y) X(relu) X(relu_grad_y)     \
-            X(silu) X(silu_grad) X(gelu) X(gelu_grad) X(gelu_tanh) X(gelu_tanh_grad) X(softplus)   \
-                X(softplus_grad) X(scale_add) X(scale) X(power) X(power_grad) X(add) X(sub) X(mul) \
-                    X(div) X(div_grad_b) X(maximum) X(maximum_grad_a) X(maximum_grad_b) X(minimum) \
-                        X(minimum_grad_a) X(minimum_grad_b) X(select) X(select_grad_a)             \
-                            X(select_grad_b) X(masked_fill)
+/* clang-format off */
+#define RAPT_ELEMENTWISE(X) \
+    X(copy) X(neg) X(abs) X(abs_grad) X(exp) X(exp_grad_y) X(log) X(log_grad) X(sqrt) \
+    X(sqrt_grad_y) X(sin) X(sin_grad) X(cos) X(cos_grad) X(tanh) X(tanh_grad_y) X(sigmoid) \
+    X(sigmoid_grad_y) X(relu) X(relu_grad_y) X(silu) X(silu_grad) X(gelu) X(gelu_grad) \
+    X(gelu_tanh) X(gelu_tanh_grad) X(softplus) X(softplus_grad) X(scale_add) X(scale) X(power) \
+    X(power_grad) X(add) X(sub) X(mul) X(div) X(div_grad_b) X(maximum) X(maximum_grad_a) \
+    X(maximum_grad_b) X(minimum) X(minimum_grad_a) X(minimum_grad_b) X(select) X(select_grad_a) \
+    X(select_grad_b) X(masked_fill)
+/* clang-format on */
 
 enum rapt_loop_id {
 #define X(name) RAPT_LOOP_##name,

@@ -20,6 +20,7 @@
 #define MANY    1000 /* of an input with more elements than this, an eighth of them */
 
 int64_t ops_spoil_at = -1, ops_spoil_value;
+const double *ops_given;
 
 /* --- Memory with guards --------------------------------------------------------------------- */
 
@@ -260,6 +261,8 @@ static double draw(const char *kind, uint64_t *state)
     const char *limit = strchr(kind, '<');
     if (limit != NULL)
         return floor(uniform(state) * strtod(limit + 1, NULL));
+    if (strcmp(kind, "given") == 0)
+        return *ops_given++;
     if (strcmp(kind, "bool") == 0)
         return uniform(state) < 0.5;
     if (strstr(kind, "positive") != NULL)
@@ -589,6 +592,26 @@ bool ops_check_backward(ops_run *run, double tolerance)
         if (grad_inputs[i] != NULL)
             check_gradient(run, i, tolerance);
     return true;
+}
+
+double ops_output(const ops_run *run, int64_t i)
+{
+    return block_get(&run->out, i);
+}
+
+double ops_gradient(const ops_run *run, int which, int64_t i)
+{
+    return block_get(&run->grad_in[which], i);
+}
+
+double ops_input(const ops_run *run, int which, int64_t i)
+{
+    return block_get(&run->in[which], i);
+}
+
+double ops_output_gradient(const ops_run *run, int64_t i)
+{
+    return block_get(&run->grad_out, i);
 }
 
 static uint64_t hash_block(uint64_t hash, const block *b)

@@ -41,11 +41,19 @@ typedef struct ops_run ops_run;
 ops_run *ops_forward(const ops_case *test, ops_options options);
 /* The status and message of a call that should fail: nothing may have been written. */
 rapt_status ops_failure(const ops_case *test, ops_options options, char *message, size_t size);
+/* What inputs of the kind "given" are made of, in order. */
+extern const double *ops_given;
 /* Gives the label at place i of an input another value, for calls that should fail. */
 extern int64_t ops_spoil_at, ops_spoil_value; /* at < 0: off */
 void ops_check_forward(ops_run *run, double tolerance);
-/* Runs backward and compares with central differences of the reference; false: no backward. */
+/* Runs backward and, unless the tolerance is 0, compares with central differences of the reference;
+ * false: no backward. */
 bool ops_check_backward(ops_run *run, double tolerance);
+/* Element i of the output; of the gradient of input `which`. */
+double ops_output(const ops_run *run, int64_t i);
+double ops_gradient(const ops_run *run, int which, int64_t i);
+double ops_input(const ops_run *run, int which, int64_t i);
+double ops_output_gradient(const ops_run *run, int64_t i);
 uint64_t ops_hash(const ops_run *run); /* of all that was written */
 const rapt_schema *ops_schema(const ops_run *run);
 void ops_free(ops_run *run);
