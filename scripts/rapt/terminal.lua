@@ -1,13 +1,11 @@
 -- What the terminal can do: its width, its colours, its characters.
 -- Asked once a call, never remembered: output may be sent elsewhere in between.
 
-local uv = require "luv"
-
 local terminal = {}
 
 --- Whether file descriptor `fd` (1: standard output) is a terminal.
 function terminal.is_tty(fd)
-  return uv.guess_handle(fd or 1) == "tty"
+  return require("luv").guess_handle(fd or 1) == "tty"
 end
 
 -- What the terminal says. Not by libuv: opening a terminal there makes it non-blocking, and output is lost.
