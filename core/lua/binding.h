@@ -46,6 +46,8 @@ static inline rapt_lua *rapt_lua_self(lua_State *L)
 
 int rapt_lua_fail(lua_State *L, const char *format, ...) RAPT_PRINTF(2, 3);
 int rapt_lua_raise(lua_State *L, const rapt_error *error);
+/* The same under the name that the user called, instead of the core's own. */
+int rapt_lua_raise_as(lua_State *L, const char *function, const rapt_error *error);
 /* "q [1,8,128,64]"-like text of a shape; `text` holds RAPT_LUA_SHAPE_TEXT bytes. */
 #define RAPT_LUA_SHAPE_TEXT 200
 const char *rapt_lua_shape_text(const rapt_view *view, char *text);
@@ -103,6 +105,9 @@ int rapt_lua_tensor_gc(lua_State *L);
 rapt_tensor *rapt_lua_readable(lua_State *L, rapt_tensor *tensor);
 void rapt_lua_push_element(lua_State *L, const void *element, rapt_dtype dtype);
 double rapt_lua_element(const void *element, rapt_dtype dtype);
+/* create.c: a new tensor in a box that is pushed; memory not initialised. */
+rapt_box *rapt_lua_new(lua_State *L, rapt_dtype dtype, rapt_device device, int32_t ndim,
+                       const int64_t *shape, const char *function);
 /* Moves a fresh CPU tensor in the box at the top to what `options` ask for. Returns 1. */
 int rapt_lua_finish(lua_State *L, rapt_box *box, const rapt_lua_options *options);
 

@@ -41,20 +41,30 @@ static int32_t read_shape(lua_State *L, int first, int64_t *shape, rapt_dtype dt
     return rapt_lua_sizes(L, first, last, shape, false, function);
 }
 
-typedef rapt_status (*fill_function)(rapt_context *, rapt_tensor *, rapt_error *);
-
-static int filled(lua_State *L, const rapt_lua_options *options, int32_t ndim, const int64_t *shape,
-                  fill_function fill)
+rapt_box *rapt_lua_new(lua_State *L, rapt_dtype dtype, rapt_device device, int32_t ndim,
+                       const int64_t *shape, const char *function)
 {
     rapt_context *context = rapt_lua_context(L);
     rapt_box *box = rapt_lua_box(L);
     rapt_error error;
+    rapt_tensor *tensor = rapt_tensor_empty(context, dtype, device, ndim, shape, &error);
 
-    rapt_lua_fill(L, box,
-                  rapt_tensor_empty(context, options->dtype, options->device, ndim, shape, &error),
-                  true, &error);
-    if (fill(context, box->tensor, &error) != RAPT_OK)
-        return rapt_lua_raise(L, &error);
+    if (!tensor)
+        rapt_lua_raise_as(L, function, &error);
+    rapt_lua_fill(L, box, tensor, true, NULL);
+    return box;
+}
+
+typedef rapt_status (*fill_function)(rapt_context *, rapt_tensor *, rapt_error *);
+
+static int filled(lua_State *L, const rapt_lua_options *options, int32_t ndim, const int64_t *shape,
+                  fill_function fill, const char *function)
+{
+    rapt_box *box = rapt_lua_new(L, options->dtype, options->device, ndim, shape, function);
+    rapt_error error;
+
+    if (fill(rapt_lua_context(L), box->tensor, &error) != RAPT_OK)
+        return rapt_lua_raise_as(L, function, &error);
     require_grad(L, box->tensor, options->requires_grad);
     return 1;
 }
@@ -67,11 +77,13 @@ static int l_zeros(lua_State *L)
     rapt_context *context = rapt_lua_context(L);
     rapt_box *box = rapt_lua_box(L);
     rapt_error error;
+    rapt_tensor *tensor =
+        rapt_tensor_zeros(context, options.dtype, options.device, ndim, shape, &error);
 
-    rapt_lua_fill(L, box,
-                  rapt_tensor_zeros(context, options.dtype, options.device, ndim, shape, &error),
-                  true, &error);
-    require_grad(L, box->tensor, options.requires_grad);
+    if (!tensor)
+        return rapt_lua_raise_as(L, "rapt.zeros", &error);
+    rapt_lua_fill(L, box, tensor, true, NULL);
+    require_grad(L, tensor, options.requires_grad);
     return 1;
 }
 
@@ -86,7 +98,7 @@ static int l_ones(lua_State *L)
     rapt_lua_options options;
     const int32_t ndim = read_shape(L, 1, shape, RAPT_F32, &options, "rapt.ones");
 
-    return filled(L, &options, ndim, shape, fill_ones);
+    return filled(L, &options, ndim, shape, fill_ones, "rapt.ones");
 }
 
 static int l_rand(lua_State *L)
@@ -95,7 +107,7 @@ static int l_rand(lua_State *L)
     rapt_lua_options options;
     const int32_t ndim = read_shape(L, 1, shape, RAPT_F32, &options, "rapt.rand");
 
-    return filled(L, &options, ndim, shape, rapt_fill_uniform);
+    return filled(L, &options, ndim, shape, rapt_fill_uniform, "rapt.rand");
 }
 
 static int l_randn(lua_State *L)
@@ -104,7 +116,7 @@ static int l_randn(lua_State *L)
     rapt_lua_options options;
     const int32_t ndim = read_shape(L, 1, shape, RAPT_F32, &options, "rapt.randn");
 
-    return filled(L, &options, ndim, shape, rapt_fill_normal);
+    return filled(L, &options, ndim, shape, rapt_fill_normal, "rapt.randn");
 }
 
 static int l_randint(lua_State *L)
@@ -115,19 +127,15 @@ static int l_randint(lua_State *L)
     const int64_t low = rapt_lua_integer(L, 1, "rapt.randint", "low");
     const int64_t high = rapt_lua_integer(L, 2, "rapt.randint", "high");
     const int32_t ndim = rapt_lua_sizes(L, 3, last, shape, false, "rapt.randint");
-    rapt_context *context = rapt_lua_context(L);
     rapt_box *box;
     rapt_error error;
 
     if (low >= high)
         return rapt_lua_fail(L, "rapt.randint: low %lld must be less than high %lld",
                              (long long)low, (long long)high);
-    box = rapt_lua_box(L);
-    rapt_lua_fill(L, box,
-                  rapt_tensor_empty(context, options.dtype, options.device, ndim, shape, &error),
-                  true, &error);
-    if (rapt_fill_integers(context, box->tensor, low, high, &error) != RAPT_OK)
-        return rapt_lua_raise(L, &error);
+    box = rapt_lua_new(L, options.dtype, options.device, ndim, shape, "rapt.randint");
+    if (rapt_fill_integers(rapt_lua_context(L), box->tensor, low, high, &error) != RAPT_OK)
+        return rapt_lua_raise_as(L, "rapt.randint", &error);
     require_grad(L, box->tensor, options.requires_grad);
     return 1;
 }
@@ -214,9 +222,14 @@ static int l_full(lua_State *L)
     rapt_lua_fill(L, box, rapt_tensor_from(context, wide, 0, NULL, &element, &error), true, &error);
     /* A clone of an expanded scalar: exact for every dtype, where a double is not for i64. */
     spread = rapt_lua_box(L);
-    rapt_lua_fill(L, spread, rapt_expand(context, box->tensor, ndim, shape, &error), false, &error);
+    spread->tensor = rapt_expand(context, box->tensor, ndim, shape, &error);
+    if (!spread->tensor)
+        return rapt_lua_raise_as(L, name, &error);
     box = rapt_lua_box(L);
-    rapt_lua_fill(L, box, rapt_clone(context, spread->tensor, &error), true, &error);
+    box->tensor = rapt_clone(context, spread->tensor, &error);
+    if (!box->tensor)
+        return rapt_lua_raise_as(L, name, &error);
+    rapt_lua_fill(L, box, box->tensor, true, NULL);
     return rapt_lua_finish(L, box, &options);
 }
 
@@ -307,13 +320,8 @@ static int l_arange(lua_State *L)
     const double step = last < 3 ? 1.0 : rapt_lua_number(L, 3, name, "step");
     const bool integers = start == floor(start) && stop == floor(stop) && step == floor(step);
     const int64_t n = range_count(L, integers, start, stop, step);
-    rapt_context *context = rapt_lua_context(L);
-    rapt_box *box = rapt_lua_box(L);
-    rapt_error error;
+    rapt_box *box = rapt_lua_new(L, rapt_lua_wide(options.dtype), cpu, 1, &n, name);
 
-    rapt_lua_fill(L, box,
-                  rapt_tensor_empty(context, rapt_lua_wide(options.dtype), cpu, 1, &n, &error),
-                  true, &error);
     fill_range(L, rapt_tensor_view(box->tensor), start, step);
     return rapt_lua_finish(L, box, &options);
 }

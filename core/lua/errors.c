@@ -58,6 +58,16 @@ int rapt_lua_raise(lua_State *L, const rapt_error *error)
     return raise_text(L, rapt_status_name(error->status));
 }
 
+int rapt_lua_raise_as(lua_State *L, const char *function, const rapt_error *error)
+{
+    const char *text = error->message;
+    size_t n;
+
+    while ((n = strspn(text, "abcdefghijklmnopqrstuvwxyz_")) > 0 && strncmp(text + n, ": ", 2) == 0)
+        text += n + 2;
+    return rapt_lua_fail(L, "%s: %s", function, text);
+}
+
 void rapt_lua_format(char *text, size_t size, const char *format, ...)
 {
     va_list arguments;

@@ -130,11 +130,9 @@ static int copy_of(lua_State *L, rapt_tensor *tensor, rapt_lua_options *options)
 
 int rapt_lua_from_table(lua_State *L)
 {
-    rapt_context *context = rapt_lua_context(L);
     rapt_lua_options options;
     nested walk = {.next = 0};
     rapt_box *box;
-    rapt_error error;
     const int top = lua_gettop(L);
 
     if (top < 1 || top > 2)
@@ -157,11 +155,8 @@ int rapt_lua_from_table(lua_State *L)
         options.dtype = RAPT_BOOL;
     walk.asked = options.dtype;
     walk.dtype = rapt_lua_wide(options.dtype);
-    box = rapt_lua_box(L);
-    rapt_lua_fill(L, box,
-                  rapt_tensor_empty(context, walk.dtype, (rapt_device){RAPT_DEVICE_CPU, 0},
-                                    walk.ndim, walk.shape, &error),
-                  true, &error);
+    box = rapt_lua_new(L, walk.dtype, (rapt_device){RAPT_DEVICE_CPU, 0}, walk.ndim, walk.shape,
+                       function_name);
     walk.elements = rapt_view_data(rapt_tensor_view(box->tensor));
     lua_pushvalue(L, 1);
     store_level(L, &walk, 0);

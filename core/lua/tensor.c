@@ -144,6 +144,21 @@ static int set_field(lua_State *L, rapt_tensor *tensor, const char *name)
     return 0;
 }
 
+/* Pushes the tensor outside any graph, so that a view of it may be written. */
+static rapt_tensor *push_writable(lua_State *L, rapt_tensor *tensor)
+{
+    rapt_box *box;
+    rapt_error error;
+
+    if (!rapt_is_leaf(tensor))
+        rapt_lua_fail(L,
+                      "t[...] = value: the tensor is the result of a recorded call and cannot be "
+                      "written in place; detach it first");
+    box = rapt_lua_box(L);
+    rapt_lua_fill(L, box, rapt_detach(tensor, &error), false, &error);
+    return box->tensor;
+}
+
 /* t[1] = 0, t[{1, 2}] = other: writes in place. */
 static int l_newindex(lua_State *L)
 {
@@ -152,6 +167,7 @@ static int l_newindex(lua_State *L)
     lua_settop(L, 3);
     if (lua_type(L, 2) == LUA_TSTRING)
         return set_field(L, tensor, lua_tostring(L, 2));
+    tensor = push_writable(L, tensor);
     if (lua_type(L, 2) == LUA_TNUMBER)
         rapt_lua_select(L, tensor, 2);
     else if (lua_type(L, 2) == LUA_TTABLE)

@@ -7,6 +7,15 @@ static int view_of(lua_State *L, rapt_box *box, rapt_tensor *tensor, const rapt_
     return rapt_lua_fill(L, box, tensor, false, error);
 }
 
+/* The same for views that the core may refuse for their shape. */
+static int shaped(lua_State *L, rapt_box *box, rapt_tensor *tensor, bool fresh,
+                  const rapt_error *error, const char *function)
+{
+    if (!tensor)
+        return rapt_lua_raise_as(L, function, error);
+    return rapt_lua_fill(L, box, tensor, fresh, NULL);
+}
+
 /* --- t[i], t[{...}] -------------------------------------------------------------------------- */
 
 static int64_t place_of(lua_State *L, int64_t index, int64_t size, int32_t dim)
@@ -207,7 +216,8 @@ static int l_view(lua_State *L)
     rapt_box *box = rapt_lua_box(L);
     rapt_error error;
 
-    return view_of(L, box, rapt_view_as(context, tensor, ndim, shape, &error), &error);
+    return shaped(L, box, rapt_view_as(context, tensor, ndim, shape, &error), false, &error,
+                  "view");
 }
 
 static int l_reshape(lua_State *L)
@@ -219,8 +229,8 @@ static int l_reshape(lua_State *L)
     rapt_box *box = rapt_lua_box(L);
     rapt_error error;
 
-    return rapt_lua_fill(L, box, rapt_reshape(context, tensor, ndim, shape, &error),
-                         !rapt_tensor_is_contiguous(tensor), &error);
+    return shaped(L, box, rapt_reshape(context, tensor, ndim, shape, &error),
+                  !rapt_tensor_is_contiguous(tensor), &error, "reshape");
 }
 
 static int l_expand(lua_State *L)
@@ -232,7 +242,8 @@ static int l_expand(lua_State *L)
     rapt_box *box = rapt_lua_box(L);
     rapt_error error;
 
-    return view_of(L, box, rapt_expand(context, tensor, ndim, shape, &error), &error);
+    return shaped(L, box, rapt_expand(context, tensor, ndim, shape, &error), false, &error,
+                  "expand");
 }
 
 /* A new dimension of size 1 before dimension `dim`, which may be one more than there are. */

@@ -79,6 +79,18 @@ describe("backward", function()
     local y = x * 2
     assert.has_error(function() y[1] = 5 end)
     assert.has_error(function() y:fill_(0) end)
+    x[1] = 5
+    assert.same({ 5, 2 }, x:totable())
+  end)
+
+  it("refuses values that were written after they were used", function()
+    local x = leaf { 1, 2 }
+    local y = (x * x):sum()
+    x[1] = 5
+    local ok, text = pcall(function() y:backward() end)
+    assert.is_false(ok)
+    assert.is_nil(text:find("\n", 1, true))
+    assert.is_nil(x.grad)
   end)
 end)
 

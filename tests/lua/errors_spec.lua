@@ -29,9 +29,15 @@ describe("errors of constructors", function()
 
   it("refuse sizes that overflow", function()
     local huge = 1 << 40
-    assert.is_truthy(message(function() rapt.zeros(huge, huge) end))
-    assert.is_truthy(message(function() rapt.randn(huge, huge, huge) end))
-    assert.is_truthy(message(function() rapt.zeros(math.maxinteger) end))
+    for name, arguments in pairs {
+      zeros = { huge, huge }, randn = { huge, huge, huge }, ones = { math.maxinteger }, full = { { huge,
+        huge }, 1 },
+      randint = { 0, 5, huge, huge }, rand = { huge, huge, { dtype = "f16" } },
+    } do
+      local text = message(function() rapt[name](table.unpack(arguments)) end)
+      assert.is_truthy(text:find("^rapt." .. name .. ": shape .* does not fit in 63 bits of bytes$"), text)
+    end
+    assert.is_truthy(message(function() rapt.zeros(1 << 50) end):find("^rapt.zeros: out of memory"))
   end)
 
   it("name the option", function()
@@ -115,12 +121,13 @@ describe("errors of views", function()
   end)
 
   it("say what does not fit", function()
-    for _, f in ipairs {
-      function() t:view(4, 2) end, function() t:transpose(1, 2):view(6) end, function() t:expand(3, 3) end,
-      function() t:reshape(5, -1) end, function() t:view(-1, -1) end,
-    } do
-      assert.is_truthy(message(f):find("^[a-z]+: .*%[") and message(f))
-    end
+    says("view: [2,3] has 6 elements, which do not make [4,2]", function() t:view(4, 2) end)
+    says("view: the layout of this [3,2] does not allow [6] without a copy; reshape makes one",
+      function() t:transpose(1, 2):view(6) end)
+    says("view: only one size of [-1,-1] may be -1", function() t:view(-1, -1) end)
+    says("reshape: [2,3] has 6 elements, which do not make [5,-1]", function() t:reshape(5, -1) end)
+    assert.is_truthy(message(function() t:expand(3,
+      3) end):find("^expand: %[2,3%] does not expand to %[3,3%]"))
     says("#: the tensor has no dimensions", function() return #rapt.tensor(1) end)
     says("item: the tensor [2,3] has 6 elements but must have one", function() t:item() end)
     says("narrow: argument 1 must be a tensor, got nil", function() t.narrow(nil, 1, 1, 1) end)
