@@ -169,6 +169,10 @@ rapt_status rapt_expression_evaluate(const rapt_expression *expression, rapt_loo
             else
                 n--;
             continue;
+        } else if (at->code == RAPT_CODE_UNLESS || at->code == RAPT_CODE_GO) {
+            if (at->code == RAPT_CODE_GO || stack[--n] == 0)
+                i = at->target - 1;
+            continue;
         } else if (at->code < RAPT_CODE_OR) {
             status = unary(&m, at->code, &stack[n - 1]);
         } else {

@@ -190,16 +190,51 @@ static bool parse_operands(parser *p, const struct function *function)
     return function->operands > 1 || emit(p, function->code, 0, 0, 0);
 }
 
+static bool parse_comma(parser *p)
+{
+    skip_spaces(p);
+    if (peek(p, 0) != ',')
+        return expected(p, "\",\"");
+    p->at++;
+    return true;
+}
+
+/* The operands of if(condition, then, otherwise): only the one that holds is looked at. */
+static bool parse_if(parser *p)
+{
+    if (!parse_or(p) || !parse_comma(p))
+        return false;
+    const uint32_t unless = p->n_code;
+    if (!emit(p, RAPT_CODE_UNLESS, 0, 0, -1) || !parse_or(p) || !parse_comma(p))
+        return false;
+    const uint32_t go = p->n_code;
+    /* The parser counts the stack along the text, where one of the two values is never made. */
+    if (!emit(p, RAPT_CODE_GO, 0, 0, -1))
+        return false;
+    p->code[unless].target = p->n_code;
+    if (!parse_or(p))
+        return false;
+    p->code[go].target = p->n_code;
+    skip_spaces(p);
+    if (peek(p, 0) != ')')
+        return expected(p, "\")\"");
+    p->at++;
+    return true;
+}
+
 static bool parse_function(parser *p, size_t start, size_t n)
 {
     static const char given[] = "given";
+    if (n == 2 && !memcmp(p->text + start, "if", 2))
+        return parse_if(p);
     if (n == strlen(given) && !memcmp(p->text + start, given, n))
         return parse_given(p);
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         if (n == strlen(functions[i].name) && !memcmp(p->text + start, functions[i].name, n))
             return parse_operands(p, &functions[i]);
     p->at = start;
-    return expected(p, "one of the functions sqrt, log2, ceil_log2, ceil, floor, min, max, given");
+    return expected(p, "one of the functions sqrt, log2, ceil_log2, ceil, floor, min, max, if, "
+                       "given");
 }
 
 static bool parse_atom(parser *p)

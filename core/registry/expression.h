@@ -7,8 +7,9 @@
  *     factor := ["-"|"!"] atom ;  atom := number | name | name "(" expr {"," expr} ")" | "(" expr
  * ")"
  *
- * Functions: sqrt log2 ceil_log2 ceil floor min max given. min and max take two or more,
- * given(name) a name; ceil_log2 is 0 for 0 and 1. "%" has the sign of its left side. "&&" and "||"
+ * Functions: sqrt log2 ceil_log2 ceil floor min max given if. min and max take two or more,
+ * given(name) a name, if(condition, then, otherwise) looks at one of the two only; ceil_log2 is 0
+ * for 0 and 1. "%" has the sign of its left side. "&&" and "||"
  * leave their right side alone where the left decides, so that given(x) == 0 || A <= N holds with A
  * unbound.
  *

@@ -21,10 +21,12 @@ typedef enum rapt_opcode {
     RAPT_CODE_CEIL_LOG2,
     RAPT_CODE_CEIL,
     RAPT_CODE_FLOOR,
-    RAPT_CODE_TRUTH, /* any number to 0 or 1 */
-    RAPT_CODE_OR,    /* true: leave 1 and go to target; otherwise pop */
-    RAPT_CODE_AND,   /* false: leave 0 and go to target; otherwise pop */
-    RAPT_CODE_ADD,   /* from here on: two operands */
+    RAPT_CODE_TRUTH,  /* any number to 0 or 1 */
+    RAPT_CODE_OR,     /* true: leave 1 and go to target; otherwise pop */
+    RAPT_CODE_AND,    /* false: leave 0 and go to target; otherwise pop */
+    RAPT_CODE_UNLESS, /* pop; if it was false, go to target */
+    RAPT_CODE_GO,     /* go to target */
+    RAPT_CODE_ADD,    /* from here on: two operands */
     RAPT_CODE_SUBTRACT,
     RAPT_CODE_MULTIPLY,
     RAPT_CODE_DIVIDE,
@@ -41,7 +43,7 @@ typedef enum rapt_opcode {
 
 typedef struct rapt_instruction {
     rapt_opcode code;
-    uint32_t target; /* RAPT_CODE_OR, RAPT_CODE_AND: an index behind this instruction */
+    uint32_t target; /* RAPT_CODE_OR to RAPT_CODE_GO: an index behind this instruction */
     double number;
     uint32_t name; /* offset into names */
 } rapt_instruction;

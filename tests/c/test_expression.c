@@ -84,6 +84,9 @@ static void test_integers(void **state)
         {" H\t* G ", 16, NULL},
         {"sqrt(N)", 10, NULL},
         {"big+(big-1)", 9007199254740991.0, NULL},
+        {"if(H > G, N, A)", 100, NULL}, /* A is not looked at */
+        {"if(H < G, A, N) + if(G, if(0, A, 3), A)", 103, NULL},
+        {"if(1, A, N)", 0, "A is not known here"},
         {"N/c", 0, "100 / 3 leaves a remainder"},
         {"N/(G-2)", 0, "division by zero"},
         {"N%(G-2)", 0, "division by zero"},
@@ -153,8 +156,11 @@ static void test_bad_texts(void **state)
          "column 1: the number has too many digits"},
         {"foo(3)", 0,
          "column 1: expected one of the functions sqrt, log2, ceil_log2, ceil, floor, min, max, "
+         "if, "
          "given, not \"foo\""},
         {"min(3)", 0, "column 6: expected \",\", not \")\""},
+        {"if(3,4)", 0, "column 7: expected \",\", not \")\""},
+        {"if(3,4,5,6)", 0, "column 9: expected \")\", not \",\""},
         {"sqrt(3,4)", 0, "column 7: expected \")\", not \",\""},
         {"given(3)", 0, "column 7: expected the name of an input or attribute, not \"3\""},
         {"given(q", 0, "column 8: expected \")\", not the end"},

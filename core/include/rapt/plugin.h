@@ -67,7 +67,7 @@ typedef struct rapt_kernel rapt_kernel;
  *                    G key/value heads, N queries, M keys, D query/key features, E value features.
  *     attributes     an identifier of two or more letters is the value of an int attribute
  *     numbers, + - * / % ( )   with / the exact quotient: a remainder is an error
- *     ceil_log2(x), min(x,y), max(x,y)
+ *     ceil_log2(x), min(x,y), max(x,y), if(condition,then,otherwise)
  *     X?             the size X or 1: the argument is broadcast along this dimension
  *     ...            any number of leading dimensions, the same ones in all arguments that say so
  *     ...?           any number of leading dimensions, broadcast among the arguments that say so,
