@@ -299,11 +299,11 @@ static const rapt_operator operators[] = {
            "14", "28", ""),
      RAPT_ATTRS(gelu_attrs), .paper = "arXiv 1606.08415"},
     {RAPT_CORE("where"), .title = "Choice by a condition",
-     .doc = "y = a where the condition is true, b elsewhere." BROADCAST, RAPT_INPUTS(where_inputs),
+     .doc = "c = a where the condition is true, b elsewhere." BROADCAST, RAPT_INPUTS(where_inputs),
      RAPT_OUTPUTS(binary_outputs), .flops = "0", .flops_backward = "0", .example = "...=3,65",
      RAPT_KERNEL(where_kernel)},
     {RAPT_CORE("masked_fill"), .title = "A value where a mask is set",
-     .doc = "y = value where the mask is true, x elsewhere. The shapes are broadcast; the gradient "
+     .doc = "c = value where the mask is true, x elsewhere. The shapes are broadcast; the gradient "
             "is 0 where the mask is true.",
      RAPT_INPUTS(masked_fill_inputs), RAPT_OUTPUTS(binary_outputs), RAPT_ATTRS(masked_fill_attrs),
      .flops = "0", .flops_backward = "0", .example = "...=3,65 value=0",
