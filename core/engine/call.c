@@ -143,7 +143,7 @@ static rapt_status make_tensors(rapt_slots *slots, uint32_t n, rapt_tensor **ten
         tensors[i] =
             rapt_tensor_make(rapt_view_dtype(view), view->device, view->ndim, view->shape, error);
         if (!tensors[i])
-            return error && error->status ? error->status : RAPT_NO_MEMORY;
+            return error ? error->status : RAPT_NO_MEMORY;
         rapt_slot_tensor(slots, i, tensors[i]);
     }
     return RAPT_OK;
@@ -322,6 +322,10 @@ rapt_status rapt_apply(rapt_context *context, rapt_schema *schema, const rapt_ap
     attempt a;
     int32_t index[RAPT_MAX_ARGS];
     uint64_t wanted;
+    rapt_error local; /* statuses are read back from it on the way */
+    local.status = RAPT_OK;
+    if (!error)
+        error = &local;
     rapt_status status = find_wanted(schema, with, index, &wanted, error);
     if (status == RAPT_OK)
         status = rapt_run_bind(&a.run, context, schema, RAPT_FORWARD, with, error);

@@ -1,6 +1,7 @@
 /* The engine: contexts, devices, tensors, calls, choice of kernels, messages, memory. */
 #include "engine_ops.h"
 #include "fault.h"
+#include <pthread.h>
 
 static int setup(void **state)
 {
@@ -352,6 +353,47 @@ static void weights_where_there_are_none(void **state)
     rapt_tensor_release(x);
 }
 
+/* --- Threads ---------------------------------------------------------------------------------- */
+
+/* A context of its own, the process's devices and kept blocks shared. */
+static void *use_a_context(void *result)
+{
+    const rapt_options options = {.size = sizeof options, .no_plugins = true};
+    const int64_t large = 40000;
+    *(bool *)result = true;
+    for (int round = 0; round < 20; round++) {
+        rapt_context *context = rapt_open(&options, NULL);
+        rapt_tensor *x = rapt_tensor_empty(context, RAPT_F32, CPU, 1, &large, NULL);
+        bool fine = rapt_fill(context, x, round, NULL) == RAPT_OK &&
+                    rapt_set_requires_grad(x, true, NULL) == RAPT_OK;
+        const rapt_named_tensor inputs[] = {{"a", x}, {"b", x}};
+        rapt_named_tensor out = {0};
+        fine = fine && rapt_call_operator(context, "core.mul", inputs, 2, NULL, 0, &out, 1, NULL) ==
+                           RAPT_OK;
+        fine = fine && rapt_backward(context, out.tensor, x, false, NULL) == RAPT_OK;
+        fine = fine && ((float *)rapt_view_data(rapt_tensor_view(rapt_grad(x))))[large - 1] ==
+                           (float)(2 * round * round);
+        rapt_close(context);
+        rapt_tensor_release(out.tensor);
+        rapt_tensor_release(x);
+        *(bool *)result = *(bool *)result && fine;
+    }
+    return NULL;
+}
+
+static void contexts_on_many_threads(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    bool fine[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, use_a_context, &fine[i]), 0);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(fine[i]);
+    }
+}
+
 /* --- The log ---------------------------------------------------------------------------------- */
 
 static char logged[200];
@@ -655,6 +697,16 @@ static void calls_without_memory(void **state)
         }
     }
     assert_true(fault_rounds() > 4);
+    /* Without an error to fill the status is the same. */
+    FAULT_EACH(FAULT_MEMORY)
+    {
+        const rapt_named_tensor input = {"x", turned};
+        rapt_named_tensor out = {0};
+        const rapt_status status =
+            rapt_call_operator(*state, "t.exp", &input, 1, NULL, 0, &out, 1, NULL);
+        assert_true(status == RAPT_OK || (fault_struck() && status == RAPT_NO_MEMORY));
+        rapt_tensor_release(out.tensor);
+    }
     FAULT_EACH(FAULT_MEMORY)
     {
         error = (rapt_error){0};
@@ -700,6 +752,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_are_worded, setup, teardown),
         cmocka_unit_test_setup_teardown(in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(weights_where_there_are_none, setup, teardown),
+        cmocka_unit_test(contexts_on_many_threads),
         cmocka_unit_test(lines_of_the_log),
         cmocka_unit_test_setup_teardown(services_by_name, setup, teardown),
         cmocka_unit_test_setup_teardown(tensors_far_away, setup_far, teardown_far),
