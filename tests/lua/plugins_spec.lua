@@ -59,8 +59,6 @@ describe("functions of a plugin", function()
     says("slope: head must be an integer, got \"x\"", function() f.slope("x", 1) end)
     says("total: x must be a tensor, got a table", function() f.total({}) end)
     says("same: p must be a pointer or nil, got an integer", function() f.same(1) end)
-    says("no: \"tensor no(tensor x)\" of the plugin functions cannot be called from Lua",
-      function() f.no(rapt.zeros(1)) end)
     local ok, text = pcall(function() return rapt.fn.nothing end)
     assert.is_false(ok)
     assert.is_truthy(text:find("rapt.fn: no plugin is called nothing; loaded are ", 1, true))
