@@ -200,7 +200,8 @@ describe("rapt", function()
     local file = assert(io.open(helper.source .. "/docs/catalogue.md"))
     local kept = file:read("a")
     file:close()
-    assert.is_true(kept == out, "docs/catalogue.md is not what `rapt catalogue` prints now; write it anew")
+    assert.is_true(kept == out,
+      "docs/catalogue.md is not current: RAPT_PLUGIN_PATH= build/core/cli/rapt catalogue >docs/catalogue.md")
     assert.equal(0, status)
     for _, name in ipairs { "softmax", "cog", "core.matmul", "core.adamw" } do
       assert.truthy(out:find("\n## " .. name .. "\n", 1, true), name)
