@@ -14,7 +14,13 @@
 #define linear_nodes       RAPT_LEVEL_NAME(linear_nodes)
 #define linear_gradients   RAPT_LEVEL_NAME(linear_gradients)
 #define linear_local_mask  RAPT_LEVEL_NAME(linear_local_mask)
-#define linear_mask_row    RAPT_LEVEL_NAME(linear_mask_row)
+#define linear_decay_row   RAPT_LEVEL_NAME(linear_decay_row)
+#define linear_level_row   RAPT_LEVEL_NAME(linear_level_row)
+#define linear_level_sums  RAPT_LEVEL_NAME(linear_level_sums)
+#define linear_near        RAPT_LEVEL_NAME(linear_near)
+#define linear_pairs       RAPT_LEVEL_NAME(linear_pairs)
+#define linear_by_pairs    RAPT_LEVEL_NAME(linear_by_pairs)
+#define linear_by_columns  RAPT_LEVEL_NAME(linear_by_columns)
 #define linear_far_output  RAPT_LEVEL_NAME(linear_far_output)
 #define linear_tiles       RAPT_LEVEL_NAME(linear_tiles)
 #define linear_take        RAPT_LEVEL_NAME(linear_take)
@@ -38,6 +44,10 @@
 #endif
 
 #define CHUNK RAPT_LINEAR_CHUNK
+#define HALF  (CHUNK / 2)
+/* Columns of a tile of pairs that row i has: those of the quarter above the diagonal are never
+ * read. */
+#define COLUMNS(i) ((i) < HALF ? HALF : CHUNK)
 
 /* y = exp(x) over a chunk. */
 static void linear_exp_n(const float *x, float *y)
@@ -101,45 +111,105 @@ static void linear_weight_rows(const rapt_linear *x, const rapt_linear_chunk *ch
                       t->levels[i]);
 }
 
-/* weight[j], j <= i: what row i of a chunk multiplies q_i . k_j with. Returns how many entries from
- * 0 are set, a multiple of SIMD_LANES; those after i are 0. With `bare` the level weights are left
- * out. */
-SIMD_FN int linear_mask_row(const rapt_linear *x, const linear_tiles *t, int i, int bare,
-                            float *weight)
+/* --- Pairs inside a chunk ----------------------------------------------------------------------
+ * A tile p[i][j] for j <= i; the quarter j >= HALF > i is left out. */
+
+/* p[i][j] = a_i . b_j; b_t holds b transposed. */
+static void linear_pairs(int64_t width, const float *a, const float *b_t, float *p)
 {
-    const int n = (i + SIMD_LANES) / SIMD_LANES * SIMD_LANES;
-    const simd_f own = simd_set(t->decay.sum[i]);
-    for (int j = 0; j < n; j += SIMD_LANES) {
-        const simd_mask seen = simd_le_i(simd_iota() + j, simd_set_i(i));
-        simd_f w = simd_set(1.0f);
-        if (x->slope || x->g.data) /* the difference is meaningless, and may overflow, after i */
-            w = simd_exp(simd_keep(seen, own - simd_load(t->decay.sum + j)));
-        simd_store(weight + j, simd_keep(seen, w));
-    }
-    if (x->l.data && !bare) {
-        weight[i] *= t->levels[i][0];
-        for (int level = 1; level <= RAPT_LINEAR_CHUNK_LOG; level++) {
-            const int length = 1 << (level - 1);
-            if (!(i & length))
-                continue;
-            const int first = ((i >> (level - 1)) - 1) << (level - 1);
-            for (int j = first; j < first + length; j++)
-                weight[j] *= t->levels[i][level];
-        }
-    }
-    return n;
+    tile_multiply(HALF, HALF, width, a, width, 1, b_t, CHUNK, p, CHUNK, 0);
+    tile_multiply(HALF, CHUNK, width, a + HALF * width, width, 1, b_t, CHUNK, p + HALF * CHUNK,
+                  CHUNK, 0);
 }
 
-/* p[i][j] *= mask, zero above the diagonal. */
+/* c_i (+)= sum_j p[i][j] b_j */
+static void linear_by_pairs(int64_t width, const float *p, const float *b, float *c, int accumulate)
+{
+    tile_multiply(HALF, width, HALF, p, CHUNK, 1, b, width, c, width, accumulate);
+    tile_multiply(HALF, width, CHUNK, p + HALF * CHUNK, CHUNK, 1, b, width, c + HALF * width, width,
+                  accumulate);
+}
+
+/* c_j (+)= sum_i p[i][j] b_i */
+static void linear_by_columns(int64_t width, const float *p, const float *b, float *c,
+                              int accumulate)
+{
+    tile_multiply(HALF, width, CHUNK, p, 1, CHUNK, b, width, c, width, accumulate);
+    tile_multiply(HALF, width, HALF, p + HALF * CHUNK + HALF, 1, CHUNK, b + HALF * width, width,
+                  c + HALF * width, width, accumulate);
+}
+
+/* Fills decay.near, where linear_decay_row reads it. */
+static void linear_near(const rapt_linear *x, int64_t head, linear_decay *decay)
+{
+    if (linear_steps_differ(x))
+        return;
+    const float step = x->slope ? -x->slope[head] : 0.0f;
+    for (int i = 0; i < CHUNK; i++)
+        decay->near[i] = step < 0 || step > 0 ? (float)((double)step * (CHUNK - 1 - i)) : 0.0f;
+    linear_exp_n(decay->near, decay->near);
+    memset(decay->near + CHUNK, 0, CHUNK * sizeof(float));
+}
+
+/* decay[j], j <= i: from position j of a chunk to position i; 0 after i, up to a whole vector. */
+SIMD_FN void linear_decay_row(const rapt_linear *x, const linear_tiles *t, int i, float *decay)
+{
+    if (!linear_steps_differ(x)) {
+        for (int j = 0; j <= i; j += SIMD_LANES)
+            simd_store(decay + j, simd_load(t->decay.near + CHUNK - 1 - i + j));
+        return;
+    }
+    const simd_f own = simd_set(t->decay.sum[i]), own_low = simd_set(t->decay.low[i]);
+    for (int j = 0; j <= i; j += SIMD_LANES) {
+        const simd_mask seen = simd_le_i(simd_iota() + j, simd_set_i(i));
+        const simd_f low = own_low - simd_load(t->decay.low + j);
+        /* The difference is meaningless, and may overflow, after i. */
+        const simd_f log = simd_keep(seen, own - simd_load(t->decay.sum + j) + low);
+        simd_store(decay + j, simd_keep(seen, simd_exp(log)));
+    }
+}
+
+/* weight[j], j <= i, = levels[level(i, j)]; what follows in the vector of i is 0. Vectors left of
+ * that one have one level each. */
+SIMD_FN void linear_level_row(const float *levels, int i, float *weight)
+{
+    const int own = i / SIMD_LANES, inside = linear_bits(SIMD_LANES - 1);
+    for (int v = 0; v < own; v++)
+        simd_store(weight + v * SIMD_LANES,
+                   simd_set(levels[linear_bits((unsigned)(own ^ v)) + inside]));
+    simd_store(weight + own * SIMD_LANES, simd_zero());
+    for (int j = own * SIMD_LANES; j <= i; j++)
+        weight[j] = levels[linear_bits((unsigned)(i ^ j))];
+}
+
+/* sums[level] += the pairs of row i on that level. */
+SIMD_FN void linear_level_sums(int i, const float *pairs, float *sums)
+{
+    const int own = i / SIMD_LANES, inside = linear_bits(SIMD_LANES - 1);
+    for (int v = 0; v < own; v++)
+        sums[linear_bits((unsigned)(own ^ v)) + inside] +=
+            simd_sum(simd_load(pairs + v * SIMD_LANES));
+    for (int j = own * SIMD_LANES; j <= i; j++)
+        sums[linear_bits((unsigned)(i ^ j))] += pairs[j];
+}
+
+/* p[i][j] *= its weight, zero above the diagonal. */
 static void linear_local_mask(const rapt_linear *x, const linear_tiles *t, float *p)
 {
-    float weight[CHUNK];
+    float decay[CHUNK], level[CHUNK];
     for (int i = 0; i < CHUNK; i++) {
-        const int n = linear_mask_row(x, t, i, 0, weight);
         float *row = p + i * CHUNK;
-        for (int j = 0; j < n; j += SIMD_LANES)
-            simd_store(row + j, simd_load(row + j) * simd_load(weight + j));
-        for (int j = n; j < CHUNK; j += SIMD_LANES)
+        int j = 0;
+        linear_decay_row(x, t, i, decay);
+        if (x->l.data) {
+            linear_level_row(t->levels[i], i, level);
+            for (; j <= i; j += SIMD_LANES)
+                simd_store(row + j,
+                           simd_load(row + j) * simd_load(decay + j) * simd_load(level + j));
+        }
+        for (; j <= i; j += SIMD_LANES)
+            simd_store(row + j, simd_load(row + j) * simd_load(decay + j));
+        for (; j < COLUMNS(i); j += SIMD_LANES)
             simd_store(row + j, simd_zero());
     }
 }
@@ -294,10 +364,10 @@ static void linear_outputs(void *context, int64_t begin, int64_t end, int worker
         linear_load(&x->k, chunk, group, 1.0f, t->k, x->width_d);
         linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
         rows_transpose(CHUNK, x->width_d, t->k, x->width_d, t->k_t, CHUNK);
-        tile_multiply(CHUNK, CHUNK, x->width_d, t->q, x->width_d, 1, t->k_t, CHUNK, t->p, CHUNK, 0);
+        linear_near(x, head, &t->decay);
+        linear_pairs(x->width_d, t->q, t->k_t, t->p);
         linear_local_mask(x, t, t->p);
-        tile_multiply(CHUNK, x->width_e, CHUNK, t->p, CHUNK, 1, t->v, x->width_e, t->dv, x->width_e,
-                      0);
+        linear_by_pairs(x->width_e, t->p, t->v, t->dv, 0);
         linear_far_output(x, t, lane, c, t->dv);
         rows_store(x->o.dtype, linear_row(&x->o, chunk->batch, head, chunk->row), x->o.row,
                    chunk->count, x->e, 1.0f, t->dv, x->width_e);
@@ -357,45 +427,45 @@ static void linear_nodes(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-/*
- * The dense part of backward. t->p becomes the masked scores; t->d_p the masked do . v. `pairs`
- * gathers W(i,j) = p (do . v) by rows less columns, which is what the decays see; dl the level
- * sums.
- */
+/* From p = q k^T and d_p = do v^T to both times their weights. `pairs`: of the decays' gradients,
+ * rows less columns; `dl`, unless NULL, the gradients of the level weights. */
 static void linear_local_grad(const rapt_linear *x, linear_tiles *t, double *pairs,
                               float (*dl)[LINEAR_MAX_LEVELS])
 {
-    float weight[CHUNK], bare[CHUNK];
-    for (int i = 0; i < CHUNK; i++)
-        pairs[i] = 0;
+    float decay[CHUNK], level[CHUNK], said[CHUNK], column[CHUNK] = {0};
+    const bool rates = linear_rates_wanted(x);
     for (int i = 0; i < CHUNK; i++) {
         float *p = t->p + i * CHUNK, *d_p = t->d_p + i * CHUNK;
-        const int n = linear_mask_row(x, t, i, 0, weight);
-        if (dl) {
-            linear_mask_row(x, t, i, 1, bare);
-            for (int j = 0; j <= i; j++)
-                bare[j] *= p[j] * d_p[j];
-            linear_level_sums(i, bare, dl[i]);
-        }
-        if (x->g.data || x->slope) {
-            double row = 0;
-            for (int j = 0; j < i; j++) {
-                const double w = (double)weight[j] * p[j] * d_p[j];
-                row += w;
-                pairs[j] -= w;
+        simd_f sum = simd_zero();
+        int j = 0;
+        linear_decay_row(x, t, i, decay);
+        if (x->l.data)
+            linear_level_row(t->levels[i], i, level);
+        for (; j <= i; j += SIMD_LANES) {
+            simd_f w = simd_load(decay + j);
+            const simd_f a = simd_load(p + j), b = simd_load(d_p + j);
+            simd_store(said + j, a * b * w);
+            if (x->l.data)
+                w = w * simd_load(level + j);
+            if (rates) { /* a position is no decay away from itself */
+                const simd_mask before = simd_lt_i(simd_iota() + j, simd_set_i(i));
+                const simd_f pair = simd_keep(before, a * b * w);
+                sum = sum + pair;
+                simd_store(column + j, simd_load(column + j) + pair);
             }
-            pairs[i] += row;
+            simd_store(p + j, a * w);
+            simd_store(d_p + j, b * w);
         }
-        for (int j = 0; j < n; j += SIMD_LANES) {
-            const simd_f w = simd_load(weight + j);
-            simd_store(p + j, simd_load(p + j) * w);
-            simd_store(d_p + j, simd_load(d_p + j) * w);
-        }
-        for (int j = n; j < CHUNK; j += SIMD_LANES) {
+        for (; j < COLUMNS(i); j += SIMD_LANES) {
             simd_store(p + j, simd_zero());
             simd_store(d_p + j, simd_zero());
         }
+        if (dl)
+            linear_level_sums(i, said, dl[i]);
+        pairs[i] = (double)simd_sum(sum);
     }
+    for (int i = 0; i < CHUNK; i++)
+        pairs[i] -= (double)column[i];
 }
 
 /* dq of this head += what states give; far[i] = q_i . that; dl of the states' levels. */
@@ -458,30 +528,28 @@ static void linear_head_grad(const rapt_linear *x, linear_tiles *t, int64_t lane
     const int64_t head = x->first_head + lane;
     double pairs[CHUNK], query[CHUNK] = {0}, key[CHUNK], through = 0;
     float dl[CHUNK][LINEAR_MAX_LEVELS];
-    if (x->l.data)
+    if (x->dl.data)
         memset(dl, 0, sizeof dl);
     linear_chunk_decay(x, chunk, head, &t->decay);
+    linear_near(x, head, &t->decay);
     linear_weight_rows(x, chunk, head, t);
     linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
     linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
     rows_transpose(CHUNK, x->width_d, t->k, x->width_d, t->k_t, CHUNK);
     rows_transpose(CHUNK, x->width_e, t->v, x->width_e, t->v_t, CHUNK);
-    tile_multiply(CHUNK, CHUNK, x->width_d, t->q, x->width_d, 1, t->k_t, CHUNK, t->p, CHUNK, 0);
-    tile_multiply(CHUNK, CHUNK, x->width_e, t->d_o, x->width_e, 1, t->v_t, CHUNK, t->d_p, CHUNK, 0);
-    linear_local_grad(x, t, pairs, x->l.data ? dl : NULL);
-    tile_multiply(CHUNK, x->width_d, CHUNK, t->d_p, CHUNK, 1, t->k, x->width_d, t->dq, x->width_d,
-                  1);
-    tile_multiply(CHUNK, x->width_d, CHUNK, t->d_p, 1, CHUNK, t->q, x->width_d, t->dk, x->width_d,
-                  1);
-    tile_multiply(CHUNK, x->width_e, CHUNK, t->p, 1, CHUNK, t->d_o, x->width_e, t->dv, x->width_e,
-                  0);
-    linear_far_query(x, t, lane, c, query, x->l.data ? dl : NULL);
+    linear_pairs(x->width_d, t->q, t->k_t, t->p);
+    linear_pairs(x->width_e, t->d_o, t->v_t, t->d_p);
+    linear_local_grad(x, t, pairs, x->dl.data ? dl : NULL);
+    linear_by_pairs(x->width_d, t->d_p, t->k, t->dq, 1);
+    linear_by_columns(x->width_d, t->d_p, t->q, t->dk, 1);
+    linear_by_columns(x->width_e, t->p, t->d_o, t->dv, 0);
+    linear_far_query(x, t, lane, c, query, x->dl.data ? dl : NULL);
     linear_far_key(x, t, lane, c, key);
     if (x->dv.data)
         rows_store(x->dv.dtype, linear_row(&x->dv, chunk->batch, head, chunk->row), x->dv.row,
                    chunk->count, x->e, 1.0f, t->dv, x->width_e);
     linear_store_levels(x, chunk, head, dl);
-    if (!x->l.data && (x->g.data || x->slope))
+    if (!x->l.data && linear_rates_wanted(x))
         through = exp(t->decay.total) * rows_dot(x->width_d * x->width_e,
                                                  linear_leaf(x, x->states, lane, c),
                                                  linear_leaf(x, x->reverse, lane, c));
@@ -661,3 +729,5 @@ static const rapt_linear_code linear_code = {
     .tiles_size = sizeof(linear_tiles),
 };
 #undef CHUNK
+#undef HALF
+#undef COLUMNS

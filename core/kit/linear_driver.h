@@ -212,11 +212,8 @@ static inline rapt_status rapt_linear_backward(rapt_linear *x)
             linear_run(x, x->round_heads * x->n_chunks, code->reverse);
         linear_run(x, slices, x->l.data ? code->shed : code->carry_back);
         linear_run(x, x->round_heads / share * x->n_chunks, code->gradients);
-        if (x->g.data || x->slope)
-            for (int64_t lane = 0; lane < x->round_heads; lane++)
-                linear_finish_decay(x, lane);
-        else if (x->d_slope)
-            memset(x->d_slope + x->first_head, 0, (size_t)x->round_heads * sizeof(float));
+        for (int64_t lane = 0; linear_rates_wanted(x) && lane < x->round_heads; lane++)
+            linear_finish_decay(x, lane);
     }
     return RAPT_OK;
 }

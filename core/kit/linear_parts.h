@@ -25,34 +25,32 @@ typedef struct rapt_linear_code {
 
 /* --- Rows ---------------------------------------------------------------------------------- */
 
-static inline rapt_rows rapt_rows_of(const rapt_view *view)
-{
-    rapt_rows rows = {0};
-    if (!view)
-        return rows;
-    rows.data = (char *)rapt_view_data(view);
-    rows.dtype = rapt_view_dtype(view);
-    rows.batch = view->strides[0];
-    rows.head = view->strides[1];
-    rows.row = view->strides[2];
-    rows.width = view->ndim > 3 ? view->shape[3] : 1;
-    return rows;
-}
-
-static inline char *linear_row(const rapt_rows *rows, int64_t batch, int64_t head, int64_t row)
-{
-    return rows->data + (batch * rows->batch + head * rows->head + row * rows->row) *
-                            (int64_t)rapt_dtype_size(rows->dtype);
-}
 
 /* --- Decays -------------------------------------------------------------------------------- */
 
 /* sum[i] = g_0 + .. + g_i of a chunk, left[i] = total - sum[i]; constant behind the last position.
- */
+ * low[i] is what float32 cuts from sum[i]: behind a decay of e^-1000, differences of later sums
+ * still hold all digits. */
 typedef struct linear_decay {
-    float sum[RAPT_LINEAR_CHUNK], left[RAPT_LINEAR_CHUNK], work[RAPT_LINEAR_CHUNK];
+    float sum[RAPT_LINEAR_CHUNK], low[RAPT_LINEAR_CHUNK], left[RAPT_LINEAR_CHUNK];
+    float work[RAPT_LINEAR_CHUNK];
+    /* Decays by distance where a chunk's are all alike: near[RAPT_LINEAR_CHUNK - 1 - n] for n
+     * positions, 0 after the last entry of a distance. */
+    float near[2 * RAPT_LINEAR_CHUNK];
     double total;
 } linear_decay;
+
+/* Whether the decays differ from step to step. */
+static inline bool linear_steps_differ(const rapt_linear *x)
+{
+    return x->g.data != NULL;
+}
+
+/* Whether gradients of the decays are wanted. */
+static inline bool linear_rates_wanted(const rapt_linear *x)
+{
+    return x->dg.data || x->d_slope;
+}
 
 static inline void linear_chunk_decay(const rapt_linear *x, const rapt_linear_chunk *chunk,
                                       int64_t head, linear_decay *decay)
@@ -76,6 +74,7 @@ static inline void linear_chunk_decay(const rapt_linear *x, const rapt_linear_ch
     }
     for (int64_t i = 0; i < RAPT_LINEAR_CHUNK; i++) {
         decay->sum[i] = (float)sum[i];
+        decay->low[i] = (float)(sum[i] - (double)decay->sum[i]);
         decay->left[i] = (float)(total - sum[i]);
     }
     decay->total = total;
@@ -313,16 +312,10 @@ static inline double linear_tail(const rapt_linear *x, int64_t lane, int64_t s, 
 
 /* --- Gradients of weights and decays -------------------------------------------------------- */
 
-/* sums[level] += the pairs of row i on that level. */
-static inline void linear_level_sums(int i, const float *pairs, float *sums)
+/* level(t, s) within a chunk: the bit length of t xor s. */
+static inline int linear_bits(unsigned differ)
 {
-    sums[0] += pairs[i];
-    for (int level = 1; level <= RAPT_LINEAR_CHUNK_LOG; level++) {
-        const int length = 1 << (level - 1), first = ((i >> (level - 1)) - 1) << (level - 1);
-        if (i & length)
-            for (int j = first; j < first + length; j++)
-                sums[level] += pairs[j];
-    }
+    return differ ? 32 - __builtin_clz(differ) : 0;
 }
 
 static inline void linear_store_levels(const rapt_linear *x, const rapt_linear_chunk *chunk,
@@ -357,7 +350,7 @@ static inline void linear_keep_decay(const rapt_linear *x, int64_t lane, int64_t
                                      const double *pairs, const double *query, const double *key,
                                      double through)
 {
-    if (!x->g.data && !x->slope)
+    if (!linear_rates_wanted(x))
         return;
     const int64_t count = x->chunks[c].count;
     float *rate = linear_rate(x, lane, c);
