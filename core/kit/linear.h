@@ -27,26 +27,12 @@
 #ifndef RAPT_KIT_LINEAR_H
 #define RAPT_KIT_LINEAR_H
 
+#include "kit/rows.h"
 #include <rapt/plugin.h>
 #include <string.h>
 
 #define RAPT_LINEAR_CHUNK     64 /* a power of two */
 #define RAPT_LINEAR_CHUNK_LOG 6
-
-/* The rows of a tensor [B, H, N, width] or [B, H, N] (width 1), f32, f16 or bf16. Strides count
- * elements. data NULL: the tensor is absent. */
-typedef enum rapt_feature { RAPT_FEATURE_IDENTITY = 0, RAPT_FEATURE_SIGMOID = 1 } rapt_feature;
-
-typedef struct rapt_rows {
-    char *data;
-    rapt_dtype dtype;
-    int64_t batch, head, row, width;
-    /* What the driver computes with, when it loads: factor * feature(row). `factor` is NULL or
-     * one number for each row, [B, H, N] contiguous over `heads` and `length`. */
-    rapt_feature feature;
-    const float *factor;
-    int64_t heads, length;
-} rapt_rows;
 
 typedef struct rapt_linear_chunk {
     int64_t sequence;   /* which sequence; unpacked: the batch */
@@ -108,8 +94,6 @@ static inline rapt_status rapt_linear_sequences(rapt_linear *linear, int64_t bat
 static inline int64_t rapt_linear_border(const rapt_view *cu_seqlens, int64_t i);
 static inline rapt_status rapt_linear_check(rapt_call *call, const char *name,
                                             const rapt_view *cu_seqlens, int64_t n);
-/* What a view says, as rows; absent for NULL. */
-static inline rapt_rows rapt_rows_of(const rapt_view *view);
 
 /* A copy of a state [., ., ., .] in scratch memory, contiguous, as state_in and d_state_out want
  * it. */
