@@ -1,0 +1,131 @@
+/*
+ * mta: attention whose scores and weights are convolved over neighbouring queries, keys and heads.
+ *
+ *     S = scale q k^T, 0 where hidden;        S' = S * qk_kernel (queries before, keys around)
+ *     P = softmax_j(S') under the mask;       P' = P * qk_kernel_post, 0 where hidden
+ *     P''_d = sum_m P'_m head_kernel[m][d] in groups of heads;    o = P'' v
+ *
+ * Golovneva et al., "Multi-Token Attention" (arXiv 2504.00927).
+ */
+#include "mta.h"
+
+static const rapt_arg inputs[] = {
+    [MTA_Q] = {.size = sizeof(rapt_arg),
+               .flags = RAPT_DIFFERENTIABLE,
+               .spec = "q: B H N D",
+               .role = RAPT_STREAM,
+               .doc = "queries"},
+    [MTA_K] = {.size = sizeof(rapt_arg),
+               .flags = RAPT_DIFFERENTIABLE,
+               .spec = "k: B G M D",
+               .role = RAPT_STREAM,
+               .doc = "keys; head h reads key/value head floor(h G / H)"},
+    [MTA_V] = {.size = sizeof(rapt_arg),
+               .flags = RAPT_DIFFERENTIABLE | RAPT_VALUE_ONLY,
+               .spec = "v: B G M E",
+               .role = RAPT_STREAM,
+               .doc = "values"},
+    [MTA_QK_KERNEL] = {.size = sizeof(rapt_arg),
+                       .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                       .spec = "qk_kernel: H a b",
+                       .dtype = "f32|T",
+                       .role = RAPT_PARAMETER,
+                       .init = "impulse",
+                       .doc = "convolves the scores over a queries up to this one and b keys "
+                              "around this one; b is odd"},
+    [MTA_QK_KERNEL_POST] = {.size = sizeof(rapt_arg),
+                            .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                            .spec = "qk_kernel_post: H r s",
+                            .dtype = "f32|T",
+                            .role = RAPT_PARAMETER,
+                            .init = "impulse",
+                            .doc = "the same on the weights after the softmax; s is odd"},
+    [MTA_HEAD_KERNEL] = {.size = sizeof(rapt_arg),
+                         .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                         .spec = "head_kernel: H/c c c",
+                         .dtype = "f32|T",
+                         .role = RAPT_PARAMETER,
+                         .init = "identity",
+                         .doc = "mixes the weights of c heads next to each other: [., m, d] is "
+                                "the share of head m in head d"},
+};
+
+static const rapt_arg outputs[] = {{.size = sizeof(rapt_arg),
+                                    .flags = RAPT_DIFFERENTIABLE,
+                                    .spec = "o: B H N E",
+                                    .doc = "one row of values for each query"}};
+
+static const rapt_attr attrs[] = {
+    [MTA_CAUSAL] = {.size = sizeof(rapt_attr),
+                    .type = RAPT_ATTR_BOOL,
+                    .name = "causal",
+                    .fallback = "true",
+                    .doc = "query i sees key j only where j <= i + M - N"},
+    [MTA_SCALE] = {.size = sizeof(rapt_attr),
+                   .type = RAPT_ATTR_FLOAT,
+                   .name = "scale",
+                   .fallback = "1/sqrt(D)",
+                   .doc = "factor of the products q.k"},
+};
+
+/* Queries too: a step convolves over those before it. */
+static const rapt_state_arg states[] = {
+    [MTA_Q] = {.size = sizeof(rapt_state_arg), .append = "q"},
+    [MTA_K] = {.size = sizeof(rapt_state_arg), .append = "k"},
+    [MTA_V] = {.size = sizeof(rapt_state_arg), .append = "v"},
+};
+
+static const rapt_kernel kernels[] = {{
+    .size = sizeof(rapt_kernel),
+    .name = "cpu",
+    .device = "cpu",
+    .dtypes = RAPT_DTYPES_COMPUTE,
+    .forward = mta_cpu_forward,
+    .backward = mta_cpu_backward,
+    .step = mta_cpu_step,
+    .weights = mta_cpu_weights,
+}};
+
+static const rapt_operator operators[] = {{
+    .size = sizeof(rapt_operator),
+    .flags = RAPT_OP_FULL | RAPT_OP_CAUSAL | RAPT_OP_CROSS | RAPT_OP_DECODE | RAPT_OP_WEIGHTS,
+    .name = "mta",
+    .title = "Multi-token attention",
+    .paper = "arXiv 2504.00927",
+    .doc = "Softmax attention whose scores are convolved over queries before and keys around each "
+           "pair (qk_kernel), whose weights may be convolved once more (qk_kernel_post) and mixed "
+           "among neighbouring heads (head_kernel), so that a weight can depend on more than one "
+           "query and one key. What the causal mask hides counts as 0 in every convolution and "
+           "stays hidden after it. A query that sees no key outputs zeros.",
+    .version = "1.0",
+    .inputs = inputs,
+    .n_inputs = sizeof inputs / sizeof *inputs,
+    .outputs = outputs,
+    .n_outputs = sizeof outputs / sizeof *outputs,
+    .attrs = attrs,
+    .n_attrs = sizeof attrs / sizeof *attrs,
+    .where = "H % G == 0; !given(qk_kernel) || a >= 1; !given(qk_kernel) || b % 2 == 1; "
+             "!given(qk_kernel_post) || r >= 1; !given(qk_kernel_post) || s % 2 == 1",
+    .flops = "2*B*H*pairs*(D + E + if(given(qk_kernel), a*b, 0) + "
+             "if(given(qk_kernel_post), r*s, 0) + if(given(head_kernel), c, 0))",
+    .flops_backward = "2*B*H*pairs*(3*D + 2*E + if(given(qk_kernel), 3*a*b, 0) + "
+                      "if(given(qk_kernel_post), 3*r*s, 0) + if(given(head_kernel), 3*c, 0))",
+    .weights = "B H N M",
+    .states = states,
+    .n_states = sizeof states / sizeof *states,
+    .example = "B=2 H=4 G=2 N=33 M=33 D=16 E=16 a=3 b=5 r=2 s=3 c=2 causal=true",
+    .kernels = kernels,
+    .n_kernels = sizeof kernels / sizeof *kernels,
+}};
+
+RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
+    .size = sizeof(rapt_plugin),
+    .abi_major = RAPT_ABI_MAJOR,
+    .abi_minor = RAPT_ABI_MINOR_NEEDED,
+    .name = "mta",
+    .version = "1.0",
+    .author = "the rapt authors",
+    .license = "MIT",
+    .operators = operators,
+    .n_operators = sizeof operators / sizeof *operators,
+};

@@ -1,0 +1,15 @@
+/* What the description of mta and its kernels share. */
+#ifndef RAPT_MTA_H
+#define RAPT_MTA_H
+
+#include <rapt/plugin.h>
+
+enum { MTA_Q, MTA_K, MTA_V, MTA_QK_KERNEL, MTA_QK_KERNEL_POST, MTA_HEAD_KERNEL };
+enum { MTA_CAUSAL, MTA_SCALE };
+
+rapt_status mta_cpu_forward(rapt_call *call);
+rapt_status mta_cpu_backward(rapt_call *call);
+rapt_status mta_cpu_step(rapt_call *call);
+rapt_status mta_cpu_weights(rapt_call *call);
+
+#endif
