@@ -1,0 +1,141 @@
+/*
+ * agent: attention through a few agents that stand between queries and keys.
+ *
+ *     u_a = softmax_j(scale a . k_j + agent_bias_aj) v_j
+ *     o_i = softmax_a(scale q_i . a + query_bias_ia) u_a   (+ depth-wise convolution of v)
+ *
+ * Absent agents are pooled from q by adaptive averages: bin i of A covers [floor(i N/A),
+ * ceil((i+1) N/A)), on both axes of a grid if there is one.
+ *
+ * Han et al., "Agent Attention" (arXiv 2312.08874).
+ */
+#include "agent.h"
+
+static const rapt_arg inputs[] = {
+    [AGENT_Q] = {.size = sizeof(rapt_arg),
+                 .flags = RAPT_DIFFERENTIABLE,
+                 .spec = "q: B H N D",
+                 .role = RAPT_STREAM,
+                 .doc = "queries"},
+    [AGENT_K] = {.size = sizeof(rapt_arg),
+                 .flags = RAPT_DIFFERENTIABLE,
+                 .spec = "k: B H M D",
+                 .role = RAPT_STREAM,
+                 .doc = "keys"},
+    [AGENT_V] = {.size = sizeof(rapt_arg),
+                 .flags = RAPT_DIFFERENTIABLE,
+                 .spec = "v: B H M E",
+                 .role = RAPT_STREAM,
+                 .doc = "values"},
+    [AGENT_AGENTS] = {.size = sizeof(rapt_arg),
+                      .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                      .spec = "agents: B H A D",
+                      .role = RAPT_ARGUMENT,
+                      .doc = "the agents; absent: averages of the queries"},
+    [AGENT_AGENT_BIAS] = {.size = sizeof(rapt_arg),
+                          .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                          .spec = "agent_bias: H A M",
+                          .dtype = "f32|T",
+                          .role = RAPT_PARAMETER,
+                          .init = "trunc_normal(0.02)",
+                          .doc = "added to the agents' scores of the keys"},
+    [AGENT_QUERY_BIAS] = {.size = sizeof(rapt_arg),
+                          .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                          .spec = "query_bias: H N A",
+                          .dtype = "f32|T",
+                          .role = RAPT_PARAMETER,
+                          .init = "trunc_normal(0.02)",
+                          .doc = "added to the queries' scores of the agents"},
+    [AGENT_DWC_WEIGHT] = {.size = sizeof(rapt_arg),
+                          .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                          .spec = "dwc_weight: H*E 1 R R",
+                          .dtype = "f32|T",
+                          .role = RAPT_PARAMETER,
+                          .init = "trunc_normal(0.02)",
+                          .doc = "depth-wise R x R convolution of v on the grid, channel h E + e"},
+    [AGENT_DWC_BIAS] = {.size = sizeof(rapt_arg),
+                        .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                        .spec = "dwc_bias: H*E",
+                        .dtype = "f32|T",
+                        .role = RAPT_PARAMETER,
+                        .init = "zeros",
+                        .doc = "added to the convolution"},
+};
+
+static const rapt_arg outputs[] = {
+    {.size = sizeof(rapt_arg),
+     .flags = RAPT_DIFFERENTIABLE,
+     .spec = "o: B H N E",
+     .doc = "one row of values for each query"},
+};
+
+static const rapt_attr attrs[] = {
+    [AGENT_N_AGENTS] = {.size = sizeof(rapt_attr),
+                        .type = RAPT_ATTR_INT,
+                        .name = "n_agents",
+                        .fallback = "49",
+                        .min = "1",
+                        .doc = "number of pooled agents; a square number on a grid"},
+    [AGENT_GRID] = {.size = sizeof(rapt_attr),
+                    .type = RAPT_ATTR_INTS,
+                    .name = "grid",
+                    .min = "1",
+                    .count = 2,
+                    .doc = "height and width of the grid that the positions fill, row by row"},
+    [AGENT_SCALE] = {.size = sizeof(rapt_attr),
+                     .type = RAPT_ATTR_FLOAT,
+                     .name = "scale",
+                     .fallback = "1/sqrt(D)",
+                     .doc = "factor of both products"},
+};
+
+static const rapt_kernel kernels[] = {{
+    .size = sizeof(rapt_kernel),
+    .name = "cpu",
+    .device = "cpu",
+    .dtypes = RAPT_DTYPES_COMPUTE,
+    .supports = agent_supports,
+    .forward = agent_cpu_forward,
+    .backward = agent_cpu_backward,
+}};
+
+#define AGENTS "if(given(agents), A, n_agents)"
+
+static const rapt_operator operators[] = {{
+    .size = sizeof(rapt_operator),
+    .flags = RAPT_OP_FULL | RAPT_OP_CROSS,
+    .name = "agent",
+    .title = "Agent attention",
+    .paper = "arXiv 2312.08874",
+    .doc = "A few agents first gather from all keys, then hand out to all queries: two small "
+           "softmax attentions in place of one large one, at a cost that grows linearly with the "
+           "length. Agents are given, or pooled from the queries. There is no causal form, since "
+           "every agent sees every key.",
+    .version = "1.0",
+    .inputs = inputs,
+    .n_inputs = sizeof inputs / sizeof *inputs,
+    .outputs = outputs,
+    .n_outputs = sizeof outputs / sizeof *outputs,
+    .attrs = attrs,
+    .n_attrs = sizeof attrs / sizeof *attrs,
+    .where = "given(agents) || !given(agent_bias) && !given(query_bias) || A == n_agents; "
+             "!given(dwc_weight) || given(grid); !given(dwc_weight) || R % 2 == 1; "
+             "!given(dwc_weight) || N == M; !given(dwc_bias) || given(dwc_weight)",
+    .flops = "2*B*H*(N+M)*" AGENTS "*(D+E) + if(given(dwc_weight), 2*B*H*E*N*R*R, 0)",
+    .flops_backward = "2*B*H*(N+M)*" AGENTS "*(3*D+2*E) + if(given(dwc_weight), 4*B*H*E*N*R*R, 0)",
+    .example = "B=2 H=2 N=36 M=36 D=8 E=8 A=9 n_agents=9",
+    .kernels = kernels,
+    .n_kernels = 1,
+}};
+
+RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
+    .size = sizeof(rapt_plugin),
+    .abi_major = RAPT_ABI_MAJOR,
+    .abi_minor = RAPT_ABI_MINOR_NEEDED,
+    .name = "agent",
+    .version = "1.0",
+    .author = "the rapt authors",
+    .license = "MIT",
+    .operators = operators,
+    .n_operators = 1,
+};

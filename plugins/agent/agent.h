@@ -1,0 +1,23 @@
+/* What the description of agent and its kernels share. */
+#ifndef RAPT_AGENT_H
+#define RAPT_AGENT_H
+
+#include <rapt/plugin.h>
+
+enum {
+    AGENT_Q,
+    AGENT_K,
+    AGENT_V,
+    AGENT_AGENTS,
+    AGENT_AGENT_BIAS,
+    AGENT_QUERY_BIAS,
+    AGENT_DWC_WEIGHT,
+    AGENT_DWC_BIAS
+};
+enum { AGENT_N_AGENTS, AGENT_GRID, AGENT_SCALE };
+
+rapt_status agent_supports(rapt_call *call);
+rapt_status agent_cpu_forward(rapt_call *call);
+rapt_status agent_cpu_backward(rapt_call *call);
+
+#endif

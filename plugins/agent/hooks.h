@@ -1,0 +1,2 @@
+/* Both attentions are plain softmax. */
+#include "kit/score_driver.h"
