@@ -9,19 +9,25 @@
 #define RAPT_FLOW_BODY
 #define flow_tiles         RAPT_LEVEL_NAME(flow_tiles)
 #define flow_take          RAPT_LEVEL_NAME(flow_take)
+#define flow_forget        RAPT_LEVEL_NAME(flow_forget)
 #define flow_load          RAPT_LEVEL_NAME(flow_load)
 #define flow_dot           RAPT_LEVEL_NAME(flow_dot)
+#define flow_gather        RAPT_LEVEL_NAME(flow_gather)
 #define flow_add           RAPT_LEVEL_NAME(flow_add)
 #define flow_sum           RAPT_LEVEL_NAME(flow_sum)
 #define flow_settle        RAPT_LEVEL_NAME(flow_settle)
 #define flow_running       RAPT_LEVEL_NAME(flow_running)
+#define flow_running_chunk RAPT_LEVEL_NAME(flow_running_chunk)
 #define flow_running_back  RAPT_LEVEL_NAME(flow_running_back)
 #define flow_replay        RAPT_LEVEL_NAME(flow_replay)
+#define flow_load_back     RAPT_LEVEL_NAME(flow_load_back)
+#define flow_store_back    RAPT_LEVEL_NAME(flow_store_back)
 #define flow_position_back RAPT_LEVEL_NAME(flow_position_back)
 #define flow_sums          RAPT_LEVEL_NAME(flow_sums)
 #define flow_whole_weights RAPT_LEVEL_NAME(flow_whole_weights)
 #define flow_whole         RAPT_LEVEL_NAME(flow_whole)
 #define flow_whole_back    RAPT_LEVEL_NAME(flow_whole_back)
+#define flow_single_back   RAPT_LEVEL_NAME(flow_single_back)
 #define flow_values        RAPT_LEVEL_NAME(flow_values)
 #define flow_back_queries  RAPT_LEVEL_NAME(flow_back_queries)
 #define flow_back_keys     RAPT_LEVEL_NAME(flow_back_keys)
@@ -31,11 +37,11 @@
 #define flow_code          RAPT_LEVEL_NAME(flow_code)
 #endif
 
-/* A sum over positions of a row of ld numbers: whole chunks in double, the chunk at work in float,
- * so that a long sequence loses nothing. `now` is their sum. */
+/* A sum over positions of a row of ld numbers: whole chunks in double (`base` is that sum rounded),
+ * the chunk at work in float, so that a long sequence loses nothing. `now` is both together. */
 typedef struct flow_sum {
-    double *base;
-    float *local, *now;
+    double *whole;
+    float *base, *local, *now;
 } flow_sum;
 
 /* Memory of one worker. */
@@ -46,6 +52,12 @@ typedef struct flow_tiles {
     float *eps; /* eps where D has data, 0 in the padding */
     flow_sum sum[FLOW_SUMS_AT_ONCE];
 } flow_tiles;
+
+/* Sets the running sums to zero: `sum[0].whole` is where their memory begins. */
+static void flow_forget(const flow_job *job, flow_tiles *t)
+{
+    memset(t->sum[0].whole, 0, (size_t)(FLOW_SUMS_AT_ONCE * 5 * job->ld) * sizeof(float));
+}
 
 static flow_tiles *flow_take(const flow_job *job, int worker)
 {
@@ -79,13 +91,13 @@ static flow_tiles *flow_take(const flow_job *job, int worker)
     for (int64_t c = 0; c < job->ld; c++)
         t->eps[c] = c < job->d ? job->eps : 0.0f;
     for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++) {
-        t->sum[i].base = (double *)(void *)next;
-        t->sum[i].local = next + 2 * job->ld;
-        t->sum[i].now = next + 3 * job->ld;
-        next += 4 * job->ld;
-        memset(t->sum[i].base, 0, (size_t)job->ld * sizeof(double));
-        memset(t->sum[i].local, 0, 2 * (size_t)job->ld * sizeof(float));
+        t->sum[i].whole = (double *)(void *)next;
+        t->sum[i].base = next + 2 * job->ld;
+        t->sum[i].local = next + 3 * job->ld;
+        t->sum[i].now = next + 4 * job->ld;
+        next += 5 * job->ld;
     }
+    flow_forget(job, t);
     return t;
 }
 
@@ -120,16 +132,23 @@ static void flow_add(const flow_job *job, flow_sum *sum, float factor, const flo
 {
     const simd_f scale = simd_set(factor);
     for (int64_t c = 0; c < job->ld; c += SIMD_LANES) {
-        simd_f base = simd_zero(), y = simd_load(x + c);
-        float whole[SIMD_LANES];
+        simd_f y = simd_load(x + c);
         if (shift)
             y = y + simd_load(shift + c);
         const simd_f local = simd_fma(scale, y, simd_load(sum->local + c));
-        for (int i = 0; i < SIMD_LANES; i++)
-            whole[i] = (float)sum->base[c + i];
-        base = simd_load(whole);
         simd_store(sum->local + c, local);
-        simd_store(sum->now + c, base + local);
+        simd_store(sum->now + c, simd_load(sum->base + c) + local);
+    }
+}
+
+/* The sum runs over the rows x of a chunk, times their factors (NULL: 1); value[i] = (y_i + eps) .
+ * (the sum up to row i + eps). */
+static void flow_gather(const flow_job *job, const flow_tiles *t, flow_sum *sum, int64_t count,
+                        const float *x, const float *factor, const float *y, float *value)
+{
+    for (int64_t i = 0; i < count; i++) {
+        flow_add(job, sum, factor ? factor[i] : 1.0f, x + i * job->ld, NULL);
+        value[i] = flow_dot(job, t, y + i * job->ld, sum->now);
     }
 }
 
@@ -137,14 +156,85 @@ static void flow_add(const flow_job *job, flow_sum *sum, float factor, const flo
 static void flow_settle(const flow_job *job, flow_sum *sum)
 {
     for (int64_t c = 0; c < job->ld; c++) {
-        sum->base[c] += (double)sum->local[c];
+        sum->whole[c] += (double)sum->local[c];
         sum->local[c] = 0.0f;
-        sum->now[c] = (float)sum->base[c];
+        sum->base[c] = sum->now[c] = (float)sum->whole[c];
     }
+}
+
+/* --- One query, one key ------------------------------------------------------------------------
+ */
+
+/*
+ * dq, dk of a sequence of one position. Its output, sigmoid(cs) (q . k) / ((q + eps) . (k + eps)) v
+ * with cs = (q + eps) . (k / ((q + eps) . (k + eps)) + eps), hardly depends on q and k: what
+ * remains of their gradients is of the size of eps, and needs double to be seen. Both forms say the
+ * same.
+ */
+static void flow_single_back(const flow_job *job, flow_tiles *t, const flow_span *span,
+                             int64_t head)
+{
+    const int64_t b = span->batch;
+    const double eps = (double)job->eps;
+    double product = 0, all = 0, with_k = 0, sum = 0;
+    flow_load(&job->q, b, head, span->q, 1, 1, t->q, job->ld);
+    flow_load(&job->k, b, head, span->k, 1, 1, t->k, job->ld);
+    flow_load(&job->v, b, head, span->k, 1, 0, t->v, job->le);
+    flow_load(&job->d_o, b, head, span->q, 1, 0, t->d_o, job->le);
+    for (int64_t c = 0; c < job->d; c++) {
+        const double q = (double)t->q[c], k = (double)t->k[c];
+        product += q * k;
+        with_k += (q + eps) * k;
+        all += (q + eps) * (k + eps);
+        sum += q + eps;
+    }
+    const double inc = 1 / all, open = flow_logistic(with_k * inc + eps * sum);
+    const double said = (double)rows_dot(job->le, t->d_o, t->v);
+    const double by_cs = said * product * inc * open * (1 - open), by_rest = said * open;
+    for (int64_t c = 0; c < job->d; c++) {
+        const double q = (double)t->q[c], k = (double)t->k[c];
+        const double inc_q = -inc * inc * (k + eps), inc_k = -inc * inc * (q + eps);
+        const double cs_q = k * inc + with_k * inc_q + eps;
+        const double cs_k = (q + eps) * inc + with_k * inc_k;
+        const double dq = by_cs * cs_q + by_rest * (product * inc_q + inc * k);
+        const double dk = by_cs * cs_k + by_rest * (product * inc_k + inc * q);
+        t->q[c] = (float)(dq * q * (1 - q));
+        t->k[c] = (float)(dk * k * (1 - k));
+    }
+    if (job->dq.data)
+        rows_store(job->dq.dtype, flow_row(&job->dq, b, head, span->q), 0, 1, job->d, 1.0f, t->q,
+                   job->ld);
+    if (job->dk.data)
+        rows_store(job->dk.dtype, flow_row(&job->dk, b, head, span->k), 0, 1, job->d, 1.0f, t->k,
+                   job->ld);
 }
 
 /* --- Causal form -------------------------------------------------------------------------------
  */
+
+/* The numbers of a chunk's positions. */
+static void flow_running_chunk(const flow_job *job, flow_tiles *t, const flow_span *span,
+                               int64_t head, int64_t row, int64_t count, flow_carry *carry)
+{
+    float inc[FLOW_CHUNK], out[FLOW_CHUNK], cs[FLOW_CHUNK], cr[FLOW_CHUNK];
+    const double before = carry->length;
+    flow_gather(job, t, &t->sum[FLOW_SUM_K], count, t->k, NULL, t->q, inc);
+    flow_gather(job, t, &t->sum[FLOW_SUM_Q], count, t->q, NULL, t->k, out);
+    for (int64_t i = 0; i < count; i++) {
+        inc[i] = (float)((before + (double)(i + 1)) / (double)inc[i]);
+        out[i] = (float)((before + (double)(i + 1)) / (double)out[i]);
+    }
+    flow_gather(job, t, &t->sum[FLOW_SUM_OUT], count, t->k, out, t->q, cs);
+    flow_gather(job, t, &t->sum[FLOW_SUM_IN], count, t->q, inc, t->k, cr);
+    for (int64_t i = 0; i < count; i++) {
+        carry->length = before + (double)(i + 1);
+        const flow_position p = {.inc = (double)inc[i],
+                                 .out = (double)out[i],
+                                 .cs = (double)cs[i] / carry->length,
+                                 .cr = (double)cr[i] / carry->length};
+        flow_position_put(job, span, head, row + i, &p, carry);
+    }
+}
 
 /* The numbers of each position, and, for backward, the sums before each chunk. */
 static void flow_running(void *context, int64_t begin, int64_t end, int worker)
@@ -154,9 +244,9 @@ static void flow_running(void *context, int64_t begin, int64_t end, int worker)
         flow_tiles *t = flow_take(job, worker);
         const int64_t s = item / job->heads, head = item % job->heads;
         const flow_span *span = &job->span[s];
-        flow_carry carry = flow_carry_load(job, s, head);
+        flow_carry carry = flow_carry_load(job, job->sums_in, s, head);
         for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++) {
-            flow_carry_row(job, s, head, i, t->sum[i].base);
+            flow_carry_row(job, job->sums_in, s, head, i, t->sum[i].whole);
             flow_settle(job, &t->sum[i]);
         }
         for (int64_t row = 0; row < span->n; row += FLOW_CHUNK) {
@@ -166,26 +256,13 @@ static void flow_running(void *context, int64_t begin, int64_t end, int worker)
                 memcpy(border + i * job->ld, t->sum[i].now, (size_t)job->ld * sizeof *border);
             flow_load(&job->q, span->batch, head, span->q + row, count, 1, t->q, job->ld);
             flow_load(&job->k, span->batch, head, span->k + row, count, 1, t->k, job->ld);
-            for (int64_t i = 0; i < count; i++) {
-                const float *q = t->q + i * job->ld, *k = t->k + i * job->ld;
-                flow_position p;
-                carry.length++;
-                flow_add(job, &t->sum[FLOW_SUM_K], 1.0f, k, NULL);
-                flow_add(job, &t->sum[FLOW_SUM_Q], 1.0f, q, NULL);
-                p.inc = carry.length / flow_dot(job, t, q, t->sum[FLOW_SUM_K].now);
-                p.out = carry.length / flow_dot(job, t, k, t->sum[FLOW_SUM_Q].now);
-                flow_add(job, &t->sum[FLOW_SUM_OUT], (float)p.out, k, NULL);
-                flow_add(job, &t->sum[FLOW_SUM_IN], (float)p.inc, q, NULL);
-                p.cs = flow_dot(job, t, q, t->sum[FLOW_SUM_OUT].now) / carry.length;
-                p.cr = flow_dot(job, t, k, t->sum[FLOW_SUM_IN].now) / carry.length;
-                flow_position_put(job, span, head, row + i, &p, &carry);
-            }
+            flow_running_chunk(job, t, span, head, row, count, &carry);
             for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++)
                 flow_settle(job, &t->sum[i]);
         }
-        flow_carry_store(job, s, head, &carry);
+        flow_carry_store(job, job->sums_out, s, head, &carry);
         for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++)
-            flow_carry_put(job, s, head, i, t->sum[i].now);
+            flow_carry_put(job, job->sums_out, s, head, i, t->sum[i].now);
     }
 }
 
@@ -214,9 +291,10 @@ static void flow_replay(const flow_job *job, flow_tiles *t, const flow_span *spa
 }
 
 /* One position backwards: far_q, far_k hold what the linear part says and become dq, dk. The four
- * sums of `t` run from the end: of what later positions say of the sums that they saw. */
-static void flow_position_back(const flow_job *job, flow_tiles *t, int64_t i,
-                               const flow_slope *slope)
+ * sums of `t` run from the end: of what later positions say of the sums that they saw. Returns
+ * d_inc inc + d_out out, of the whole gradients. */
+static double flow_position_back(const flow_job *job, flow_tiles *t, int64_t i,
+                                 const flow_slope *slope)
 {
     const float *q = t->q + i * job->ld, *k = t->k + i * job->ld;
     float *dq = t->far_q + i * job->ld, *dk = t->far_k + i * job->ld;
@@ -246,9 +324,44 @@ static void flow_position_back(const flow_job *job, flow_tiles *t, int64_t i,
         simd_store(dq + c, gq * x * (1.0f - x));
         simd_store(dk + c, gk * y * (1.0f - y));
     }
+    return (double)d_inc * (double)slope->inc_value + (double)d_out * (double)slope->out_value;
 }
 
-/* From the linear part's gradients to those of q, k and v, from the last position to the first. */
+/* The rows of a chunk, what the linear part says of them, and the sums up to each. */
+static void flow_load_back(const flow_job *job, flow_tiles *t, const flow_span *span, int64_t head,
+                           int64_t s, int64_t row, int64_t count)
+{
+    const int64_t b = span->batch;
+    const flow_far_rows far = flow_far(job, b, head, span->q + row);
+    flow_load(&job->q, b, head, span->q + row, count, 1, t->q, job->ld);
+    flow_load(&job->k, b, head, span->k + row, count, 1, t->k, job->ld);
+    flow_load(&job->v, b, head, span->k + row, count, 0, t->v, job->le);
+    rows_load(RAPT_F32, far.q, job->d, count, count, job->d, 1.0f, t->far_q, job->ld);
+    rows_load(RAPT_F32, far.k, job->d, count, count, job->d, 1.0f, t->far_k, job->ld);
+    rows_load(RAPT_F32, far.v, job->e, count, count, job->e, 1.0f, t->far_v, job->le);
+    flow_replay(job, t, span, head, s, row, count);
+}
+
+/* The gradients of a chunk's rows, where they are wanted. */
+static void flow_store_back(const flow_job *job, flow_tiles *t, const flow_span *span, int64_t head,
+                            int64_t row, int64_t count)
+{
+    const int64_t at_q = span->q + row, at_k = span->k + row, b = span->batch;
+    rows_scale(count, job->le, flow_at(job->at.comp, job, job->m, b, head, at_k), t->far_v,
+               t->far_v);
+    if (job->dq.data)
+        rows_store(job->dq.dtype, flow_row(&job->dq, b, head, at_q), job->dq.row, count, job->d,
+                   1.0f, t->far_q, job->ld);
+    if (job->dk.data)
+        rows_store(job->dk.dtype, flow_row(&job->dk, b, head, at_k), job->dk.row, count, job->d,
+                   1.0f, t->far_k, job->ld);
+    if (job->dv.data)
+        rows_store(job->dv.dtype, flow_row(&job->dv, b, head, at_k), job->dv.row, count, job->e,
+                   1.0f, t->far_v, job->le);
+}
+
+/* From the linear part's gradients to those of q, k and v, from the last position to the first, and
+ * so to those of the sums before. */
 static void flow_running_back(void *context, int64_t begin, int64_t end, int worker)
 {
     flow_job *job = (flow_job *)context;
@@ -256,41 +369,33 @@ static void flow_running_back(void *context, int64_t begin, int64_t end, int wor
         flow_tiles *t = flow_take(job, worker);
         const int64_t s = item / job->heads, head = item % job->heads;
         const flow_span *span = &job->span[s];
-        const double before = flow_carry_load(job, s, head).length;
-        double back_exp = 0; /* sum over later t of -d comp comp / z */
-        for (int64_t row = (span->n - 1) / FLOW_CHUNK * FLOW_CHUNK; row >= 0; row -= FLOW_CHUNK) {
+        const double before = flow_carry_load(job, job->sums_in, s, head).length;
+        flow_carry back = flow_carry_load(job, job->d_sums_out, s, head);
+        for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++) {
+            flow_carry_row(job, job->d_sums_out, s, head, i, t->sum[i].whole);
+            flow_settle(job, &t->sum[i]);
+        }
+        const int64_t chunks = (span->n + FLOW_CHUNK - 1) / FLOW_CHUNK;
+        for (int64_t row = (chunks - 1) * FLOW_CHUNK; row >= 0; row -= FLOW_CHUNK) {
             const int64_t count = span->n - row < FLOW_CHUNK ? span->n - row : FLOW_CHUNK;
-            const int64_t at_q = span->q + row, at_k = span->k + row, b = span->batch;
-            flow_load(&job->q, b, head, at_q, count, 1, t->q, job->ld);
-            flow_load(&job->k, b, head, at_k, count, 1, t->k, job->ld);
-            flow_load(&job->v, b, head, at_k, count, 0, t->v, job->le);
-            flow_far_rows far = flow_far(job, b, head, at_q);
-            rows_load(RAPT_F32, far.q, job->d, count, count, job->d, 1.0f, t->far_q, job->ld);
-            rows_load(RAPT_F32, far.k, job->d, count, count, job->d, 1.0f, t->far_k, job->ld);
-            rows_load(RAPT_F32, far.v, job->e, count, count, job->e, 1.0f, t->far_v, job->le);
-            flow_replay(job, t, span, head, s, row, count);
+            flow_load_back(job, t, span, head, s, row, count);
             for (int64_t i = count - 1; i >= 0; i--) {
                 const double d_gate = rows_dot(job->ld, t->far_q + i * job->ld, t->q + i * job->ld);
                 const double d_comp = rows_dot(job->le, t->far_v + i * job->le, t->v + i * job->le);
+                const double length = before + (double)(row + i + 1);
                 const flow_slope slope =
-                    flow_slope_of(job, span, head, row + i, before + (double)(row + i + 1), d_gate,
-                                  d_comp, &back_exp);
-                flow_position_back(job, t, i, &slope);
+                    flow_slope_of(job, span, head, row + i, length, d_gate, d_comp, &back);
+                back.length += flow_position_back(job, t, i, &slope) / length;
             }
             for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++)
                 flow_settle(job, &t->sum[i]);
-            rows_scale(count, job->le, flow_at(job->at.comp, job, job->m, b, head, at_k), t->far_v,
-                       t->far_v);
-            if (job->dq.data)
-                rows_store(job->dq.dtype, flow_row(&job->dq, b, head, at_q), job->dq.row, count,
-                           job->d, 1.0f, t->far_q, job->ld);
-            if (job->dk.data)
-                rows_store(job->dk.dtype, flow_row(&job->dk, b, head, at_k), job->dk.row, count,
-                           job->d, 1.0f, t->far_k, job->ld);
-            if (job->dv.data)
-                rows_store(job->dv.dtype, flow_row(&job->dv, b, head, at_k), job->dv.row, count,
-                           job->e, 1.0f, t->far_v, job->le);
+            flow_store_back(job, t, span, head, row, count);
         }
+        if (flow_is_single(job, span))
+            flow_single_back(job, t, span, head);
+        for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++)
+            flow_carry_put(job, job->d_sums_in, s, head, i, t->sum[i].now);
+        flow_carry_store(job, job->d_sums_in, s, head, &back);
     }
 }
 
@@ -493,8 +598,7 @@ static void flow_whole_back(void *context, int64_t begin, int64_t end, int worke
         flow_back_queries(job, t, span, head, g.d_gate);
         flow_back_keys(job, t, span, head, g.d_comp);
         flow_whole_slopes(job, span, &g);
-        for (int i = 0; i < FLOW_SUMS_AT_ONCE; i++)
-            flow_forget(job, t->sum[i].base, t->sum[i].local, t->sum[i].now);
+        flow_forget(job, t);
         flow_sum *back = t->sum;
         flow_sums(job, t, &job->q, b, head, span->q, span->n, g.d_cs, t->eps, &back[FLOW_SUM_OUT]);
         flow_sums(job, t, &job->k, b, head, span->k, span->m, g.d_cr, t->eps, &back[FLOW_SUM_IN]);
@@ -540,6 +644,8 @@ static void flow_whole_back(void *context, int64_t begin, int64_t end, int worke
             flow_back_rows(job, t, &queries);
         if (job->dk.data)
             flow_back_rows(job, t, &keys);
+        if (flow_is_single(job, span))
+            flow_single_back(job, t, span, head);
     }
 }
 

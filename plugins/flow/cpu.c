@@ -112,7 +112,7 @@ static rapt_status prepare(rapt_call *call, flow_job *job)
     job->v = rapt_rows_of(call->inputs[FLOW_V]);
     const int64_t wide = job->ld > job->le ? job->ld : job->le;
     const int64_t floats =
-        FLOW_CHUNK * (8 * job->ld + 3 * job->le + wide) + 3 * job->ld * job->le + 17 * job->ld;
+        FLOW_CHUNK * (8 * job->ld + 3 * job->le + wide) + 3 * job->ld * job->le + 21 * job->ld;
     job->scratch_size = LINEAR_ALIGN((int64_t)level_code(call)->tiles_size) +
                         LINEAR_ALIGN(floats * (int64_t)sizeof(float));
     job->scratch = (char *)take(call, job->scratch_size * call->host->workers(), 1);
@@ -189,7 +189,12 @@ static rapt_status running_backward(flow_job *job, const flow_level_code *code)
 {
     rapt_call *call = job->call;
     const int64_t rows = call->sizes['B'] * job->heads * job->n;
+    const rapt_view *d_sums = call->grad_inputs[FLOW_SUMS];
+    const rapt_view *d_state = call->grad_inputs[FLOW_STATE];
+    const rapt_view *d_final = call->grad_outputs[FLOW_FINAL_STATE];
     job->sums_in = call->inputs[FLOW_SUMS];
+    job->d_sums_out = call->grad_outputs[FLOW_FINAL_SUMS];
+    job->d_sums_in = d_sums ? (float *)rapt_view_data(d_sums) : NULL;
     job->border =
         (float *)take(call, job->linear.n_chunks * job->heads * 4 * job->ld, sizeof(float));
     job->far_q = (float *)take(call, rows * job->d, sizeof(float));
@@ -199,8 +204,11 @@ static rapt_status running_backward(flow_job *job, const flow_level_code *code)
         return RAPT_NO_MEMORY;
     run(job, code->running);
     rapt_status status = describe_linear(job);
+    if (status == RAPT_OK && d_final)
+        status = rapt_linear_whole(call, d_final, &job->linear.d_state_out);
     if (status != RAPT_OK)
         return status;
+    job->linear.d_state_in = d_state ? (float *)rapt_view_data(d_state) : NULL;
     job->linear.d_o = job->d_o;
     job->linear.dq = buffer_rows(job, job->far_q, job->d);
     job->linear.dk = buffer_rows(job, job->far_k, job->d);

@@ -3,9 +3,11 @@
  *
  * With q, k for their sigmoids, n = N, m = M, the full form is
  *
- *     inc_i = 1 / ((q_i + eps) . (sum_j k_j + eps))      out_j = 1 / ((k_j + eps) . (sum_i q_i +
- * eps)) cs_i  = (q_i + eps) . (sum_j out_j k_j + eps) cr_j  = clip((k_j + eps) . (sum_i inc_i q_i +
- * eps), -clamp, clamp) o_i   = sigmoid(cs_i n/m) inc_i q_i . sum_j k_j^T (m softmax_j(cr)_j v_j)
+ *     inc_i = 1 / ((q_i + eps) . (sum_j k_j + eps))
+ *     out_j = 1 / ((k_j + eps) . (sum_i q_i + eps))
+ *     cs_i  = (q_i + eps) . (sum_j out_j k_j + eps)
+ *     cr_j  = clip((k_j + eps) . (sum_i inc_i q_i + eps), -clamp, clamp)
+ *     o_i   = sigmoid(cs_i n/m) inc_i q_i . sum_j k_j^T (m softmax_j(cr)_j v_j)
  *
  * and in the causal form (t from 1) every sum runs up to t, inc and out are multiplied by t, cs and
  * cr divided by t, and m softmax becomes t e^{cr_t} / sum_{s <= t} e^{cr_s}.
@@ -41,13 +43,13 @@ static const rapt_arg inputs[] = {
                         .role = RAPT_ARGUMENT,
                         .doc = "borders of the keys' sequences where they are not the queries'"},
     [FLOW_STATE] = {.size = sizeof(rapt_arg),
-                    .flags = RAPT_OPTIONAL,
+                    .flags = RAPT_OPTIONAL | RAPT_DIFFERENTIABLE,
                     .spec = "state: S H D E",
                     .dtype = "f32",
                     .role = RAPT_STATE,
                     .doc = "sum of k^T v before the first position; causal only"},
     [FLOW_SUMS] = {.size = sizeof(rapt_arg),
-                   .flags = RAPT_OPTIONAL,
+                   .flags = RAPT_OPTIONAL | RAPT_DIFFERENTIABLE,
                    .spec = "sums: S H 6 D",
                    .dtype = "f32",
                    .role = RAPT_STATE,
@@ -60,13 +62,13 @@ static const rapt_arg outputs[] = {
                 .spec = "o: B H N E",
                 .doc = "one row of values for each query"},
     [FLOW_FINAL_STATE] = {.size = sizeof(rapt_arg),
-                          .flags = RAPT_OPTIONAL,
+                          .flags = RAPT_OPTIONAL | RAPT_DIFFERENTIABLE,
                           .spec = "final_state: *",
                           .dtype = "f32",
                           .role = RAPT_STATE,
                           .doc = "`state` after the last position; causal only"},
     [FLOW_FINAL_SUMS] = {.size = sizeof(rapt_arg),
-                         .flags = RAPT_OPTIONAL,
+                         .flags = RAPT_OPTIONAL | RAPT_DIFFERENTIABLE,
                          .spec = "final_sums: *",
                          .dtype = "f32",
                          .role = RAPT_STATE,

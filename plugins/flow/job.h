@@ -33,8 +33,9 @@ typedef struct flow_job {
     int64_t spans;
     flow_span *span;
     rapt_rows q, k, v, o, d_o, dq, dk, dv;
-    const rapt_view *sums_in; /* or NULL */
-    float *sums_out;
+    /* States `sums`, [spans, H, FLOW_SUM_ROWS, D], or NULL; what is written is contiguous. */
+    const rapt_view *sums_in, *d_sums_out;
+    float *sums_out, *d_sums_in;
     flow_numbers at;
     flow_numbers slope; /* full backward: gradients of inc, cs, out, cr */
     float *border; /* causal backward: [span chunks][H][4][ld], the four sums before each chunk */
@@ -64,55 +65,59 @@ static inline float *flow_at(float *numbers, const flow_job *job, int64_t length
 
 /* --- Causal form ----------------------------------------------------------------------------- */
 
+/* The last two rows of the sums: positions so far, sum of e^cr over them; or their gradients. */
 typedef struct flow_carry {
-    double length, z; /* positions so far, sum of e^cr over them */
+    double length, z;
 } flow_carry;
 
-static inline const float *flow_sums_row(const flow_job *job, int64_t s, int64_t head, int row)
+static inline const float *flow_sums_row(const rapt_view *sums, int64_t s, int64_t head, int row)
 {
-    const rapt_view *sums = job->sums_in;
     return (const float *)rapt_view_data(sums) + s * sums->strides[0] + head * sums->strides[1] +
            row * sums->strides[2];
 }
 
-static inline flow_carry flow_carry_load(const flow_job *job, int64_t s, int64_t head)
+/* From `sums`, NULL for zeros. */
+static inline flow_carry flow_carry_load(const flow_job *job, const rapt_view *sums, int64_t s,
+                                         int64_t head)
 {
     flow_carry carry = {0, 0};
-    if (job->sums_in) {
-        carry.length = (double)*flow_sums_row(job, s, head, FLOW_SUM_LENGTH);
-        carry.z = (double)*flow_sums_row(job, s, head, FLOW_SUM_EXP);
+    if (sums && job->d > 0) {
+        carry.length = (double)*flow_sums_row(sums, s, head, FLOW_SUM_LENGTH);
+        carry.z = (double)*flow_sums_row(sums, s, head, FLOW_SUM_EXP);
     }
     return carry;
 }
 
-/* One of the four sums before the first position. */
-static inline void flow_carry_row(const flow_job *job, int64_t s, int64_t head, int row, double *to)
+/* One of the four sums; `to` is left alone where `sums` is NULL. */
+static inline void flow_carry_row(const flow_job *job, const rapt_view *sums, int64_t s,
+                                  int64_t head, int row, double *to)
 {
-    if (job->sums_in)
+    if (sums)
         for (int64_t c = 0; c < job->d; c++)
-            to[c] = (double)flow_sums_row(job, s, head, row)[c];
+            to[c] = (double)flow_sums_row(sums, s, head, row)[c];
 }
 
-static inline float *flow_sums_out(const flow_job *job, int64_t s, int64_t head, int row)
+static inline float *flow_sums_put(const flow_job *job, float *sums, int64_t s, int64_t head,
+                                   int row)
 {
-    return job->sums_out + ((s * job->heads + head) * FLOW_SUM_ROWS + row) * job->d;
+    return sums + ((s * job->heads + head) * FLOW_SUM_ROWS + row) * job->d;
 }
 
-static inline void flow_carry_put(const flow_job *job, int64_t s, int64_t head, int row,
-                                  const float *from)
+static inline void flow_carry_put(const flow_job *job, float *sums, int64_t s, int64_t head,
+                                  int row, const float *from)
 {
-    if (job->sums_out)
-        memcpy(flow_sums_out(job, s, head, row), from, (size_t)job->d * sizeof *from);
+    if (sums)
+        memcpy(flow_sums_put(job, sums, s, head, row), from, (size_t)job->d * sizeof *from);
 }
 
-static inline void flow_carry_store(const flow_job *job, int64_t s, int64_t head,
+static inline void flow_carry_store(const flow_job *job, float *sums, int64_t s, int64_t head,
                                     const flow_carry *carry)
 {
-    if (!job->sums_out)
+    if (!sums || !job->d)
         return;
-    memset(flow_sums_out(job, s, head, FLOW_SUM_EXP), 0, 2 * (size_t)job->d * sizeof(float));
-    *flow_sums_out(job, s, head, FLOW_SUM_EXP) = (float)carry->z;
-    *flow_sums_out(job, s, head, FLOW_SUM_LENGTH) = (float)carry->length;
+    memset(flow_sums_put(job, sums, s, head, FLOW_SUM_EXP), 0, 2 * (size_t)job->d * sizeof *sums);
+    *flow_sums_put(job, sums, s, head, FLOW_SUM_EXP) = (float)carry->z;
+    *flow_sums_put(job, sums, s, head, FLOW_SUM_LENGTH) = (float)carry->length;
 }
 
 /* Where the four sums before the chunk that begins at `row` of a span are kept; NULL in forward. */
@@ -122,6 +127,13 @@ static inline float *flow_border(const flow_job *job, int64_t s, int64_t head, i
         return NULL;
     const int64_t chunk = job->linear.sequences[s].first + row / FLOW_CHUNK;
     return job->border + (chunk * job->heads + head) * 4 * job->ld;
+}
+
+/* A sequence of one query and one key with nothing before and nothing after. */
+static inline bool flow_is_single(const flow_job *job, const flow_span *span)
+{
+    return span->n == 1 && span->m == 1 && !job->sums_in && !job->d_sums_out &&
+           !job->linear.d_state_out;
 }
 
 /* The numbers of one position; cr not yet clipped. */
@@ -175,9 +187,11 @@ typedef struct flow_slope {
     float gate, cs, cr, inc, inc_value, out_value, inc_square, out_square;
 } flow_slope;
 
+/* `back` gathers, from the end, the gradients of z and, as far as gate, comp, cs and cr go, of the
+ * length t. */
 static inline flow_slope flow_slope_of(const flow_job *job, const flow_span *span, int64_t head,
                                        int64_t row, double t, double d_gate, double d_comp,
-                                       double *back_exp)
+                                       flow_carry *back)
 {
     const int64_t b = span->batch, i = span->q + row;
     const double inc = (double)*flow_at(job->at.inc, job, job->n, b, head, i);
@@ -187,14 +201,16 @@ static inline flow_slope flow_slope_of(const flow_job *job, const flow_span *spa
     const double comp = (double)*flow_at(job->at.comp, job, job->n, b, head, i);
     const double z = job->at.z[(b * job->heads + head) * job->n + i];
     const double open = flow_logistic(cs), bound = flow_clip(job, cr);
+    const double d_cs = d_gate * inc / t * open * (1 - open);
     double d_cr = d_comp * comp;
-    *back_exp -= d_comp * comp / z;
-    d_cr += exp(bound) * *back_exp;
+    back->z -= d_comp * comp / z;
+    d_cr += exp(bound) * back->z;
     if (bound != cr)
         d_cr = 0;
+    back->length += (d_comp * comp - d_gate * open * inc / t - d_cs * cs - d_cr * cr) / t;
     const flow_slope slope = {
         .gate = *flow_at(job->at.gate, job, job->n, b, head, i),
-        .cs = (float)(d_gate * inc / t * open * (1 - open) / t),
+        .cs = (float)(d_cs / t),
         .cr = (float)(d_cr / t),
         .inc = (float)(d_gate * open / t),
         .inc_value = (float)inc,
@@ -282,17 +298,9 @@ typedef struct flow_side {
     const float *s, *r, *u, *p; /* rows of D */
 } flow_side;
 
-/* Sets a running sum to zero. */
-static inline void flow_forget(const flow_job *job, double *base, float *local, float *now)
-{
-    memset(base, 0, (size_t)job->ld * sizeof *base);
-    memset(local, 0, (size_t)job->ld * sizeof *local);
-    memset(now, 0, (size_t)job->ld * sizeof *now);
-}
-
 static inline char *flow_row(const rapt_rows *rows, int64_t b, int64_t head, int64_t row)
 {
-    return linear_row(rows, b, head, row);
+    return rapt_row_at(rows, b, head, row);
 }
 
 #endif
