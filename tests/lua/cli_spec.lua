@@ -191,8 +191,9 @@ describe("rapt", function()
       os.execute(("'%s' list >/dev/null"):format(helper.binary))
       best = math.min(best, (uv.hrtime() - start) * 1e-6)
     end
-    -- twice what is promised: this machine may be busy
-    assert.is_true(best < 40, ("%.1f ms"):format(best))
+    -- twice what is promised: this machine may be busy; much more where every load is checked
+    local limit = (os.getenv("LD_PRELOAD") or ""):find("libasan", 1, true) and 2000 or 40
+    assert.is_true(best < limit, ("%.1f ms"):format(best))
   end)
 
   it("prints a catalogue that names every operator, and the one in docs is current", function()
