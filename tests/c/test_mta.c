@@ -1,0 +1,642 @@
+/* mta against its definition, its golden vectors, and itself over several calls. */
+#include "linear_case.h"
+#include "reference_mta.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static rapt_context *context;
+static const char *program; /* this test, to be run again */
+
+static int setup(void **state)
+{
+    (void)state;
+    context = score_context();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rapt_close(context);
+    return 0;
+}
+
+/* --- One case --------------------------------------------------------------------------------- */
+
+typedef struct mta_case {
+    int64_t B, H, G, N, M, D, E;
+    bool full;
+    double scale;       /* 0: the default */
+    int64_t a, b;       /* qk_kernel; 0: none */
+    int64_t r, s;       /* qk_kernel_post */
+    int64_t c;          /* head_kernel */
+    rapt_dtype dtype;   /* of q, k, v, o */
+    rapt_dtype kernels; /* of the kernels */
+    linear_layout layout;
+    double magnitude; /* of the queries; 0: 1 */
+} mta_case;
+
+enum { Q, K, V, QK, POST, HEADS, INPUTS };
+static const char *const names[INPUTS] = {"q",          "k", "v", "qk_kernel", "qk_kernel_post",
+                                          "head_kernel"};
+
+static void add_inputs(linear_call *call, const mta_case *c)
+{
+    const int64_t q[4] = {c->B, c->H, c->N, c->D}, k[4] = {c->B, c->G, c->M, c->D};
+    const int64_t v[4] = {c->B, c->G, c->M, c->E}, qk[3] = {c->H, c->a, c->b};
+    const int64_t post[3] = {c->H, c->r, c->s}, heads[3] = {c->c ? c->H / c->c : 0, c->c, c->c};
+    const double size = c->magnitude > 0 ? c->magnitude : 1;
+    linear_add(call, "q", 4, q, c->dtype, c->layout, size, 0, false);
+    linear_add(call, "k", 4, k, c->dtype, c->layout, 1, 0, false);
+    linear_add(call, "v", 4, v, c->dtype, c->layout, 1, 0, false);
+    /* As large as keeps the logits near those of a kernel that changes nothing. */
+    if (c->a)
+        linear_add(call, "qk_kernel", 3, qk, c->kernels, c->layout, 1 / sqrt((double)(c->a * c->b)),
+                   0, false);
+    if (c->r)
+        linear_add(call, "qk_kernel_post", 3, post, c->kernels, c->layout,
+                   1 / sqrt((double)(c->r * c->s)), 0, false);
+    if (c->c)
+        linear_add(call, "head_kernel", 3, heads, c->kernels, c->layout, 1, 0, false);
+    if (c->full)
+        linear_attr(call, "causal", RAPT_ATTR_BOOL, 0);
+    if (c->scale != 0)
+        linear_attr(call, "scale", RAPT_ATTR_FLOAT, c->scale);
+    linear_want(call, "o");
+}
+
+static void start(linear_call *call, const mta_case *c)
+{
+    *call = (linear_call){.context = context, .op = "mta", .seed = 11};
+    snprintf(call->text, sizeof(call->text),
+             "mta B=%ld H=%ld G=%ld N=%ld M=%ld D=%ld E=%ld full=%d a=%ld b=%ld r=%ld s=%ld c=%ld "
+             "dtype=%d/%d layout=%d",
+             (long)c->B, (long)c->H, (long)c->G, (long)c->N, (long)c->M, (long)c->D, (long)c->E,
+             c->full, (long)c->a, (long)c->b, (long)c->r, (long)c->s, (long)c->c, (int)c->dtype,
+             (int)c->kernels, (int)c->layout);
+    add_inputs(call, c);
+}
+
+static double *numbers(int64_t n)
+{
+    double *x = calloc((size_t)n + 1, sizeof(double));
+    assert_non_null(x);
+    return x;
+}
+
+static const double *value_of(linear_call *call, int i)
+{
+    const linear_argument *x = linear_find(call, names[i]);
+    return x ? x->value : NULL;
+}
+
+/* `want` has the gradients of the inputs, o and the weights. */
+static void define(linear_call *call, const mta_case *c, double **want)
+{
+    const int64_t sizes[INPUTS + 2] = {
+        [Q] = c->B * c->H * c->N * c->D,      [K] = c->B * c->G * c->M * c->D,
+        [V] = c->B * c->G * c->M * c->E,      [QK] = c->H * c->a * c->b,
+        [POST] = c->H * c->r * c->s,          [HEADS] = c->H * c->c,
+        [INPUTS] = c->B * c->H * c->N * c->E, [INPUTS + 1] = c->B * c->H * c->N * c->M};
+    for (int i = 0; i < INPUTS + 2; i++)
+        want[i] = numbers(sizes[i]);
+    const reference_mta task = {.B = c->B,
+                                .H = c->H,
+                                .G = c->G,
+                                .N = c->N,
+                                .M = c->M,
+                                .D = c->D,
+                                .E = c->E,
+                                .scale = c->scale != 0 ? c->scale : 1 / sqrt((double)c->D),
+                                .causal = !c->full,
+                                .q = value_of(call, Q),
+                                .k = value_of(call, K),
+                                .v = value_of(call, V),
+                                .a = c->a,
+                                .b = c->b,
+                                .r = c->r,
+                                .s = c->s,
+                                .c = c->c,
+                                .qk = value_of(call, QK),
+                                .post = value_of(call, POST),
+                                .heads = value_of(call, HEADS),
+                                .o = want[INPUTS],
+                                .weights = want[INPUTS + 1],
+                                .grad_o = call->out[0].seed_value,
+                                .grad_q = want[Q],
+                                .grad_k = want[K],
+                                .grad_v = want[V],
+                                .grad_qk = want[QK],
+                                .grad_post = want[POST],
+                                .grad_heads = want[HEADS]};
+    assert_true(reference_mta_attend(&task));
+}
+
+static void compare(const linear_call *call, const char *what, const double *got,
+                    const double *want, int64_t n, double tolerance)
+{
+    /* A single key has no influence on a softmax: gradients that cancel to 0. */
+    const double error = got ? score_error(got, want, n, 0.1) : INFINITY;
+    if (!(error <= tolerance))
+        fail_msg("%s: %s is off by %g of its greatest value, allowed %g", call->text, what, error,
+                 tolerance);
+}
+
+static void compare_weights(linear_call *call, const double *want, double tolerance)
+{
+    rapt_error error = {0};
+    rapt_named_tensor inputs[INPUTS];
+    size_t n = 0;
+    for (int i = 0; i < call->n_in; i++)
+        if (strcmp(call->in[i].name, "v") != 0)
+            inputs[n++] = (rapt_named_tensor){call->in[i].name, call->in[i].tensor};
+    rapt_tensor *weights =
+        rapt_weights(context, "mta", inputs, n, call->attrs, (size_t)call->n_attrs, &error);
+    if (!weights)
+        fail_msg("%s: %s", call->text, error.message);
+    double *got = score_read(context, weights);
+    compare(call, "weights", got, want, rapt_tensor_count(weights), tolerance);
+    free(got);
+    rapt_tensor_release(weights);
+}
+
+static void check(const mta_case *c)
+{
+    linear_call call;
+    double *want[INPUTS + 2];
+    const score_tolerance tolerance = score_tolerance_of(c->dtype);
+    start(&call, c);
+    linear_run(&call, false);
+    define(&call, c, want);
+    compare(&call, "o", call.out[0].value, want[INPUTS], call.out[0].count, tolerance.forward);
+    compare_weights(&call, want[INPUTS + 1], 2e-5);
+    for (int i = 0; i < INPUTS; i++) {
+        const linear_argument *x = linear_find(&call, names[i]);
+        if (x)
+            compare(&call, names[i], x->gradient, want[i], x->count, tolerance.gradient);
+    }
+    for (int i = 0; i < INPUTS + 2; i++)
+        free(want[i]);
+    linear_free(&call);
+}
+
+/* --- Against the definition ------------------------------------------------------------------- */
+
+/* Bit 0: qk_kernel, 1: qk_kernel_post, 2: head_kernel. */
+static mta_case with_kernels(mta_case c, int which)
+{
+    if (which & 1)
+        c.a = 4, c.b = 5;
+    if (which & 2)
+        c.r = 3, c.s = 7;
+    if (which & 4)
+        c.c = 2;
+    return c;
+}
+
+static void sizes(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {1, 3, 17, 63, 65, 129};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++)
+        for (int which = 0; which < 8; which++)
+            for (int full = 0; full < 2; full++) {
+                const int64_t n = lengths[i];
+                mta_case c = {
+                    .B = n < 60 ? 2 : 1, .H = 2, .G = 2, .N = n, .M = n, .D = 16, .E = 16};
+                c.full = full;
+                c = with_kernels(c, which);
+                check(&c);
+            }
+}
+
+static void groups_and_layouts(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 8; which++)
+        for (int layout = LINEAR_PLAIN; layout <= LINEAR_INSIDE; layout++) {
+            mta_case c = {.B = 2, .H = 4, .G = 1, .N = 35, .M = 35, .D = 7, .E = 19};
+            c.G = layout == LINEAR_SWAPPED ? 2 : 1;
+            c.layout = (linear_layout)layout;
+            c.scale = 0.7;
+            c = with_kernels(c, which);
+            check(&c);
+        }
+}
+
+static void cross(void **state)
+{
+    (void)state;
+    static const int64_t lengths[][2] = {{1, 40},  {40, 1},   {5, 130},
+                                         {70, 66}, {130, 67}, {64, 200}};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++)
+        for (int which = 0; which < 8; which++)
+            for (int full = 0; full < 2; full++) {
+                mta_case c = {.B = 1, .H = 2, .G = 1, .D = 5, .E = 3};
+                c.N = lengths[i][0];
+                c.M = lengths[i][1];
+                c.full = full;
+                c = with_kernels(c, which);
+                check(&c);
+            }
+}
+
+/* Kernels of one tap, of more taps than positions, and wider than what registers hold. */
+static void kernel_sizes(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][5] = {{1, 1, 1, 1, 1},   {1, 3, 2, 1, 4},    {6, 11, 6, 11, 2},
+                                        {40, 1, 1, 33, 4}, {9, 25, 20, 13, 0}, {70, 3, 90, 15, 2},
+                                        {2, 131, 3, 7, 0}, {3, 9, 2, 131, 1}};
+    static const int64_t lengths[][2] = {{2, 2}, {5, 5}, {66, 66}, {20, 90}};
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
+        for (size_t l = 0; l < sizeof(lengths) / sizeof(*lengths); l++)
+            for (int full = 0; full < 2; full++) {
+                const int64_t *k = shapes[i];
+                const mta_case c = {.B = 1,
+                                    .H = 4,
+                                    .G = 2,
+                                    .N = lengths[l][0],
+                                    .M = lengths[l][1],
+                                    .D = 4,
+                                    .E = 6,
+                                    .full = full,
+                                    .a = k[0],
+                                    .b = k[1],
+                                    .r = k[2],
+                                    .s = k[3],
+                                    .c = k[4]};
+                check(&c);
+            }
+}
+
+static void halves(void **state)
+{
+    (void)state;
+    for (int dtype = RAPT_F16; dtype <= RAPT_BF16; dtype++)
+        for (int kernels = 0; kernels < 2; kernels++)
+            for (int which = 0; which < 8; which++) {
+                mta_case c = {.B = 1, .H = 4, .G = 2, .N = 70, .M = 75, .D = 20, .E = 33};
+                c.dtype = (rapt_dtype)dtype;
+                c.kernels = kernels ? (rapt_dtype)dtype : RAPT_F32;
+                c.layout = which & 1 ? LINEAR_SWAPPED : LINEAR_INSIDE;
+                c = with_kernels(c, which);
+                check(&c);
+            }
+}
+
+/* Logits up to thousands: some weights are 1, the others 0. */
+static void large_scores(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 8; which++) {
+        mta_case c = {.B = 1, .H = 2, .G = 2, .N = 40, .M = 40, .D = 8, .E = 8, .magnitude = 1000};
+        linear_call call;
+        double *want[INPUTS + 2];
+        c = with_kernels(c, which);
+        start(&call, &c);
+        linear_run(&call, false);
+        define(&call, &c, want);
+        /* Logits of 3000 have an error of 2^-13, and so have their weights. */
+        compare(&call, "o", call.out[0].value, want[INPUTS], call.out[0].count, 2e-3);
+        for (int i = 0; i < INPUTS; i++) {
+            const linear_argument *x = linear_find(&call, names[i]);
+            for (int64_t j = 0; x && j < x->count; j++)
+                assert_true(isfinite(x->gradient[j]));
+        }
+        for (int i = 0; i < INPUTS + 2; i++)
+            free(want[i]);
+        linear_free(&call);
+    }
+}
+
+static void nothing(void **state)
+{
+    (void)state;
+    static const int64_t sizes_of[][7] = {
+        {0, 2, 2, 3, 3, 4, 4}, {1, 2, 2, 0, 3, 4, 4}, {1, 2, 2, 3, 0, 4, 4}, {1, 2, 1, 3, 3, 4, 0}};
+    for (size_t i = 0; i < sizeof(sizes_of) / sizeof(*sizes_of); i++) {
+        const int64_t *x = sizes_of[i];
+        mta_case c = {.B = x[0], .H = x[1], .G = x[2], .N = x[3], .M = x[4], .D = x[5], .E = x[6]};
+        c = with_kernels(c, 7);
+        check(&c);
+    }
+}
+
+/* --- Golden vectors --------------------------------------------------------------------------- */
+
+static rapt_tensor *find(const rapt_file *file, const char *prefix, const char *name)
+{
+    char whole[64];
+    snprintf(whole, sizeof(whole), "%s%s", prefix, name);
+    for (size_t i = 0; i < file->n_tensors; i++)
+        if (strcmp(file->tensors[i].name, whole) == 0)
+            return file->tensors[i].tensor;
+    return NULL;
+}
+
+static void check_golden(const char *name, const rapt_file *file, rapt_dtype dtype,
+                         linear_layout layout)
+{
+    linear_call call = {.context = context, .op = "mta"};
+    const score_tolerance tolerance = score_tolerance_of(dtype);
+    rapt_error error = {0};
+    snprintf(call.text, sizeof(call.text), "%s dtype=%d layout=%d", name, (int)dtype, (int)layout);
+    for (int i = 0; i < INPUTS; i++) {
+        rapt_tensor *given = find(file, "", names[i]);
+        if (!given)
+            continue;
+        const rapt_view *view = rapt_tensor_view(given);
+        double *values = score_read(context, given);
+        linear_add_values(&call, names[i], view->ndim, view->shape, i <= V ? dtype : RAPT_F32,
+                          layout, values);
+        free(values);
+    }
+    assert_true(call.n_in >= 4);
+    linear_want(&call, "o");
+    score_must(linear_try(&call, &error), &error);
+    rapt_tensor *seed =
+        rapt_to(context, find(file, "d", "o"), dtype, (rapt_device){RAPT_DEVICE_CPU, 0}, &error);
+    score_must(rapt_backward(context, call.out[0].tensor, seed, false, &error), &error);
+    rapt_tensor_release(seed);
+    double *got = score_read(context, call.out[0].tensor), *want;
+    want = score_read(context, find(file, "", "o"));
+    linear_compare(&call, "o", got, want, rapt_tensor_count(call.out[0].tensor), tolerance.forward);
+    free(got);
+    free(want);
+    for (int i = 0; i < call.n_in; i++) {
+        got = score_read(context, rapt_grad(call.in[i].tensor));
+        want = score_read(context, find(file, "d", call.in[i].name));
+        linear_compare(&call, call.in[i].name, got, want, call.in[i].count, tolerance.gradient);
+        free(got);
+        free(want);
+    }
+    linear_free(&call);
+}
+
+static void golden(void **state)
+{
+    static const char *const files[] = {"mta_qk", "mta_full"};
+    const char *folder = getenv("RAPT_GOLDEN");
+    (void)state;
+    assert_non_null(folder);
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        rapt_error error = {0};
+        char path[1024];
+        snprintf(path, sizeof(path), "%s/%s.safetensors", folder, files[i]);
+        rapt_file *file = rapt_load_safetensors(path, &error);
+        if (!file)
+            fail_msg("%s", error.message);
+        /* Inputs rounded to bfloat16 alone move the output by more than the tolerance. */
+        for (int dtype = RAPT_F32; dtype <= RAPT_F16; dtype++)
+            for (int layout = LINEAR_PLAIN; layout <= LINEAR_INSIDE; layout++)
+                check_golden(files[i], file, (rapt_dtype)dtype, (linear_layout)layout);
+        rapt_file_free(file);
+    }
+}
+
+/* --- Decoding --------------------------------------------------------------------------------- */
+
+/* Positions first <= i < first + n of q, k, v, and, for a prefill, the kernels. */
+static size_t take(const linear_call *call, rapt_named_tensor *inputs, int64_t first, int64_t n,
+                   bool prefill)
+{
+    size_t count = 0;
+    for (int i = 0; i < call->n_in; i++) {
+        const bool positions = i <= V;
+        if (!positions && !prefill)
+            continue;
+        rapt_tensor *x = call->in[i].tensor;
+        inputs[count].name = call->in[i].name;
+        inputs[count].tensor =
+            positions ? rapt_narrow(context, x, 2, first, n, NULL) : rapt_tensor_retain(x);
+        assert_non_null(inputs[count].tensor);
+        count++;
+    }
+    return count;
+}
+
+static void drop(rapt_named_tensor *inputs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        rapt_tensor_release(inputs[i].tensor);
+}
+
+static void same_rows(const linear_call *call, rapt_tensor *got, int64_t first, int64_t n)
+{
+    rapt_tensor *rows = rapt_narrow(context, call->out[0].tensor, 2, first, n, NULL);
+    assert_non_null(rows);
+    double *a = score_read(context, got), *b = score_read(context, rows);
+    const double tolerance = rapt_view_dtype(rapt_tensor_view(got)) == RAPT_F32 ? 2e-5 : 8e-3;
+    compare(call, "a step", a, b, rapt_tensor_count(got), tolerance);
+    free(a);
+    free(b);
+    rapt_tensor_release(rows);
+}
+
+static void decode(linear_call *call, int64_t length, int64_t split)
+{
+    rapt_error error = {0};
+    rapt_named_tensor inputs[INPUTS];
+    rapt_tensor *prefill = NULL;
+    size_t n = take(call, inputs, 0, split, true);
+    rapt_decoding *state =
+        rapt_decode(context, "mta", inputs, n, NULL, 0, split > 0 ? &prefill : NULL, &error);
+    drop(inputs, n);
+    if (!state)
+        fail_msg("%s: %s", call->text, error.message);
+    if (prefill)
+        same_rows(call, prefill, 0, split);
+    rapt_tensor_release(prefill);
+    for (int64_t i = split; i < length; i++) {
+        n = take(call, inputs, i, 1, false);
+        rapt_tensor *o = rapt_step(state, inputs, n, &error);
+        drop(inputs, n);
+        if (!o)
+            fail_msg("%s: %s", call->text, error.message);
+        same_rows(call, o, i, 1);
+        rapt_tensor_release(o);
+    }
+    rapt_decoding_free(state);
+}
+
+static void steps_equal_one_call(void **state)
+{
+    (void)state;
+    for (int dtype = RAPT_F32; dtype <= RAPT_BF16; dtype++)
+        for (int which = 0; which < 8; which++) {
+            mta_case c = {.B = 2, .H = 4, .G = 2, .N = 27, .M = 27, .D = 12, .E = 9};
+            linear_call call;
+            c.dtype = (rapt_dtype)dtype;
+            c = with_kernels(c, which);
+            start(&call, &c);
+            linear_run(&call, true);
+            for (int64_t split = 0; split <= c.N; split++)
+                decode(&call, c.N, split);
+            linear_free(&call);
+        }
+}
+
+/* Steps across the borders of tiles of keys. */
+static void long_steps(void **state)
+{
+    (void)state;
+    mta_case c = {.B = 1, .H = 2, .G = 1, .N = 200, .M = 200, .D = 8, .E = 8};
+    linear_call call;
+    c = with_kernels(c, 7);
+    start(&call, &c);
+    linear_run(&call, true);
+    decode(&call, c.N, 60);
+    linear_free(&call);
+}
+
+/* Fewer queries than keys: the steps would not know the queries before. */
+static void refuses_other_prefills(void **state)
+{
+    (void)state;
+    mta_case c = {.B = 1, .H = 2, .G = 1, .N = 3, .M = 5, .D = 4, .E = 4};
+    linear_call call;
+    rapt_error error = {0};
+    rapt_named_tensor inputs[INPUTS];
+    start(&call, &c);
+    for (int i = 0; i < call.n_in; i++)
+        inputs[i] = (rapt_named_tensor){call.in[i].name, call.in[i].tensor};
+    assert_null(rapt_decode(context, "mta", inputs, (size_t)call.n_in, NULL, 0, NULL, &error));
+    assert_string_equal(error.message,
+                        "mta: decoding needs as many rows of k as of q; there are 5 and 3");
+    linear_free(&call);
+}
+
+/* --- Bits ------------------------------------------------------------------------------------- */
+
+static uint64_t hash(uint64_t h, const double *x, int64_t n)
+{
+    const unsigned char *bytes = (const unsigned char *)x;
+    for (size_t i = 0; i < (size_t)n * sizeof(double); i++)
+        h = (h ^ bytes[i]) * 1099511628211ull;
+    return h;
+}
+
+static uint64_t all_bits(void)
+{
+    uint64_t result = 14695981039346656037ull;
+    for (int which = 0; which < 8; which++) {
+        mta_case c = {.B = 1, .H = 4, .G = 2, .N = 300, .M = 330, .D = 24, .E = 20};
+        linear_call call;
+        c = with_kernels(c, which);
+        start(&call, &c);
+        linear_run(&call, false);
+        result = hash(result, call.out[0].value, call.out[0].count);
+        for (int i = 0; i < call.n_in; i++)
+            result = hash(result, call.in[i].gradient, call.in[i].count);
+        linear_free(&call);
+    }
+    return result;
+}
+
+static uint64_t bits_with_threads(const char *threads)
+{
+    char command[4096], line[64] = "";
+    snprintf(command, sizeof(command), "RAPT_THREADS=%s '%s' bits", threads, program);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    assert_non_null(fgets(line, sizeof(line), pipe));
+    assert_int_equal(pclose(pipe), 0);
+    return strtoull(line, NULL, 16);
+}
+
+static void equal_bits(void **state)
+{
+    (void)state;
+    const uint64_t here = all_bits();
+    assert_true(here == all_bits());
+    assert_true(here == bits_with_threads("1"));
+    assert_true(here == bits_with_threads("2"));
+    assert_true(here == bits_with_threads("5"));
+}
+
+/* --- Memory, refusals ------------------------------------------------------------------------- */
+
+/* Bytes at the peak of forward and backward beyond what was there before. */
+static int64_t peak_of(int64_t n)
+{
+    mta_case c = {.B = 1, .H = 4, .G = 4, .N = n, .M = n, .D = 16, .E = 16};
+    linear_call call;
+    c = with_kernels(c, 7);
+    start(&call, &c);
+    rapt_error error = {0};
+    rapt_memory_reset_peak();
+    const int64_t before = rapt_memory_usage().current;
+    score_must(linear_try(&call, &error), &error);
+    score_must(rapt_backward(context, call.out[0].tensor, call.in[Q].tensor, false, &error),
+               &error);
+    const int64_t peak = rapt_memory_usage().peak - before;
+    linear_free(&call);
+    return peak;
+}
+
+static void memory_is_linear(void **state)
+{
+    (void)state;
+    const int64_t small = peak_of(700);
+    assert_true(peak_of(1400) <= 2 * small + (1 << 20));
+}
+
+static void refuse(mta_case c, const char *expected)
+{
+    linear_call call;
+    rapt_error error = {0};
+    start(&call, &c);
+    assert_int_equal(linear_try(&call, &error), RAPT_INVALID);
+    assert_string_equal(error.message, expected);
+    linear_free(&call);
+}
+
+static void refuses_wrong_kernels(void **state)
+{
+    (void)state;
+    const mta_case plain = {.B = 1, .H = 6, .G = 2, .N = 4, .M = 4, .D = 4, .E = 4};
+    mta_case c = plain;
+    c.a = 2, c.b = 4;
+    refuse(c, "mta: needs !given(qk_kernel) || b % 2 == 1, but qk_kernel is given and b is 4");
+    c = plain;
+    c.r = 2, c.s = 4;
+    refuse(c, "mta: needs !given(qk_kernel_post) || s % 2 == 1, but qk_kernel_post is given and "
+              "s is 4");
+    c = plain;
+    c.c = 4;
+    refuse(c, "mta: size 1 of head_kernel (H/c c c): 6 / 4 leaves a remainder");
+}
+
+int main(int argc, char **argv)
+{
+    program = argv[0];
+    if (argc > 1 && strcmp(argv[1], "bits") == 0) {
+        setup(NULL);
+        printf("%llx\n", (unsigned long long)all_bits());
+        teardown(NULL);
+        return 0;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(groups_and_layouts),
+        cmocka_unit_test(cross),
+        cmocka_unit_test(kernel_sizes),
+        cmocka_unit_test(halves),
+        cmocka_unit_test(large_scores),
+        cmocka_unit_test(nothing),
+        cmocka_unit_test(golden),
+        cmocka_unit_test(steps_equal_one_call),
+        cmocka_unit_test(long_steps),
+        cmocka_unit_test(refuses_other_prefills),
+        cmocka_unit_test(equal_bits),
+        cmocka_unit_test(memory_is_linear),
+        cmocka_unit_test(refuses_wrong_kernels),
+    };
+    if (!score_level_there())
+        return 77; /* this processor lacks the level: the test is skipped */
+    return cmocka_run_group_tests_name("mta", tests, setup, teardown);
+}
