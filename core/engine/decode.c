@@ -181,13 +181,22 @@ static rapt_status take_inputs(rapt_decoding *state, const rapt_binding *binding
 {
     const rapt_schema *schema = state->schema;
     int64_t positions = binding->sizes['N'];
+    const char *first = NULL; /* of the appended inputs; the others have as many rows */
     for (uint32_t s = 0; s < state->n_cells; s++) {
         rapt_cell *cell = &state->cells[s];
         const rapt_tensor *source =
             cell->append >= 0 ? rapt_view_owner(binding->inputs[cell->append]) : NULL;
         if (!source)
             continue;
-        positions = source->shape[rapt_cell_axis(cell, source->view.ndim)];
+        const int64_t rows = source->shape[rapt_cell_axis(cell, source->view.ndim)];
+        if (first && rows != positions)
+            return rapt_fail(error, RAPT_INVALID,
+                             "%s: decoding needs as many rows of %s as of %s; there are %lld and "
+                             "%lld",
+                             schema->op.name, schema->inputs[cell->append].name, first,
+                             (long long)rows, (long long)positions);
+        first = schema->inputs[cell->append].name;
+        positions = rows;
         cell->rows = rapt_rows_make(cell, source, positions, positions, error);
         if (!cell->rows)
             return RAPT_NO_MEMORY;
