@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "engine/decode.h"
 #include <errno.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,36 @@ static rapt_status add_tensor(listing *list, const char *prefix, const char *nam
     return RAPT_OK;
 }
 
+/* Numbers in a file have a point, whatever the locale of the process. */
+static locale_t point_locale(void)
+{
+    return newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+}
+
+static void add_float(rapt_text *text, double number)
+{
+    const locale_t plain = point_locale();
+    if (!plain) {
+        text->failed = true;
+        return;
+    }
+    const locale_t before = uselocale(plain);
+    rapt_text_append(text, "%.17g", number);
+    uselocale(before);
+    freelocale(plain);
+}
+
+static bool read_float(const char *text, double *number)
+{
+    char *end;
+    const locale_t plain = point_locale();
+    if (!plain)
+        return false;
+    *number = strtod_l(text, &end, plain);
+    freelocale(plain);
+    return end != text && *end == 0;
+}
+
 static void add_attr(listing *list, const rapt_named_value *value)
 {
     rapt_text *text = add_text(list, "attr.", value->name);
@@ -72,7 +103,7 @@ static void add_attr(listing *list, const rapt_named_value *value)
         rapt_text_append(text, "%lld", (long long)value->i[0]);
         break;
     case RAPT_ATTR_FLOAT:
-        rapt_text_append(text, "%.17g", value->f);
+        add_float(text, value->f);
         break;
     case RAPT_ATTR_CHOICE:
         rapt_text_append(text, "%s", value->text);
@@ -260,7 +291,6 @@ static bool read_attr(const rapt_schema *schema, int32_t a, const char *text,
                       rapt_named_value *value)
 {
     const rapt_attr *attr = &schema->op.attrs[a];
-    char *end;
     *value = (rapt_named_value){.name = attr->name, .type = attr->type, .count = 1};
     switch (attr->type) {
     case RAPT_ATTR_BOOL:
@@ -269,8 +299,7 @@ static bool read_attr(const rapt_schema *schema, int32_t a, const char *text,
     case RAPT_ATTR_INT:
         return read_int(&text, &value->i[0]) && *text == 0;
     case RAPT_ATTR_FLOAT:
-        value->f = strtod(text, &end);
-        return end != text && *end == 0;
+        return read_float(text, &value->f);
     case RAPT_ATTR_CHOICE:
         for (char **choice = schema->attr_choices[a]; *choice; choice++)
             if (strcmp(*choice, text) == 0)
@@ -373,12 +402,22 @@ static rapt_status take_tensors(const loading *load)
 
 /* --- Loading: all together ------------------------------------------------------------------- */
 
+/* Keys in the next step: with those of the appended rows; without such rows, the step's own. */
+static int64_t next_keys(const rapt_decoding *state)
+{
+    for (uint32_t s = 0; s < state->n_cells; s++)
+        if (state->cells[s].append >= 0 && state->cells[s].letter == 'M')
+            return state->position + 1;
+    return 1;
+}
+
 /* The view that an input would have in the next step, without data. False: its shape cannot be told
  * from the file. */
 static bool imagine(const rapt_decoding *state, uint32_t i, rapt_view *view, int64_t *shape,
                     int64_t *strides)
 {
     const rapt_spec *spec = &state->schema->inputs[i];
+    const int64_t keys = next_keys(state);
     int32_t n = 0;
     if (spec->leading || spec->leading_broadcast)
         for (; n < state->n_leading; n++)
@@ -387,10 +426,7 @@ static bool imagine(const rapt_decoding *state, uint32_t i, rapt_view *view, int
         return false;
     for (int32_t d = 0; d < spec->n_dims; d++) {
         const unsigned char letter = (unsigned char)spec->dims[d].letter;
-        shape[n] = letter == 'N'   ? 1
-                   : letter == 'M' ? state->position + 1
-                   : letter        ? state->sizes[letter]
-                                   : -1;
+        shape[n] = letter == 'N' ? 1 : letter == 'M' ? keys : letter ? state->sizes[letter] : -1;
         if (shape[n++] < 0)
             return false;
     }
@@ -455,8 +491,9 @@ static rapt_status check_whole(const loading *load)
         return RAPT_IO;
     }
     state->sizes['.'] = binding.sizes['.'];
-    for (int c = 0; c < RAPT_SIZES; c++)
-        if (c != 'N' && c != 'M' && binding.sizes[c] >= 0 && state->sizes[c] != binding.sizes[c])
+    for (int c = 0; c < RAPT_SIZES; c++) /* those of carried states alone are not in the file */
+        if (c != 'N' && c != 'M' && binding.sizes[c] >= 0 && state->sizes[c] >= 0 &&
+            state->sizes[c] != binding.sizes[c])
             return bad(load, "%c is %lld but the tensors have %lld", c, (long long)state->sizes[c],
                        (long long)binding.sizes[c]);
     return binding.dtype == state->dtype
@@ -502,8 +539,10 @@ rapt_decoding *rapt_decoding_load(rapt_context *context, const char *path, rapt_
     rapt_schema *schema = find_schema(context, &load);
     load.state = schema ? rapt_decoding_new(context, schema, error) : NULL;
     rapt_status status = load.state ? read_frame(&load) : RAPT_IO;
-    if (status == RAPT_OK && !rapt_devices_find(load.state->device, error))
+    if (status == RAPT_OK && !rapt_devices_find(load.state->device, error)) {
+        rapt_prefix_error(error, "%s", path);
         status = RAPT_UNSUPPORTED;
+    }
     if (status == RAPT_OK)
         status = read_attrs(&load);
     if (status == RAPT_OK)

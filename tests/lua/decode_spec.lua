@@ -50,6 +50,45 @@ describe("a decoding state", function()
     end)
   end
 
+  -- What carries its state in tensors of its own as well as what appends rows.
+  for _, op in ipairs(rapt.operators()) do
+    local description = rapt.describe(op)
+    if description.decode then
+      it("of " .. op .. " goes on from a file as it was", function()
+        local sizes = { B = 2, H = 4, G = 2, N = 7, M = 7, D = 4, E = 3, L = 4 }
+        local function rows(from, n)
+          local inputs = {}
+          for _, input in ipairs(description.inputs) do
+            if not input.optional and input.role ~= "state" then
+              local shape, positions = {}, nil
+              for letter in input.shape:gmatch("%u") do
+                shape[#shape + 1] = sizes[letter]
+                if letter == "N" or letter == "M" then positions = #shape end
+              end
+              rapt.manual_seed(#input.name + input.name:byte())
+              local t = rapt.randn(shape)
+              if input.activation:sub(1, 1) == "-" then t = -t:abs() end
+              inputs[input.name] = positions and t:narrow(positions, from, n) or t
+            end
+          end
+          return inputs
+        end
+        for _, split in ipairs { 0, 5 } do
+          local st <close> = rapt.state(op, rows(1, split))
+          if split == 0 then st:step(rows(1, 1)) end
+          local path = os.tmpname()
+          st:save(path)
+          local back <close> = rapt.state(path)
+          os.remove(path)
+          assert.equal(st.position, back.position)
+          for i = st.position + 1, 7 do
+            assert.is_true((rapt.allclose(st:step(rows(i, 1)), back:step(rows(i, 1)), { atol = 0, rtol = 0 })))
+          end
+        end
+      end)
+    end
+  end
+
   it("says what it is, and is closed", function()
     local q = rapt.randn(1, 1, 2, 4)
     local st = rapt.state("softmax", { q = q, k = q, v = q, causal = true })
