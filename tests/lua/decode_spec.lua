@@ -82,7 +82,8 @@ describe("a decoding state", function()
           os.remove(path)
           assert.equal(st.position, back.position)
           for i = st.position + 1, 7 do
-            assert.is_true((rapt.allclose(st:step(rows(i, 1)), back:step(rows(i, 1)), { atol = 0, rtol = 0 })))
+            local same_bits = { atol = 0, rtol = 0 }
+            assert.is_true((rapt.allclose(st:step(rows(i, 1)), back:step(rows(i, 1)), same_bits)))
           end
         end
       end)
