@@ -12,17 +12,22 @@
  * The sequence is cut into chunks of RAPT_LINEAR_CHUNK positions. Inside a chunk the sum is a dense
  * product under a mask; what came before is a state, the D x E matrix sum exp(..) k_s v_s^T:
  *
- *     forward    states of chunks (all at once) -> carried along the sequence -> outputs (all at
- * once) backward   the same, and once more from the end with q and do in place of k and v
+ *     forward    states of chunks, each alone; carried along the sequence; outputs
+ *     backward   the same, and once more from the end with q and do in place of k and v
+ *
+ * The first and the last of these take chunks in any order, on all workers.
  *
  * Flat: one state before each chunk. Hierarchical: a binary tree over chunks; chunk c reads, for
  * each bit b set in c, the state of the 2^b chunks before the aligned block that c lies in (a
  * Fenwick tree).
  *
- * A plugin fills a rapt_linear and calls rapt_linear_forward or _backward inside its kernel. All of
- * a chunk's sums are taken in a fixed order: results do not depend on the number of threads. Memory
- * beyond inputs and outputs is linear in N: two states of D x E for each chunk of the heads in
- * work.
+ * Flat, a few heads and a stretch of chunks are in work at a time, so that what one pass writes the
+ * next finds in the cache, however long the sequence is. Memory beyond inputs and outputs: forward,
+ * a state for each chunk in work; backward, a state for each chunk of the heads in work.
+ * Hierarchical, two (four) states for each chunk of the heads in work.
+ *
+ * A plugin fills a rapt_linear and calls rapt_linear_forward or _backward inside its kernel. All
+ * sums are taken in a fixed order: results do not depend on the number of threads.
  */
 #ifndef RAPT_KIT_LINEAR_H
 #define RAPT_KIT_LINEAR_H
@@ -40,6 +45,13 @@ typedef struct rapt_linear_chunk {
     int64_t batch, row; /* first position, in the tensors */
     int64_t count;      /* positions, at most RAPT_LINEAR_CHUNK */
 } rapt_linear_chunk;
+
+/* States of D x E, padded, of some heads: for each, `lane` of them, beginning with number `first`.
+ */
+typedef struct rapt_linear_states {
+    float *data;
+    int64_t first, lane;
+} rapt_linear_states;
 
 typedef struct rapt_linear_sequence {
     int64_t first, chunks; /* range in the table of chunks */
@@ -74,9 +86,15 @@ typedef struct rapt_linear {
     int64_t first_head, round_heads; /* the heads in work */
     int64_t width_d, width_e;        /* D and E padded to whole vectors */
     const rapt_math_service *math;
-    float *states;      /* flat: state before each chunk; tree: nodes by level */
-    float *reverse;     /* the same for gradients: after each chunk; tree: totals by level */
-    int64_t lane;       /* states of one head: chunks, or nodes of all its trees */
+    int64_t from, until; /* the chunks in work; tree: all */
+    int64_t stretch;     /* how many that is at most */
+    int64_t nodes;       /* tree: nodes of all trees of a head */
+    /* Flat: the state before each chunk; tree: nodes by level. */
+    rapt_linear_states states;
+    /* The same for gradients: after each chunk; tree: totals by level. */
+    rapt_linear_states reverse;
+    /* Flat: the state [round_heads] that goes on from one stretch to the next, read and written. */
+    float *carried[2];
     double *decay;      /* [round_heads][n_chunks]: the chunk's total log decay */
     double *prefix;     /* [round_heads][n_chunks]: the sum of those before it in its sequence */
     double *passing;    /* [round_heads][n_chunks][2]: pair weights that begin in, end in a chunk */

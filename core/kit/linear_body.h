@@ -64,7 +64,7 @@ static void linear_load(const rapt_rows *rows, const rapt_linear_chunk *chunk, i
         memset(tile, 0, (size_t)(CHUNK * ld) * sizeof *tile);
         return;
     }
-    rows_load(rows->dtype, linear_row(rows, chunk->batch, head, chunk->row), rows->row,
+    rows_load(rows->dtype, rapt_row_at(rows, chunk->batch, head, chunk->row), rows->row,
               chunk->count, CHUNK, rows->width, factor, tile, ld);
     if (rows->feature == RAPT_FEATURE_SIGMOID)
         rows_sigmoid(chunk->count, rows->width, tile, ld);
@@ -107,7 +107,7 @@ static void linear_weight_rows(const rapt_linear *x, const rapt_linear_chunk *ch
     const int64_t n = x->levels < LINEAR_MAX_LEVELS ? x->levels : LINEAR_MAX_LEVELS;
     memset(t->levels, 0, sizeof t->levels);
     for (int64_t i = 0; i < chunk->count; i++)
-        x->math->load(n, x->l.dtype, linear_row(&x->l, chunk->batch, head, chunk->row + i),
+        x->math->load(n, x->l.dtype, rapt_row_at(&x->l, chunk->batch, head, chunk->row + i),
                       t->levels[i]);
 }
 
@@ -219,18 +219,19 @@ static void linear_states(void *context, int64_t begin, int64_t end, int worker)
 {
     rapt_linear *x = (rapt_linear *)context;
     linear_tiles *t = linear_take(x, worker);
+    const int64_t chunks = x->until - x->from;
     for (int64_t item = begin; item < end; item++) {
-        const int64_t lane = item / x->n_chunks, c = item % x->n_chunks;
+        const int64_t lane = item / chunks, c = x->from + item % chunks;
         const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
         const rapt_linear_chunk *chunk = &x->chunks[c];
         linear_chunk_decay(x, chunk, head, &t->decay);
-        x->decay[item] = t->decay.total;
+        x->decay[lane * x->n_chunks + c] = t->decay.total;
         linear_exp_n(t->decay.left, t->decay.work);
         linear_load(&x->k, chunk, group, 1.0f, t->k, x->width_d);
         linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
         rows_scale(CHUNK, x->width_d, t->decay.work, t->k, t->k);
         tile_multiply(x->width_d, x->width_e, CHUNK, t->k, 1, x->width_d, t->v, x->width_e,
-                      linear_leaf(x, x->states, lane, c), x->width_e, 0);
+                      linear_leaf(x, &x->states, lane, c), x->width_e, 0);
     }
 }
 
@@ -249,7 +250,7 @@ static void linear_far_output(const rapt_linear *x, linear_tiles *t, int64_t lan
                 factor[i] *= t->levels[i][far.level];
         rows_scale(CHUNK, x->width_d, factor, t->q, t->work);
         tile_multiply(CHUNK, x->width_e, x->width_d, t->work, x->width_d, 1,
-                      linear_node(x, x->states, lane, &far), x->width_e, o, x->width_e, 1);
+                      linear_node(x, &x->states, lane, &far), x->width_e, o, x->width_e, 1);
     }
 }
 
@@ -272,14 +273,21 @@ static void linear_carry(void *context, int64_t begin, int64_t end, int worker)
     float *carried = linear_take(x, worker)->work;
     for (int64_t item = begin; item < end; item++) {
         const linear_slice slice = linear_slice_of(x, item);
-        const rapt_linear_sequence *sequence = &x->sequences[slice.sequence];
-        linear_state_load(x, x->state_in, &slice, carried);
-        for (int64_t i = 0; i < sequence->chunks; i++) {
-            const int64_t c = sequence->first + i;
+        const linear_range range = linear_range_of(x, slice.sequence);
+        const size_t bytes = (size_t)slice.size * sizeof *carried;
+        if (range.empty)
+            continue;
+        if (range.begins)
+            linear_state_load(x, x->state_in, &slice, carried);
+        else
+            memcpy(carried, linear_carried(x, 0, &slice), bytes);
+        for (int64_t c = range.first; c < range.end; c++)
             linear_swap(slice.size, (float)exp(x->decay[slice.lane * x->n_chunks + c]), carried,
-                        linear_leaf(x, x->states, slice.lane, c) + slice.offset);
-        }
-        linear_state_store(x, x->state_out, &slice, carried);
+                        linear_leaf(x, &x->states, slice.lane, c) + slice.offset);
+        if (range.ends)
+            linear_state_store(x, x->state_out, &slice, carried);
+        else
+            memcpy(linear_carried(x, 1, &slice), carried, bytes);
     }
 }
 
@@ -289,14 +297,21 @@ static void linear_carry_back(void *context, int64_t begin, int64_t end, int wor
     float *carried = linear_take(x, worker)->work;
     for (int64_t item = begin; item < end; item++) {
         const linear_slice slice = linear_slice_of(x, item);
-        const rapt_linear_sequence *sequence = &x->sequences[slice.sequence];
-        linear_state_load(x, x->d_state_out, &slice, carried);
-        for (int64_t i = sequence->chunks - 1; i >= 0; i--) {
-            const int64_t c = sequence->first + i;
+        const linear_range range = linear_range_of(x, slice.sequence);
+        const size_t bytes = (size_t)slice.size * sizeof *carried;
+        if (range.empty)
+            continue;
+        if (range.ends)
+            linear_state_load(x, x->d_state_out, &slice, carried);
+        else
+            memcpy(carried, linear_carried(x, 0, &slice), bytes);
+        for (int64_t c = range.end - 1; c >= range.first; c--)
             linear_swap(slice.size, (float)exp(x->decay[slice.lane * x->n_chunks + c]), carried,
-                        linear_leaf(x, x->reverse, slice.lane, c) + slice.offset);
-        }
-        linear_state_store(x, x->d_state_in, &slice, carried);
+                        linear_leaf(x, &x->reverse, slice.lane, c) + slice.offset);
+        if (range.begins)
+            linear_state_store(x, x->d_state_in, &slice, carried);
+        else
+            memcpy(linear_carried(x, 1, &slice), carried, bytes);
     }
 }
 
@@ -310,9 +325,9 @@ static void linear_grow(void *context, int64_t begin, int64_t end, int worker)
         const int64_t chunks = x->sequences[slice.sequence].chunks;
         for (int b = 1; linear_level_nodes(chunks, b - 1) > 1; b++)
             for (int64_t j = 0; (j + 1) << b <= chunks; j++) {
-                const float *left = linear_tree_slot(x, x->states, &slice, b - 1, 2 * j);
-                const float *right = linear_tree_slot(x, x->states, &slice, b - 1, 2 * j + 1);
-                float *parent = linear_tree_slot(x, x->states, &slice, b, j);
+                const float *left = linear_tree_slot(x, &x->states, &slice, b - 1, 2 * j);
+                const float *right = linear_tree_slot(x, &x->states, &slice, b - 1, 2 * j + 1);
+                float *parent = linear_tree_slot(x, &x->states, &slice, b, j);
                 memcpy(parent, left, (size_t)slice.size * sizeof *left);
                 rows_axpy(slice.size, linear_block_decay(x, &slice, b - 1, 2 * j + 1), right,
                           parent);
@@ -333,9 +348,9 @@ static void linear_shed(void *context, int64_t begin, int64_t end, int worker)
             top++;
         for (int b = top; b > 0; b--)
             for (int64_t j = 0; (j + 1) << b <= chunks; j++) {
-                const float *parent = linear_tree_slot(x, x->reverse, &slice, b, j);
-                float *left = linear_tree_slot(x, x->reverse, &slice, b - 1, 2 * j);
-                float *right = linear_tree_slot(x, x->reverse, &slice, b - 1, 2 * j + 1);
+                const float *parent = linear_tree_slot(x, &x->reverse, &slice, b, j);
+                float *left = linear_tree_slot(x, &x->reverse, &slice, b - 1, 2 * j);
+                float *right = linear_tree_slot(x, &x->reverse, &slice, b - 1, 2 * j + 1);
                 const simd_f decay = simd_set(linear_block_decay(x, &slice, b - 1, 2 * j + 1));
                 for (int64_t i = 0; i < slice.size; i += SIMD_LANES) {
                     const simd_f from = simd_load(parent + i);
@@ -354,8 +369,9 @@ static void linear_outputs(void *context, int64_t begin, int64_t end, int worker
 {
     rapt_linear *x = (rapt_linear *)context;
     linear_tiles *t = linear_take(x, worker);
+    const int64_t chunks = x->until - x->from;
     for (int64_t item = begin; item < end; item++) {
-        const int64_t lane = item / x->n_chunks, c = item % x->n_chunks;
+        const int64_t lane = item / chunks, c = x->from + item % chunks;
         const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
         const rapt_linear_chunk *chunk = &x->chunks[c];
         linear_chunk_decay(x, chunk, head, &t->decay);
@@ -369,7 +385,7 @@ static void linear_outputs(void *context, int64_t begin, int64_t end, int worker
         linear_local_mask(x, t, t->p);
         linear_by_pairs(x->width_e, t->p, t->v, t->dv, 0);
         linear_far_output(x, t, lane, c, t->dv);
-        rows_store(x->o.dtype, linear_row(&x->o, chunk->batch, head, chunk->row), x->o.row,
+        rows_store(x->o.dtype, rapt_row_at(&x->o, chunk->batch, head, chunk->row), x->o.row,
                    chunk->count, x->e, 1.0f, t->dv, x->width_e);
     }
 }
@@ -380,8 +396,9 @@ static void linear_reverse(void *context, int64_t begin, int64_t end, int worker
 {
     rapt_linear *x = (rapt_linear *)context;
     linear_tiles *t = linear_take(x, worker);
+    const int64_t chunks = x->until - x->from;
     for (int64_t item = begin; item < end; item++) {
-        const int64_t lane = item / x->n_chunks, c = item % x->n_chunks;
+        const int64_t lane = item / chunks, c = x->from + item % chunks;
         const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
         const rapt_linear_chunk *chunk = &x->chunks[c];
         linear_chunk_decay(x, chunk, head, &t->decay);
@@ -390,7 +407,7 @@ static void linear_reverse(void *context, int64_t begin, int64_t end, int worker
         linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
         rows_scale(CHUNK, x->width_d, t->decay.work, t->q, t->q);
         tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e,
-                      linear_leaf(x, x->reverse, lane, c), x->width_e, 0);
+                      linear_leaf(x, &x->reverse, lane, c), x->width_e, 0);
     }
 }
 
@@ -402,10 +419,10 @@ static void linear_nodes(void *context, int64_t begin, int64_t end, int worker)
     linear_tiles *t = linear_take(x, worker);
     const int64_t size = x->width_d * x->width_e;
     for (int64_t item = begin; item < end; item++) {
-        const int64_t lane = item / x->lane;
+        const int64_t lane = item / x->nodes;
         const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
-        float *to = x->reverse + item * size;
-        linear_reader reader = linear_reader_of(x, item % x->lane);
+        float *to = linear_slot(x, &x->reverse, lane, item % x->nodes);
+        linear_reader reader = linear_reader_of(x, item % x->nodes);
         memset(to, 0, (size_t)size * sizeof *to);
         for (int64_t c = reader.first; c < reader.end; c++) {
             const rapt_linear_chunk *chunk = &x->chunks[c];
@@ -478,7 +495,7 @@ static void linear_far_query(const rapt_linear *x, linear_tiles *t, int64_t lane
         for (int i = 0; i < CHUNK; i++)
             factor[i] = (float)((double)t->decay.sum[i] + far.decay);
         linear_exp_n(factor, factor);
-        rows_transpose(x->width_d, x->width_e, linear_node(x, x->states, lane, &far), x->width_e,
+        rows_transpose(x->width_d, x->width_e, linear_node(x, &x->states, lane, &far), x->width_e,
                        t->state_t, x->width_d);
         tile_multiply(CHUNK, x->width_d, x->width_e, t->d_o, x->width_e, 1, t->state_t, x->width_d,
                       t->work, x->width_d, 0);
@@ -504,7 +521,7 @@ static void linear_far_query(const rapt_linear *x, linear_tiles *t, int64_t lane
 static void linear_far_key(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c,
                            double *far_sum)
 {
-    const float *after = linear_leaf(x, x->reverse, lane, c);
+    const float *after = linear_leaf(x, &x->reverse, lane, c);
     linear_exp_n(t->decay.left, t->decay.work);
     rows_transpose(x->width_d, x->width_e, after, x->width_e, t->state_t, x->width_d);
     rows_scale(CHUNK, x->width_e, t->decay.work, t->v, t->work);
@@ -546,13 +563,13 @@ static void linear_head_grad(const rapt_linear *x, linear_tiles *t, int64_t lane
     linear_far_query(x, t, lane, c, query, x->dl.data ? dl : NULL);
     linear_far_key(x, t, lane, c, key);
     if (x->dv.data)
-        rows_store(x->dv.dtype, linear_row(&x->dv, chunk->batch, head, chunk->row), x->dv.row,
+        rows_store(x->dv.dtype, rapt_row_at(&x->dv, chunk->batch, head, chunk->row), x->dv.row,
                    chunk->count, x->e, 1.0f, t->dv, x->width_e);
     linear_store_levels(x, chunk, head, dl);
     if (!x->l.data && linear_rates_wanted(x))
         through = exp(t->decay.total) * rows_dot(x->width_d * x->width_e,
-                                                 linear_leaf(x, x->states, lane, c),
-                                                 linear_leaf(x, x->reverse, lane, c));
+                                                 linear_leaf(x, &x->states, lane, c),
+                                                 linear_leaf(x, &x->reverse, lane, c));
     linear_keep_decay(x, lane, c, pairs, query, key, through);
 }
 
@@ -561,9 +578,9 @@ static void linear_gradients(void *context, int64_t begin, int64_t end, int work
 {
     rapt_linear *x = (rapt_linear *)context;
     linear_tiles *t = linear_take(x, worker);
-    const int64_t share = x->heads / x->groups;
+    const int64_t share = x->heads / x->groups, chunks = x->until - x->from;
     for (int64_t item = begin; item < end; item++) {
-        const int64_t c = item % x->n_chunks, first = item / x->n_chunks * share;
+        const int64_t c = x->from + item % chunks, first = item / chunks * share;
         const int64_t group = (x->first_head + first) / share;
         const rapt_linear_chunk *chunk = &x->chunks[c];
         linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
@@ -573,10 +590,10 @@ static void linear_gradients(void *context, int64_t begin, int64_t end, int work
         for (int64_t i = 0; i < share; i++)
             linear_head_grad(x, t, first + i, c);
         if (x->dq.data)
-            rows_store(x->dq.dtype, linear_row(&x->dq, chunk->batch, group, chunk->row), x->dq.row,
+            rows_store(x->dq.dtype, rapt_row_at(&x->dq, chunk->batch, group, chunk->row), x->dq.row,
                        chunk->count, x->d, (float)x->scale, t->dq, x->width_d);
         if (x->dk.data)
-            rows_store(x->dk.dtype, linear_row(&x->dk, chunk->batch, group, chunk->row), x->dk.row,
+            rows_store(x->dk.dtype, rapt_row_at(&x->dk, chunk->batch, group, chunk->row), x->dk.row,
                        chunk->count, x->d, 1.0f, t->dk, x->width_d);
     }
 }
@@ -596,11 +613,12 @@ static void linear_step(void *context, int64_t begin, int64_t end, int worker)
         const rapt_linear_chunk *chunk = &x->chunks[b];
         linear_chunk_decay(x, chunk, head, &t->decay);
         const simd_f decay = simd_set((float)exp(t->decay.total));
-        rows_load(x->q.dtype, linear_row(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
+        rows_load(x->q.dtype, rapt_row_at(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
                   x->width_d);
-        rows_load(x->k.dtype, linear_row(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
+        rows_load(x->k.dtype, rapt_row_at(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
                   x->width_d);
-        rows_load(x->v.dtype, linear_row(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v, x->width_e);
+        rows_load(x->v.dtype, rapt_row_at(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v,
+                  x->width_e);
         memset(t->dv, 0, (size_t)x->width_e * sizeof(float));
         for (int64_t d = 0; d < x->d; d++) {
             float *state = x->state_out + ((b * x->heads + head) * x->d + d) * x->e;
@@ -614,7 +632,7 @@ static void linear_step(void *context, int64_t begin, int64_t end, int worker)
                 simd_store_n(state + e, now, n);
             }
         }
-        rows_store(x->o.dtype, linear_row(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
+        rows_store(x->o.dtype, rapt_row_at(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
     }
 }
 
@@ -636,11 +654,12 @@ static void linear_tree_step(void *context, int64_t begin, int64_t end, int work
         linear_chunk_decay(x, &x->chunks[b], head, &t->decay);
         linear_weight_rows(x, &x->chunks[b], head, t);
         const simd_f decay = simd_set((float)exp(t->decay.total));
-        rows_load(x->q.dtype, linear_row(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
+        rows_load(x->q.dtype, rapt_row_at(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
                   x->width_d);
-        rows_load(x->k.dtype, linear_row(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
+        rows_load(x->k.dtype, rapt_row_at(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
                   x->width_d);
-        rows_load(x->v.dtype, linear_row(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v, x->width_e);
+        rows_load(x->v.dtype, rapt_row_at(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v,
+                  x->width_e);
         memset(t->dv, 0, (size_t)x->width_e * sizeof(float));
         for (int64_t d = 0; d < x->d; d++)
             for (int64_t e = 0; e < x->e; e += SIMD_LANES) {
@@ -661,7 +680,7 @@ static void linear_tree_step(void *context, int64_t begin, int64_t end, int work
                     simd_store_n(levels + (carry + 1) * size + d * x->e + e, joined, n);
                 simd_store(t->dv + e, simd_fma(simd_set(t->q[d]), seen, simd_load(t->dv + e)));
             }
-        rows_store(x->o.dtype, linear_row(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
+        rows_store(x->o.dtype, rapt_row_at(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
     }
 }
 
@@ -704,7 +723,7 @@ static void linear_tree_final(void *context, int64_t begin, int64_t end, int wor
             const int64_t node = x->node_base[s] + (length >> bit) - 1 +
                                  linear_level_base(sequence->chunks, bit - RAPT_LINEAR_CHUNK_LOG);
             const float *from =
-                bit < RAPT_LINEAR_CHUNK_LOG ? t->state_t : linear_slot(x, x->states, lane, node);
+                bit < RAPT_LINEAR_CHUNK_LOG ? t->state_t : linear_slot(x, &x->states, lane, node);
             const float decay = (float)exp(linear_tail(x, lane, s, length >> bit << bit, bit));
             for (int64_t d = 0; d < x->d; d++)
                 for (int64_t e = 0; e < x->e; e++)

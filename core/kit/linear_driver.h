@@ -4,7 +4,8 @@
 #ifndef RAPT_KIT_LINEAR_DRIVER_H
 #define RAPT_KIT_LINEAR_DRIVER_H
 
-#define LINEAR_ROUND_BYTES (64 * 1024 * 1024) /* states of the heads in work at a time */
+#define LINEAR_ROUND_BYTES (64 * 1024 * 1024) /* states of a tree's heads in work at a time */
+#define LINEAR_ROUND_ITEMS 256                /* flat: chunks times heads in work at a time */
 
 static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *view,
                                             const float **whole)
@@ -92,7 +93,7 @@ static inline rapt_status rapt_linear_sequences(rapt_linear *x, int64_t batch, i
         x->node_base[s] = nodes;
         nodes += linear_tree_nodes(x->sequences[s].chunks);
     }
-    x->lane = x->l.data ? nodes : x->n_chunks;
+    x->nodes = nodes;
     return RAPT_OK;
 }
 
@@ -103,8 +104,44 @@ static inline const rapt_linear_code *linear_level_code(const rapt_call *call)
     return RAPT_LEVEL_PICK(level, &linear_code);
 }
 
-/* Memory of the passes, and how many heads are in work at a time: whole groups, as many as
- * LINEAR_ROUND_BYTES of states allow. */
+/* How many heads, whole groups of them, and how many chunks are in work at a time. Bits do not
+ * depend on it. */
+static inline void linear_plan(rapt_linear *x)
+{
+    const int64_t share = x->heads / x->groups;
+    const int64_t state_bytes = x->width_d * x->width_e * (int64_t)sizeof(float);
+    int64_t groups = x->l.data ? LINEAR_ROUND_BYTES / state_bytes / (x->nodes * share + 1)
+                               : LINEAR_ROUND_ITEMS / (x->n_chunks * share + 1);
+    groups = groups < 1 ? 1 : groups > x->groups ? x->groups : groups;
+    x->round_heads = groups * share;
+    x->stretch = x->n_chunks;
+    if (!x->l.data && x->stretch > LINEAR_ROUND_ITEMS / x->round_heads)
+        x->stretch = LINEAR_ROUND_ITEMS / x->round_heads;
+    if (x->stretch < 1)
+        x->stretch = 1;
+}
+
+static inline rapt_status linear_take_states(rapt_linear *x, rapt_linear_states *states,
+                                             int64_t lane)
+{
+    const int64_t size = x->width_d * x->width_e * (int64_t)sizeof(float);
+    states->lane = lane;
+    states->first = 0;
+    states->data =
+        (float *)x->call->host->scratch(x->call, (size_t)(x->round_heads * lane * size) + 1);
+    return states->data ? RAPT_OK : RAPT_NO_MEMORY;
+}
+
+static inline rapt_status linear_prepare_backward(rapt_linear *x)
+{
+    const int64_t items = x->round_heads * x->n_chunks;
+    x->rate = (float *)x->call->host->scratch(x->call, (size_t)(items * RAPT_LINEAR_CHUNK + 1) *
+                                                           sizeof(float));
+    return x->rate ? linear_take_states(x, &x->reverse, x->l.data ? x->nodes : x->stretch)
+                   : RAPT_NO_MEMORY;
+}
+
+/* Memory of the passes. */
 static inline rapt_status linear_prepare(rapt_linear *x, bool backward)
 {
     rapt_call *call = x->call;
@@ -114,29 +151,27 @@ static inline rapt_status linear_prepare(rapt_linear *x, bool backward)
     x->math = (const rapt_math_service *)host->service("rapt.math", 1);
     if (!x->math)
         return host->error(call, RAPT_UNSUPPORTED, "the host has no service rapt.math");
-    const int64_t share = x->heads / x->groups;
-    const int64_t lane_bytes = x->lane * x->width_d * x->width_e * (int64_t)sizeof(float);
-    int64_t groups = LINEAR_ROUND_BYTES / (lane_bytes * share + 1);
-    groups = groups < 1 ? 1 : groups > x->groups ? x->groups : groups;
-    x->round_heads = groups * share;
+    linear_plan(x);
     const int64_t d = RAPT_LINEAR_CHUNK * x->width_d, e = RAPT_LINEAR_CHUNK * x->width_e;
     const int64_t tiles = 5 * d + 4 * e + (d > e ? d : e) +
                           2 * RAPT_LINEAR_CHUNK * RAPT_LINEAR_CHUNK + x->width_d * x->width_e;
     x->scratch_size = LINEAR_ALIGN((int64_t)linear_level_code(call)->tiles_size) +
                       LINEAR_ALIGN(tiles * (int64_t)sizeof(float));
     const int64_t items = x->round_heads * x->n_chunks;
+    const int64_t state = x->round_heads * x->width_d * x->width_e;
     x->scratch = (char *)host->scratch(call, (size_t)(x->scratch_size * host->workers()));
-    x->states = (float *)host->scratch(call, (size_t)(x->round_heads * lane_bytes) + 1);
     x->decay = (double *)host->scratch(call, (size_t)(4 * items + 1) * sizeof(double));
-    if (!x->scratch || !x->states || !x->decay)
+    x->carried[0] = (float *)host->scratch(call, (size_t)(2 * state + 1) * sizeof(float));
+    if (!x->scratch || !x->decay || !x->carried[0])
         return RAPT_NO_MEMORY;
+    x->carried[1] = x->carried[0] + state;
     x->prefix = x->decay + items;
     x->passing = x->prefix + items;
-    if (!backward)
-        return RAPT_OK;
-    x->reverse = (float *)host->scratch(call, (size_t)(x->round_heads * lane_bytes) + 1);
-    x->rate = (float *)host->scratch(call, (size_t)(items * RAPT_LINEAR_CHUNK + 1) * sizeof(float));
-    return x->reverse && x->rate ? RAPT_OK : RAPT_NO_MEMORY;
+    const rapt_status status = linear_take_states(x, &x->states,
+                                                  x->l.data  ? x->nodes
+                                                  : backward ? x->n_chunks
+                                                             : x->stretch);
+    return status == RAPT_OK && backward ? linear_prepare_backward(x) : status;
 }
 
 static inline void linear_run(rapt_linear *x, int64_t items, rapt_task task)
@@ -158,13 +193,49 @@ static inline void linear_sum_decays(rapt_linear *x)
         }
 }
 
-/* The states that queries read, of the heads from first_head on. */
+static inline int64_t linear_chunk_items(const rapt_linear *x)
+{
+    return x->round_heads * (x->until - x->from);
+}
+
+static inline int64_t linear_slice_items(const rapt_linear *x)
+{
+    return x->round_heads * x->n_sequences * linear_slices(x);
+}
+
+/* Number of stretches; at least one, so that sequences without chunks hand their states on. */
+static inline int64_t linear_stretches(const rapt_linear *x)
+{
+    return x->n_chunks ? (x->n_chunks + x->stretch - 1) / x->stretch : 1;
+}
+
+/* Takes a stretch into work, and what was carried out of the one before. */
+static inline void linear_enter(rapt_linear *x, int64_t stretch)
+{
+    float *written = x->carried[1];
+    x->carried[1] = x->carried[0];
+    x->carried[0] = written;
+    x->from = stretch * x->stretch;
+    x->until = x->from + x->stretch < x->n_chunks ? x->from + x->stretch : x->n_chunks;
+}
+
+/* The states that queries read, of the chunks and heads in work. */
 static inline void linear_make_states(rapt_linear *x, const rapt_linear_code *code)
 {
-    const int64_t slices = x->round_heads * x->n_sequences * linear_slices(x);
-    linear_run(x, x->round_heads * x->n_chunks, code->states);
-    linear_sum_decays(x);
-    linear_run(x, slices, x->l.data ? code->grow : code->carry);
+    linear_run(x, linear_chunk_items(x), code->states);
+    if (x->l.data)
+        linear_sum_decays(x);
+    linear_run(x, linear_slice_items(x), x->l.data ? code->grow : code->carry);
+}
+
+/* The heads from first_head on; false behind the last. */
+static inline bool linear_next_heads(rapt_linear *x, int64_t round)
+{
+    if (x->first_head >= x->heads)
+        return false;
+    const int64_t left = x->heads - x->first_head;
+    x->round_heads = left < round ? left : round;
+    return true;
 }
 
 static inline rapt_status rapt_linear_forward(rapt_linear *x)
@@ -174,11 +245,13 @@ static inline rapt_status rapt_linear_forward(rapt_linear *x)
     if (status != RAPT_OK)
         return status;
     const int64_t round = x->round_heads;
-    for (x->first_head = 0; x->first_head < x->heads; x->first_head += round) {
-        if (x->round_heads > x->heads - x->first_head)
-            x->round_heads = x->heads - x->first_head;
-        linear_make_states(x, code);
-        linear_run(x, x->round_heads * x->n_chunks, code->outputs);
+    for (x->first_head = 0; linear_next_heads(x, round); x->first_head += round) {
+        for (int64_t i = 0; i < linear_stretches(x); i++) {
+            linear_enter(x, i);
+            x->states.first = x->l.data ? 0 : x->from;
+            linear_make_states(x, code);
+            linear_run(x, linear_chunk_items(x), code->outputs);
+        }
         if (x->levels_out)
             linear_run(x, x->round_heads * x->n_sequences, code->tree_final);
     }
@@ -201,17 +274,19 @@ static inline rapt_status rapt_linear_backward(rapt_linear *x)
     if (status != RAPT_OK)
         return status;
     const int64_t round = x->round_heads, share = x->heads / x->groups;
-    for (x->first_head = 0; x->first_head < x->heads; x->first_head += round) {
-        if (x->round_heads > x->heads - x->first_head)
-            x->round_heads = x->heads - x->first_head;
-        const int64_t slices = x->round_heads * x->n_sequences * linear_slices(x);
-        linear_make_states(x, code);
-        if (x->l.data)
-            linear_run(x, x->round_heads * x->lane, code->nodes);
-        else
-            linear_run(x, x->round_heads * x->n_chunks, code->reverse);
-        linear_run(x, slices, x->l.data ? code->shed : code->carry_back);
-        linear_run(x, x->round_heads / share * x->n_chunks, code->gradients);
+    for (x->first_head = 0; linear_next_heads(x, round); x->first_head += round) {
+        for (int64_t i = 0; i < linear_stretches(x); i++) {
+            linear_enter(x, i);
+            linear_make_states(x, code);
+        }
+        for (int64_t i = linear_stretches(x) - 1; i >= 0; i--) {
+            linear_enter(x, i);
+            x->reverse.first = x->l.data ? 0 : x->from;
+            linear_run(x, x->l.data ? x->round_heads * x->nodes : linear_chunk_items(x),
+                       x->l.data ? code->nodes : code->reverse);
+            linear_run(x, linear_slice_items(x), x->l.data ? code->shed : code->carry_back);
+            linear_run(x, linear_chunk_items(x) / share, code->gradients);
+        }
         for (int64_t lane = 0; linear_rates_wanted(x) && lane < x->round_heads; lane++)
             linear_finish_decay(x, lane);
     }

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 
 #define LINEAR_MAX_LEVELS  48 /* levels that a sequence in memory can reach */
-#define LINEAR_SLICE       16 /* rows of a state that one task carries */
+#define LINEAR_SLICE       4  /* rows of a state that one task carries */
 #define LINEAR_ALIGN(size) (((size) + 63) / 64 * 64)
 
 /* The tasks of one CPU level, made by linear_body.h. */
@@ -24,7 +24,6 @@ typedef struct rapt_linear_code {
 } rapt_linear_code;
 
 /* --- Rows ---------------------------------------------------------------------------------- */
-
 
 /* --- Decays -------------------------------------------------------------------------------- */
 
@@ -58,7 +57,7 @@ static inline void linear_chunk_decay(const rapt_linear *x, const rapt_linear_ch
     float g[RAPT_LINEAR_CHUNK];
     double sum[RAPT_LINEAR_CHUNK], total = 0;
     if (x->g.data)
-        x->math->load(chunk->count, x->g.dtype, linear_row(&x->g, chunk->batch, head, chunk->row),
+        x->math->load(chunk->count, x->g.dtype, rapt_row_at(&x->g, chunk->batch, head, chunk->row),
                       g);
     for (int64_t i = 0; i < RAPT_LINEAR_CHUNK; i++) {
         if (i < chunk->count) {
@@ -107,17 +106,20 @@ static inline int64_t linear_tree_nodes(int64_t chunks)
     return nodes;
 }
 
-static inline float *linear_slot(const rapt_linear *x, float *base, int64_t lane, int64_t node)
+static inline float *linear_slot(const rapt_linear *x, const rapt_linear_states *states,
+                                 int64_t lane, int64_t number)
 {
-    return base + (lane * x->lane + node) * x->width_d * x->width_e;
+    const int64_t slot = lane * states->lane + number - states->first;
+    return states->data + slot * x->width_d * x->width_e;
 }
 
 /* The state that belongs to chunk c itself. */
-static inline float *linear_leaf(const rapt_linear *x, float *base, int64_t lane, int64_t c)
+static inline float *linear_leaf(const rapt_linear *x, const rapt_linear_states *states,
+                                 int64_t lane, int64_t c)
 {
     const rapt_linear_chunk *chunk = &x->chunks[c];
     const int64_t node = x->l.data ? x->node_base[chunk->sequence] + chunk->index : c;
-    return linear_slot(x, base, lane, node);
+    return linear_slot(x, states, lane, node);
 }
 
 /* The log decay between the start of chunk `first` and that of chunk c, of one sequence. */
@@ -168,10 +170,10 @@ static inline bool linear_far_next(const rapt_linear *x, linear_far *far)
     return true;
 }
 
-static inline float *linear_node(const rapt_linear *x, float *base, int64_t lane,
-                                 const linear_far *far)
+static inline float *linear_node(const rapt_linear *x, const rapt_linear_states *states,
+                                 int64_t lane, const linear_far *far)
 {
-    return linear_slot(x, base, lane, far->node);
+    return linear_slot(x, states, lane, far->node);
 }
 
 /* Where a node of a lane stands in its tree. */
@@ -269,12 +271,36 @@ static inline void linear_state_store(const rapt_linear *x, float *states,
                (size_t)x->e * sizeof *from);
 }
 
-static inline float *linear_tree_slot(const rapt_linear *x, float *base, const linear_slice *slice,
-                                      int level, int64_t j)
+/* The chunks in work of a sequence, and whether it begins and ends among them. */
+typedef struct linear_range {
+    int64_t first, end;
+    bool begins, ends, empty;
+} linear_range;
+
+static inline linear_range linear_range_of(const rapt_linear *x, int64_t s)
+{
+    const rapt_linear_sequence *sequence = &x->sequences[s];
+    const int64_t first = sequence->first, end = first + sequence->chunks;
+    linear_range range = {.first = first > x->from ? first : x->from,
+                          .end = end < x->until ? end : x->until,
+                          .begins = first >= x->from,
+                          .ends = end <= x->until};
+    /* A sequence without chunks hands its state on once, in the stretch that holds the first. */
+    range.empty = sequence->chunks ? range.first >= range.end : x->from > 0;
+    return range;
+}
+
+static inline float *linear_carried(const rapt_linear *x, int which, const linear_slice *slice)
+{
+    return x->carried[which] + slice->lane * x->width_d * x->width_e + slice->offset;
+}
+
+static inline float *linear_tree_slot(const rapt_linear *x, const rapt_linear_states *states,
+                                      const linear_slice *slice, int level, int64_t j)
 {
     const int64_t chunks = x->sequences[slice->sequence].chunks;
     const int64_t node = x->node_base[slice->sequence] + linear_level_base(chunks, level) + j;
-    return linear_slot(x, base, slice->lane, node) + slice->offset;
+    return linear_slot(x, states, slice->lane, node) + slice->offset;
 }
 
 /* e to the log decay over the chunks of node j of a level; the node is complete. */
@@ -327,7 +353,7 @@ static inline void linear_store_levels(const rapt_linear *x, const rapt_linear_c
     for (int64_t i = 0; i < chunk->count; i++)
         for (int64_t level = 0; level < x->levels; level += LINEAR_MAX_LEVELS) {
             const int64_t left = x->levels - level;
-            char *to = linear_row(&x->dl, chunk->batch, head, chunk->row + i);
+            char *to = rapt_row_at(&x->dl, chunk->batch, head, chunk->row + i);
             x->math->store(left < LINEAR_MAX_LEVELS ? left : LINEAR_MAX_LEVELS, x->dl.dtype,
                            level ? none : dl[i],
                            to + level * (int64_t)rapt_dtype_size(x->dl.dtype));
@@ -388,7 +414,7 @@ static inline void linear_finish_decay(rapt_linear *x, int64_t lane)
             }
             if (x->dg.data)
                 x->math->store(chunk->count, x->dg.dtype, rate,
-                               linear_row(&x->dg, chunk->batch, head, chunk->row));
+                               rapt_row_at(&x->dg, chunk->batch, head, chunk->row));
             crossing += x->l.data ? passing[0] : 0;
         }
     }

@@ -357,6 +357,10 @@ static void parts_equal_one_call(void **state)
         two_parts("lightning", sizes, splits[i], 1);
         two_parts("flow", sizes, splits[i], 2);
     }
+    /* So long that a head is not in work at once. */
+    const int64_t length[] = {1, 1, 40000, 3, 2, 0};
+    two_parts("lightning", length, 9000, 1);
+    two_parts("flow", length, 24000, 2);
 }
 
 static double flow_loss(linear_call *call, rapt_tensor *seed)
@@ -414,28 +418,35 @@ static void flow_sums_gradient(void **state)
     linear_free(&call);
 }
 
+static void packed_is_separate(const char *op, const int64_t *sizes, int64_t sequences,
+                               const int64_t *borders)
+{
+    linear_call whole = {0};
+    make(&whole, op, sizes, RAPT_F32);
+    linear_add_borders(&whole, "cu_seqlens_q", sequences + 1, borders, RAPT_I64);
+    linear_run(&whole, true);
+    rapt_tensor_release(whole.in[--whole.n_in].tensor); /* not for the parts */
+    for (int64_t s = 0; s < sequences; s++) {
+        linear_call part = {0};
+        if (borders[s] == borders[s + 1])
+            continue;
+        make_part(&part, &whole, borders[s], borders[s + 1] - borders[s]);
+        linear_run(&part, true);
+        same_rows(&whole, part.out[0].tensor, borders[s], 0);
+        linear_free(&part);
+    }
+    linear_free(&whole);
+}
+
 /* Packed sequences give the bits that each gives alone. */
 static void packed_equals_separate(void **state)
 {
     static const int64_t borders[] = {0, 0, 70, 71, 200, 200, 230}, sizes[] = {1, 2, 230, 6, 9, 9};
+    static const int64_t far[] = {0, 9000, 9000, 34000, 35000}, large[] = {1, 2, 35000, 3, 2, 17};
     (void)state;
     for (int op = 0; op < 3; op++) {
-        linear_call whole = {0};
-        make(&whole, operators[op], sizes, RAPT_F32);
-        linear_add_borders(&whole, "cu_seqlens_q", 7, borders, RAPT_I64);
-        linear_run(&whole, true);
-        whole.n_in--; /* the borders are not for the parts */
-        for (int s = 0; s < 6; s++) {
-            linear_call part = {0};
-            if (borders[s] == borders[s + 1])
-                continue;
-            make_part(&part, &whole, borders[s], borders[s + 1] - borders[s]);
-            linear_run(&part, true);
-            same_rows(&whole, part.out[0].tensor, borders[s], 0);
-            linear_free(&part);
-        }
-        rapt_tensor_release(whole.in[whole.n_in].tensor);
-        linear_free(&whole);
+        packed_is_separate(operators[op], sizes, 6, borders);
+        packed_is_separate(operators[op], large, 4, far);
     }
 }
 
