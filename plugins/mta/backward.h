@@ -238,8 +238,8 @@ static void mta_scores_back(const mta_job *job, const mta_area *area, const mta_
 static void mta_block_lanes(const mta_job *job, const mta_area *area, int64_t block, mta_back *x)
 {
     const int64_t first = block * job->rows, up = job->qk.reach, post = job->post.reach;
-    mta_lanes *const all[] = {&x->own, &x->s, &x->p, &x->g, &x->t};
-    for (int i = 0; i < 5; i++)
+    mta_lanes *const all[MTA_LANE_SETS] = {&x->own, &x->s, &x->p, &x->g, &x->t};
+    for (int i = 0; i < MTA_LANE_SETS; i++)
         all[i]->seen = area->seen + i * job->s_lanes;
     mta_lanes_set(job, &x->own, first, mta_min(job->rows, job->N - first));
     mta_lanes_set(job, &x->t, first, x->own.count + up);

@@ -4,7 +4,8 @@
 #define RAPT_LEVELS_BODY "body.h"
 #include "kit/levels.h"
 
-/* A worker's memory for a block; with more the block becomes narrower. */
+/* A worker's memory for a block, which becomes narrower where it would be more. Backward holds
+ * three times as many strips. */
 #define MTA_MOST_BYTES ((int64_t)16 << 20)
 
 enum { MTA_MOST_PARTS = 4, MTA_ENOUGH_TASKS = 16 };
@@ -140,7 +141,8 @@ static rapt_status prepare(rapt_call *call, mta_job *job, int64_t n, int64_t m, 
         return status;
     int64_t rows = mta_max(MTA_PAD, mta_min(MTA_ROWS, mta_up(n - first, MTA_PAD)));
     lay_out(job, rows);
-    while (rows > MTA_PAD && job->scratch_size > MTA_MOST_BYTES)
+    const int64_t most = MTA_MOST_BYTES * (call->phase == RAPT_BACKWARD ? 3 : 1);
+    while (rows > MTA_PAD && job->scratch_size > most)
         lay_out(job, rows /= 2);
     job->scratch = (char *)take(call, job->scratch_size * call->host->workers(), 1);
     return job->scratch ? RAPT_OK : RAPT_NO_MEMORY;

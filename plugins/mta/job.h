@@ -24,9 +24,10 @@
 #include "mta.h"
 
 enum {
-    MTA_ROWS = 64, /* most queries of a block */
-    MTA_KEYS = 64, /* keys of a tile */
-    MTA_PAD = 16   /* lanes and features are padded to a multiple: the widest vector */
+    MTA_ROWS = 64,     /* most queries of a block */
+    MTA_KEYS = 64,     /* keys of a tile */
+    MTA_LANE_SETS = 5, /* most mta_lanes of a block */
+    MTA_PAD = 16       /* lanes and features are padded to a multiple: the widest vector */
 };
 
 /* The rows of a tensor [B, H, N, width]; strides count elements. data NULL: absent. */
@@ -170,7 +171,7 @@ static inline int64_t mta_area_at(const mta_job *job, char *base, mta_area *area
     area->most = mta_take(base, &used, c * job->lanes);
     area->share = mta_take(base, &used, c * job->lanes);
     area->factors = mta_take(base, &used, job->mix ? c * c * job->lanes : 0);
-    area->seen = (int64_t *)(void *)mta_take(base, &used, 2 * 4 * job->s_lanes);
+    area->seen = (int64_t *)(void *)mta_take(base, &used, 2 * MTA_LANE_SETS * job->s_lanes);
     if (!backward)
         return used;
     area->t = mta_take(base, &used, c * job->strip);

@@ -102,7 +102,8 @@ typedef struct rapt_arg {
                           otherwise one or more of "f32|f16|bf16|f64|i32|i64|u8|bool|T" */
     rapt_role role;
     const char *activation; /* streams: "", "sigmoid", "-softplus", "1 + tanh", ... */
-    const char *init;       /* parameters: "zeros", "ones", "identity", "trunc_normal(0.02)", ... */
+    const char *init;       /* parameters: "zeros", "ones", "identity", "trunc_normal(0.02)", ...;
+                               "impulse" of a kernel: 1 in the middle of its last row, otherwise 0 */
     const char *doc;        /* one line */
 } rapt_arg;
 
