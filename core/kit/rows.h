@@ -37,7 +37,7 @@ static inline rapt_rows rapt_rows_of(const rapt_view *view)
 }
 
 /* The first element of a row. */
-static inline char *linear_row(const rapt_rows *rows, int64_t batch, int64_t head, int64_t row)
+static inline char *rapt_row_at(const rapt_rows *rows, int64_t batch, int64_t head, int64_t row)
 {
     return rows->data + (batch * rows->batch + head * rows->head + row * rows->row) *
                             (int64_t)rapt_dtype_size(rows->dtype);
