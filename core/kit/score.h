@@ -44,7 +44,6 @@
 #define RAPT_KIT_SCORE_H
 
 #include "score_plan.h"
-#include <rapt/plugin.h>
 
 /* --- What a description is made of ---------------------------------------------------------- */
 
@@ -133,7 +132,7 @@
 
 /* The tasks of one CPU level, made by score_driver.h. */
 struct rapt_score_code {
-    rapt_task forward, few, few_merge, weights, delta, backward, gather_q, gather_kv, bias;
+    rapt_task forward, few, few_merge, weights, delta, backward, gather_q, gather_kv, bias, heads;
 };
 
 #define RAPT_SCORE_DECLARE(name)                                                                   \
@@ -209,7 +208,7 @@ static inline rapt_status rapt_score_start(rapt_score *score, rapt_call *call)
                                  "the workspace has %zu bytes but the kernel needs %zu",
                                  call->workspace_size, bytes);
     rapt_score_place(score, call->workspace);
-    return RAPT_OK;
+    return rapt_score_check_options(&score->options, call);
 }
 
 static inline rapt_status rapt_score_forward(rapt_call *call, const rapt_score_code *code)
@@ -245,14 +244,17 @@ static inline rapt_status rapt_score_backward(rapt_call *call, const rapt_score_
         return status;
     const int64_t heads = score.B * score.H;
     rapt_score_run(&score, heads * score.row_blocks, code->delta);
-    if (score.grad_q.data || score.grad_k.data || score.grad_v.data)
+    if (score.wants_q || score.grad_k.data || score.grad_v.data || score.options.grad_tau_v.data ||
+        score.options.grad_alibi)
         rapt_score_run(&score, heads * score.parts, code->backward);
-    if (score.grad_q.data && !score.q_direct)
+    if (score.wants_q && !score.q_direct)
         rapt_score_run(&score, heads * score.row_blocks, code->gather_q);
     if (score.H != score.G && (score.grad_k.data || score.grad_v.data))
         rapt_score_run(&score, score.B * score.G * score.key_blocks, code->gather_kv);
     if (score.grad_bias.data)
         rapt_score_run(&score, rapt_score_bias_tasks(&score), code->bias);
+    if (score.options.grad_alibi || score.options.grad_sink)
+        rapt_score_run(&score, score.H, code->heads);
     return RAPT_OK;
 }
 

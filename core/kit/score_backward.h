@@ -75,6 +75,8 @@ static void score_prepare_rows(const score_site *at, const rapt_score_rows *rows
     const int64_t first = (b * s->H + h) * s->N + rows->first;
     score_pack_columns(s->q.dtype, rapt_score_row(&s->q, b, h, rows->first), s->q.stride[2],
                        rows->count, s->D, s->scale, area->q_columns);
+    if (s->options.tau_q.given)
+        score_scale_columns(at, rows, area->q_columns);
     if (s->grad_o.data)
         score_pack_columns(s->grad_o.dtype, rapt_score_row(&s->grad_o, b, h, rows->first),
                            s->grad_o.stride[2], rows->count, s->E, 1.0f, area->g_columns);
@@ -101,12 +103,14 @@ static int score_back_tile(const score_site *at, const rapt_score_rows *rows, in
         return 0;
     if (seen == RAPT_SCORE_MIXED)
         score_limits(rows, begin, keys, &bounds);
-    score_make(at, rows, begin, keys, k, ldk, area->q_columns, area->bias, area->score);
+    score_make(at, rows, begin, keys, k, ldk, area);
     tile_multiply(keys, width, at->score->E, v, ldv, 1, area->g_columns, RAPT_SCORE_ROWS,
                   area->weight, RAPT_SCORE_ROWS, 0);
     score_slopes(at, area->score, area->weight, keys, width,
                  seen == RAPT_SCORE_MIXED ? &bounds : NULL, area->reference, area->sum, area->delta,
-                 factor);
+                 at->score->options.shaped ? 1.0f : factor);
+    if (at->score->options.shaped)
+        score_unshape(rows, begin, keys, factor, area);
     return 1;
 }
 
@@ -120,13 +124,14 @@ static void score_back_rows(const score_site *at, int64_t block, const score_spa
     const int64_t b = at->batch, h = at->head;
     rapt_score_rows rows;
     int64_t ldq, ldg;
-    rapt_score_rows_at(s, block, &rows);
-    if (rapt_score_tile(&rows, span->begin, span->end) == RAPT_SCORE_SKIP)
+    if (!rapt_score_meets(s, block, span->begin, span->end))
         return;
+    rapt_score_rows_at(s, block, &rows);
     score_prepare_rows(at, &rows, area);
-    const float *q = score_feature_tile(&s->q, b, h, rows.first, rows.count, s->D, area->q, &ldq);
+    const float *q = score_scaled_tile(&s->q, h, &s->options.tau_q, at, rows.first, rows.count,
+                                       s->D, area->q, &ldq);
     const float *g = NULL;
-    if (s->grad_o.data && s->grad_v.data)
+    if (s->grad_o.data && (s->grad_v.data || s->options.grad_tau_v.data))
         g = score_feature_tile(&s->grad_o, b, h, rows.first, rows.count, s->E, area->g, &ldg);
     for (int64_t begin = span->begin; begin < span->end; begin += RAPT_SCORE_KEYS) {
         const int64_t keys = rapt_score_min(RAPT_SCORE_KEYS, span->end - begin);
@@ -154,6 +159,8 @@ static void score_back_write(const rapt_score *s, int64_t b, int64_t h, const sc
     const int64_t keys = span->end - span->begin;
     const int64_t row = (b * s->H + h) * s->M + span->begin;
     const int shared = s->H != s->G;
+    if (s->options.tau_v.given)
+        score_back_values(s, b, h, span->begin, keys, area->grad_v);
     if (shared && s->grad_k.data)
         memcpy(s->k_heads + row * s->Dp, area->grad_k, sizeof(float) * (size_t)(keys * s->Dp));
     else if (s->grad_k.data)
@@ -174,7 +181,7 @@ static void score_back_span(const score_site *at, int64_t index, const rapt_scor
     span.end = rapt_score_min(s->M, span.begin + width);
     const int64_t keys = span.end - span.begin;
     span.k = score_feature_tile(&s->k, b, g, span.begin, keys, s->D, area->k, &span.ldk);
-    span.v = score_feature_tile(&s->v, b, g, span.begin, keys, s->E, area->v, &span.ldv);
+    span.v = score_value_tile(at, span.begin, keys, area->v, &span.ldv);
     memset(area->grad_k, 0, sizeof(float) * (size_t)(keys * s->Dp));
     memset(area->grad_v, 0, sizeof(float) * (size_t)(keys * s->Ep));
     for (int64_t block = 0; block < s->row_blocks; block++)
@@ -193,7 +200,11 @@ static void score_backward(void *context, int64_t begin, int64_t end, int worker
         const int64_t part = task / heads, head = task % heads;
         const score_site at = {s, head / s->H, head % s->H};
         float *grad_q = NULL;
-        if (s->grad_q.data) {
+        if (s->alibi_parts) {
+            area.alibi = s->alibi_parts + task;
+            *area.alibi = 0.0;
+        }
+        if (s->wants_q) {
             float *all = s->q_direct ? (float *)(void *)s->grad_q.data : s->q_parts;
             grad_q = all + task * s->N * s->Dp;
             memset(grad_q, 0, sizeof(float) * (size_t)(s->N * s->Dp));
@@ -227,7 +238,11 @@ static void score_gather_q(void *context, int64_t begin, int64_t end, int worker
         float *sum = s->q_parts + (head * s->N + first) * s->Dp;
         for (int64_t part = 1; part < s->parts; part++)
             score_add(sum, sum + part * stride, rows * s->Dp);
-        score_store_rows(&s->grad_q, head / s->H, head % s->H, first, sum, s->Dp, rows, s->D, NULL);
+        if (s->options.tau_q.given)
+            score_back_queries(s, head / s->H, head % s->H, first, rows, sum);
+        if (s->grad_q.data)
+            score_store_rows(&s->grad_q, head / s->H, head % s->H, first, sum, s->Dp, rows, s->D,
+                             NULL);
     }
 }
 
@@ -289,7 +304,7 @@ static void score_bias_rows(const score_site *at, int64_t block, int64_t first, 
         const int64_t keys = rapt_score_min(RAPT_SCORE_KEYS, s->M - begin);
         int64_t ldk, ldv;
         const float *k = score_feature_tile(&s->k, b, g, begin, keys, s->D, area->k, &ldk);
-        const float *v = score_feature_tile(&s->v, b, g, begin, keys, s->E, area->v, &ldv);
+        const float *v = score_value_tile(at, begin, keys, area->v, &ldv);
         if (score_back_tile(at, &rows, begin, keys, k, ldk, v, ldv, 1.0f, area))
             score_bias_tile(s, &rows, keys, area);
     }

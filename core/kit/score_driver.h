@@ -8,7 +8,11 @@
 
 #include "tile.h"
 
+#include "score_shape.h"
+
 #include "score_tile.h"
+
+#include "score_tau.h"
 
 #include "score_forward.h"
 
@@ -26,4 +30,5 @@ static const rapt_score_code score_code = {
     .gather_q = score_gather_q,
     .gather_kv = score_gather_kv,
     .bias = score_bias_gradient,
+    .heads = score_head_gradients,
 };

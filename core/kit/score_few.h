@@ -101,28 +101,35 @@ static void score_few_chunk(const rapt_score *s, int64_t b, int64_t g, int64_t c
         const int64_t h = g * share + r / s->N;
         float *q = area.q + r * s->Dp;
         score_pack_rows(s->q.dtype, rapt_score_row(&s->q, b, h, r % s->N), 0, 1, s->D, q, s->Dp);
+        const float scale = s->scale * score_factor_of(&s->options.tau_q, b, h, r % s->N);
         for (int64_t c = 0; c < s->Dp; c++)
-            q[c] *= s->scale;
-        state[2 * r] = -INFINITY;
-        state[2 * r + 1] = 0.0f;
+            q[c] *= scale;
+        state[2 * r] = s->options.sink && chunk == 0 ? s->options.sink[h] : -INFINITY;
+        state[2 * r + 1] = state[2 * r] == -INFINITY ? 0.0f : 1.0f;
     }
     for (int64_t begin = start; begin < stop; begin += RAPT_SCORE_KEYS) {
         const int64_t keys = rapt_score_min(RAPT_SCORE_KEYS, stop - begin);
         int64_t ldk, ldv;
+        if (!rapt_score_meets(s, 0, begin, begin + keys))
+            continue;
         const float *k = score_feature_tile(&s->k, b, g, begin, keys, s->D, area.k, &ldk);
         const float *v = score_feature_tile(&s->v, b, g, begin, keys, s->E, area.v, &ldv);
         for (int64_t r = 0; r < queries; r++) {
             const score_site at = {s, b, g * share + r / s->N};
             float *scores = area.score + r * RAPT_SCORE_KEYS;
             int64_t lo, hi;
-            rapt_score_visible(s, r % s->N, &lo, &hi);
+            const int64_t place = rapt_score_visible(s, r % s->N, &lo, &hi);
             lo = rapt_score_max(0, rapt_score_min(keys, lo - begin));
             hi = rapt_score_max(0, rapt_score_min(keys, hi - begin));
             score_few_products(area.q + r * s->Dp, k, ldk, keys, s->Dp, scores);
             if (s->bias.data)
                 score_few_bias(s, b, at.head, r % s->N, begin, keys, scores);
+            if (s->options.shaped)
+                score_few_shape(&at, place - begin, keys, scores);
             const float factor =
                 score_few_weigh(&at, scores, (int32_t)lo, (int32_t)hi, keys, state + 2 * r);
+            if (s->options.tau_v.given)
+                score_few_values(&at, begin, keys, scores);
             score_scale_rows(o + r * s->Ep, s->Ep, 1, &factor);
         }
         tile_multiply(queries, s->Ep, keys, area.score, RAPT_SCORE_KEYS, 1, v, ldv, o, s->Ep, 1);

@@ -13,7 +13,7 @@
 #define score_matrix       RAPT_LEVEL_NAME(score_matrix)
 #endif
 
-/* Queries as scaled columns; no key seen yet. */
+/* Queries as scaled columns; no key seen yet, only the sink. */
 static __attribute__((unused)) void score_begin_rows(const score_site *at,
                                                      const rapt_score_rows *rows, float *q_columns,
                                                      float *reference, float *sum)
@@ -21,9 +21,12 @@ static __attribute__((unused)) void score_begin_rows(const score_site *at,
     const rapt_score *s = at->score;
     score_pack_columns(s->q.dtype, rapt_score_row(&s->q, at->batch, at->head, rows->first),
                        s->q.stride[2], rows->count, s->D, s->scale, q_columns);
+    if (s->options.tau_q.given)
+        score_scale_columns(at, rows, q_columns);
+    const float sink = s->options.sink ? s->options.sink[at->head] : -INFINITY;
     for (int r = 0; r < RAPT_SCORE_ROWS; r++) {
-        reference[r] = -INFINITY;
-        sum[r] = 0.0f;
+        reference[r] = sink;
+        sum[r] = sink == -INFINITY ? 0.0f : 1.0f;
     }
 }
 
@@ -40,7 +43,7 @@ static void score_forward_tile(const score_site *at, const rapt_score_rows *rows
         return;
     if (seen == RAPT_SCORE_MIXED)
         score_limits(rows, begin, keys, &bounds);
-    score_make(at, rows, begin, keys, k, ldk, area->q_columns, area->bias, area->score);
+    score_make(at, rows, begin, keys, k, ldk, area);
     const int grown =
         score_weigh(at, area->score, keys, width, seen == RAPT_SCORE_MIXED ? &bounds : NULL,
                     area->reference, area->sum, area->shrink);
@@ -103,7 +106,7 @@ static void score_forward_rows(const rapt_score *s, int64_t b, int64_t h, int64_
         const int64_t keys = rapt_score_min(RAPT_SCORE_KEYS, s->M - begin);
         int64_t ldk, ldv;
         const float *k = score_feature_tile(&s->k, b, g, begin, keys, s->D, area.k, &ldk);
-        const float *v = score_feature_tile(&s->v, b, g, begin, keys, s->E, area.v, &ldv);
+        const float *v = score_value_tile(&at, begin, keys, area.v, &ldv);
         for (int64_t i = 0; i < blocks; i++)
             score_forward_tile(&at, &rows[i], begin, keys, k, ldk, v, ldv, &own[i], &fresh[i]);
     }
@@ -169,9 +172,11 @@ static void score_matrix_rows(const rapt_score *s, int64_t b, int64_t h, int64_t
             }
             score_limits(&rows, begin, keys, &bounds);
             const float *k = score_feature_tile(&s->k, b, g, begin, keys, s->D, area.k, &ldk);
-            score_make(&at, &rows, begin, keys, k, ldk, area.q_columns, area.bias, area.score);
+            score_make(&at, &rows, begin, keys, k, ldk, &area);
             score_weigh(&at, area.score, keys, width, &bounds, area.reference, area.sum,
                         area.shrink);
+            if (pass == 1 && s->options.tau_v.given)
+                score_scale_keys(&at, begin, keys, area.score);
             if (pass == 1)
                 score_write_matrix(s, target + begin, area.score, rows.count, keys, total);
         }

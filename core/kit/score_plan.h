@@ -7,8 +7,7 @@
 #ifndef RAPT_KIT_SCORE_PLAN_H
 #define RAPT_KIT_SCORE_PLAN_H
 
-#include <rapt/plugin.h>
-#include <string.h>
+#include "score_options.h"
 
 enum {
     RAPT_SCORE_ROWS = 64,   /* queries of a tile; a multiple of every SIMD_LANES */
@@ -21,20 +20,12 @@ enum {
 
 typedef struct rapt_score_code rapt_score_code;
 
-/* A tensor of four dimensions (batch, head, position, feature) with the feature contiguous. `data`
- * is NULL when it is absent; the stride of a broadcast dimension is 0. */
-typedef struct rapt_score_view {
-    char *data;
-    rapt_dtype dtype;
-    int64_t stride[4], shape[4];
-} rapt_score_view;
-
 typedef struct rapt_score {
     rapt_call *call;
     int64_t B, H, G, N, M, D, E;
     int64_t Dp, Ep; /* D and E padded */
     float scale;
-    int causal;
+    rapt_score_options options;
     rapt_score_view q, k, v, bias, o, grad_o;
     rapt_score_view grad_q, grad_k, grad_v, grad_bias;
     rapt_score_view rest; /* what rounding took from o; half precision, when it is saved */
@@ -48,25 +39,12 @@ typedef struct rapt_score {
     int64_t chunks;                 /* of RAPT_SCORE_CHUNK keys */
     int64_t parts;                  /* backward: tasks a head */
     int64_t span, spans;            /* key blocks handled together, number of these */
+    int wants_q;                    /* backward: the gradient of the rows of q is of use */
     int q_direct;                   /* backward adds up in grad_q itself */
     size_t area;                    /* floats of one worker's scratch */
     float *areas, *delta, *q_parts, *k_heads, *v_heads, *partials;
+    double *alibi_parts; /* backward: shares of a task in the gradient of alibi, by task */
 } rapt_score;
-
-static inline int64_t rapt_score_up(int64_t x, int64_t step)
-{
-    return (x + step - 1) / step * step;
-}
-
-static inline int64_t rapt_score_min(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t rapt_score_max(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
 
 /* What the hooks are told of where a vector of scores lies. */
 typedef struct score_site {
@@ -74,87 +52,13 @@ typedef struct score_site {
     int64_t batch, head;
 } score_site;
 
-/* --- Arguments -------------------------------------------------------------------------------- */
-
-static inline int rapt_score_same_name(const char *spec, const char *name)
-{
-    const size_t n = strlen(name);
-    return strncmp(spec, name, n) == 0 && (spec[n] == ':' || spec[n] == '\0');
-}
-
-/* Position of an input of the operator, -1 if it has none of that name. */
-static inline int rapt_score_find_input(const rapt_operator *op, const char *name)
-{
-    for (uint32_t i = 0; i < op->n_inputs; i++)
-        if (rapt_score_same_name(RAPT_AT(rapt_arg, op->inputs, i)->spec, name))
-            return (int)i;
-    return -1;
-}
-
-/* The value of an attribute; NULL if the operator has none of that name or it is not set. */
-static inline const rapt_value *rapt_score_attr(const rapt_call *call, const char *name)
-{
-    const rapt_operator *op = call->op;
-    for (uint32_t i = 0; i < op->n_attrs; i++)
-        if (rapt_score_same_name(RAPT_AT(rapt_attr, op->attrs, i)->name, name))
-            return call->attrs[i].present ? &call->attrs[i] : NULL;
-    return NULL;
-}
-
-static inline rapt_score_view rapt_score_view_of(const rapt_view *view)
-{
-    rapt_score_view result = {0};
-    if (!view)
-        return result;
-    result.data = (char *)rapt_view_data(view);
-    result.dtype = rapt_view_dtype(view);
-    for (int32_t i = 0; i < view->ndim && i < 4; i++) {
-        result.shape[i] = view->shape[i];
-        result.stride[i] = view->shape[i] == 1 ? 0 : view->strides[i];
-    }
-    return result;
-}
-
-static inline rapt_score_view rapt_score_input(const rapt_call *call, const char *name)
-{
-    const int i = rapt_score_find_input(call->op, name);
-    return rapt_score_view_of(i < 0 ? NULL : call->inputs[i]);
-}
-
-static inline rapt_score_view rapt_score_grad(const rapt_call *call, const char *name)
-{
-    const int i = rapt_score_find_input(call->op, name);
-    return rapt_score_view_of(i < 0 ? NULL : call->grad_inputs[i]);
-}
-
-static inline float *rapt_score_floats(const rapt_view *view)
-{
-    return view ? (float *)rapt_view_data(view) : NULL;
-}
-
-/* The log-sum-exp among the outputs, for operators that have it. */
-static inline const rapt_view *rapt_score_lse(const rapt_call *call, const rapt_view *const *list)
-{
-    return call->op->n_outputs > 1 && list ? list[1] : NULL;
-}
-
-/* The first feature of a row. */
-static inline void *rapt_score_row(const rapt_score_view *view, int64_t b, int64_t h, int64_t n)
-{
-    const int64_t element = b * view->stride[0] + h * view->stride[1] + n * view->stride[2];
-    return view->data + (int64_t)rapt_dtype_size(view->dtype) * element;
-}
-
 /* --- Visibility ------------------------------------------------------------------------------- */
 
-/* The keys lo <= j < hi that query i sees. Whatever narrows what a query sees to one run of keys
- * (causal order, a window, packed sequences) is said here and nowhere else. */
-static inline void rapt_score_visible(const rapt_score *score, int64_t i, int64_t *lo, int64_t *hi)
+/* The keys lo <= j < hi that query i sees; returns the key position that it stands at. */
+static inline int64_t rapt_score_visible(const rapt_score *score, int64_t i, int64_t *lo,
+                                         int64_t *hi)
 {
-    *lo = 0;
-    *hi = score->M;
-    if (score->causal)
-        *hi = rapt_score_max(0, rapt_score_min(score->M, i + score->M - score->N + 1));
+    return rapt_score_sees(&score->options, i, lo, hi);
 }
 
 typedef enum rapt_score_seen {
@@ -167,6 +71,7 @@ typedef enum rapt_score_seen {
 typedef struct rapt_score_rows {
     int64_t first, count;
     int64_t lo[RAPT_SCORE_ROWS], hi[RAPT_SCORE_ROWS];
+    int64_t at[RAPT_SCORE_ROWS]; /* key positions that the queries stand at */
     int64_t least_lo, most_lo, least_hi, most_hi;
 } rapt_score_rows;
 
@@ -179,7 +84,7 @@ static inline void rapt_score_rows_at(const rapt_score *score, int64_t block, ra
     for (int64_t r = 0; r < RAPT_SCORE_ROWS; r++) {
         const int64_t i = rows->first + rapt_score_min(r, rows->count - 1);
         int64_t lo, hi;
-        rapt_score_visible(score, i, &lo, &hi);
+        rows->at[r] = rapt_score_visible(score, i, &lo, &hi);
         rows->lo[r] = lo;
         rows->hi[r] = hi;
         rows->least_hi = rapt_score_min(rows->least_hi, hi);
@@ -189,6 +94,18 @@ static inline void rapt_score_rows_at(const rapt_score *score, int64_t block, ra
             rows->most_hi = rapt_score_max(rows->most_hi, hi);
         }
     }
+}
+
+/* Can a row block see any of the keys begin <= j < end? */
+static inline int rapt_score_meets(const rapt_score *score, int64_t block, int64_t begin,
+                                   int64_t end)
+{
+    const int64_t first = block * RAPT_SCORE_ROWS;
+    const int64_t last = rapt_score_min(score->N, first + RAPT_SCORE_ROWS) - 1;
+    int64_t lo, hi, unused;
+    rapt_score_visible(score, first, &lo, &unused);
+    rapt_score_visible(score, last, &unused, &hi);
+    return lo < end && begin < hi;
 }
 
 /* The tile of these rows and the keys begin <= j < end. */
@@ -228,6 +145,8 @@ typedef struct rapt_score_area {
     float *q, *g;           /* the same by rows, padded */
     float *score, *weight;  /* tiles KEYS x ROWS */
     float *bias;            /* KEYS x ROWS */
+    float *cap;             /* slopes of softcap, KEYS x ROWS */
+    double *alibi;          /* where the gradient of this head's slope is added up */
     float *o;               /* ROWS x Ep */
     float *reference, *sum; /* by row */
     float *shrink, *delta;  /* by row */
@@ -291,6 +210,8 @@ static inline size_t rapt_score_backward_area(const rapt_score *s, float *base, 
     a->weight = rapt_score_take(base, &used, RAPT_SCORE_KEYS * RAPT_SCORE_ROWS);
     if (s->bias.shape[0])
         a->bias = rapt_score_take(base, &used, RAPT_SCORE_KEYS * RAPT_SCORE_ROWS);
+    if (s->options.softcap > 0.0f)
+        a->cap = rapt_score_take(base, &used, RAPT_SCORE_KEYS * RAPT_SCORE_ROWS);
     a->reference = rapt_score_take(base, &used, RAPT_SCORE_ROWS);
     a->sum = rapt_score_take(base, &used, RAPT_SCORE_ROWS);
     a->delta = rapt_score_take(base, &used, RAPT_SCORE_ROWS);
@@ -381,14 +302,13 @@ static inline void rapt_score_prepare(rapt_score *s, rapt_call *call)
     s->E = size['E'] < 0 ? 0 : size['E']; /* `weights` is called without values */
     s->Dp = rapt_score_up(s->D, RAPT_SCORE_PAD);
     s->Ep = rapt_score_up(s->E, RAPT_SCORE_PAD);
-    const rapt_value *causal = rapt_score_attr(call, "causal");
     const rapt_value *scale = rapt_score_attr(call, "scale");
-    s->causal = causal && causal->i[0];
     s->scale = scale ? (float)scale->f : 1.0f;
     s->q = rapt_score_input(call, "q");
     s->k = rapt_score_input(call, "k");
     s->v = rapt_score_input(call, "v");
     s->bias = rapt_score_input(call, "bias");
+    rapt_score_bind_options(&s->options, call);
     rapt_score_divide(s);
     if (call->phase == RAPT_BACKWARD) {
         s->o = rapt_score_view_of(call->outputs[0]);
@@ -399,7 +319,9 @@ static inline void rapt_score_prepare(rapt_score *s, rapt_call *call)
         s->grad_v = rapt_score_grad(call, "v");
         s->grad_bias = rapt_score_grad(call, "bias");
         rapt_score_bind_saved(s, call);
-        s->q_direct = s->parts == 1 && s->Dp == s->D && call->dtype == RAPT_F32;
+        s->wants_q = s->grad_q.given || s->options.grad_tau_q.given;
+        s->q_direct =
+            s->parts == 1 && s->Dp == s->D && call->dtype == RAPT_F32 && !s->options.tau_q.given;
     } else if (call->phase == RAPT_WEIGHTS) {
         s->matrix = rapt_score_floats(call->outputs[0]);
     } else {
@@ -426,6 +348,8 @@ static inline size_t rapt_score_layout(rapt_score *s, float *base)
             s->k_heads = rapt_score_take(base, &used, heads * s->M * s->Dp);
             s->v_heads = rapt_score_take(base, &used, heads * s->M * s->Ep);
         }
+        if (s->options.has_alibi)
+            s->alibi_parts = (double *)(void *)rapt_score_take(base, &used, heads * s->parts * 2);
     } else if (s->few) {
         s->area = rapt_score_few_area(s, NULL, &unused);
         s->partials = rapt_score_take(base, &used, heads * s->N * s->chunks * (s->Ep + 2));

@@ -15,6 +15,7 @@
 #define score_store_rest      RAPT_LEVEL_NAME(score_store_rest)
 #define score_feature_tile    RAPT_LEVEL_NAME(score_feature_tile)
 #define score_limits          RAPT_LEVEL_NAME(score_limits)
+#define score_add_bias        RAPT_LEVEL_NAME(score_add_bias)
 #define score_make            RAPT_LEVEL_NAME(score_make)
 #define score_z               RAPT_LEVEL_NAME(score_z)
 #define score_w               RAPT_LEVEL_NAME(score_w)
@@ -175,19 +176,12 @@ SIMD_FN void score_limits(const rapt_score_rows *rows, int64_t begin, int64_t ke
     }
 }
 
-/* The tile of scores of `keys` keys from `begin` on, given as rows `k`, and the queries of `rows`,
- * given as scaled columns. */
-static __attribute__((unused)) void score_make(const score_site *at, const rapt_score_rows *rows,
-                                               int64_t begin, int64_t keys, const float *k,
-                                               int64_t ldk, const float *q_columns, float *bias,
-                                               float *tile)
+/* Adds the bias of a tile to its scores. */
+SIMD_FN void score_add_bias(const score_site *at, const rapt_score_rows *rows, int64_t begin,
+                            int64_t keys, float *bias, float *tile)
 {
     const rapt_score *s = at->score;
     const int64_t width = rapt_score_up(rows->count, SIMD_LANES);
-    tile_multiply(keys, width, s->D, k, ldk, 1, q_columns, RAPT_SCORE_ROWS, tile, RAPT_SCORE_ROWS,
-                  0);
-    if (!s->bias.data)
-        return;
     const int flat = rapt_score_bias_flat_keys(s);
     const char *source = rapt_score_row(&s->bias, at->batch, at->head, rows->first);
     source += (flat ? 0 : begin) * (int64_t)rapt_dtype_size(s->bias.dtype);
@@ -199,6 +193,22 @@ static __attribute__((unused)) void score_make(const score_site *at, const rapt_
             simd_store(score,
                        simd_load(score) + simd_load(bias + (flat ? 0 : j) * RAPT_SCORE_ROWS + r));
         }
+}
+
+/* The tile of scores of `keys` keys from `begin` on, given as rows `k`, and the queries of `rows`,
+ * given as scaled columns, into area->score. */
+static __attribute__((unused)) void score_make(const score_site *at, const rapt_score_rows *rows,
+                                               int64_t begin, int64_t keys, const float *k,
+                                               int64_t ldk, const rapt_score_area *area)
+{
+    const rapt_score *s = at->score;
+    const int64_t width = rapt_score_up(rows->count, SIMD_LANES);
+    tile_multiply(keys, width, s->D, k, ldk, 1, area->q_columns, RAPT_SCORE_ROWS, area->score,
+                  RAPT_SCORE_ROWS, 0);
+    if (s->bias.data)
+        score_add_bias(at, rows, begin, keys, area->bias, area->score);
+    if (s->options.shaped)
+        score_shape(at, rows, begin, keys, area->score, area->cap);
 }
 
 /* A score of -infinity, which only a bias can make, hides its key whatever the hooks make of it. */

@@ -3,11 +3,13 @@
 
 RAPT_SCORE_DECLARE(softmax)
 
-static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_INPUT_BIAS};
+static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_INPUT_BIAS, RAPT_SCORE_INPUT_ALIBI,
+                                  RAPT_SCORE_OPTION_INPUTS};
 static const rapt_arg outputs[] = {RAPT_SCORE_OUTPUTS};
-static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS};
+static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS, RAPT_SCORE_OPTION_ATTRS};
 static const rapt_state_arg states[] = {RAPT_SCORE_STATES};
-static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNELS(softmax, "q k v bias o")};
+static const rapt_kernel kernels[] = {
+    RAPT_SCORE_CPU_KERNELS(softmax, "q k v bias alibi " RAPT_SCORE_OPTION_KEEP " o")};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),
@@ -26,7 +28,7 @@ static const rapt_operator operators[] = {{
     .n_outputs = sizeof(outputs) / sizeof(*outputs),
     .attrs = attrs,
     .n_attrs = sizeof(attrs) / sizeof(*attrs),
-    .where = RAPT_SCORE_WHERE,
+    .where = RAPT_SCORE_OPTION_WHERE,
     .flops = RAPT_SCORE_FLOPS,
     .flops_backward = RAPT_SCORE_FLOPS_BACKWARD,
     .weights = RAPT_SCORE_WEIGHTS,

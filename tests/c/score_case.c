@@ -118,7 +118,10 @@ double score_error(const double *got, const double *want, int64_t n, double leas
 
 /* --- One case --------------------------------------------------------------------------------- */
 
-enum { Q, K, V, BIAS, GO, GL, O, LSE, WEIGHTS, ARRAYS };
+/* Differentiable inputs, then the others. */
+enum { Q, K, V, BIAS, ALIBI, SINK, TAU_Q, TAU_V, INPUTS };
+enum { GO = INPUTS, GL, CU_Q, CU_K, O, LSE, WEIGHTS, ARRAYS };
+static const char *const input_names[] = {"q", "k", "v", "bias", "alibi", "sink", "tau_q", "tau_v"};
 
 typedef struct score_run {
     const score_case *c;
@@ -126,32 +129,94 @@ typedef struct score_run {
     score_tolerance tolerance;
     rapt_tensor *tensor[ARRAYS];
     double *value[ARRAYS]; /* inputs as given, outputs as came */
-    double *want[ARRAYS], *gradient[BIAS + 1];
-    rapt_named_tensor inputs[4];
+    double *want[ARRAYS], *gradient[INPUTS];
+    rapt_named_tensor inputs[INPUTS + 2];
     size_t n_inputs;
-    rapt_named_value attrs[2];
+    rapt_named_value attrs[4];
     size_t n_attrs;
 } score_run;
 
 static void describe(const score_case *c, char *text, size_t size)
 {
-    snprintf(text, size,
-             "%s B=%ld H=%ld G=%ld N=%ld M=%ld D=%ld E=%ld causal=%d dtype=%d transposed=%d "
-             "bias=[%ld,%ld,%ld,%ld] lse=%d seed=%lu",
-             c->op, (long)c->B, (long)c->H, (long)c->G, (long)c->N, (long)c->M, (long)c->D,
-             (long)c->E, c->causal, (int)c->dtype, c->transposed, (long)c->bias[0],
-             (long)c->bias[1], (long)c->bias[2], (long)c->bias[3], c->lse, (unsigned long)c->seed);
+    snprintf(
+        text, size,
+        "%s B=%ld H=%ld G=%ld N=%ld M=%ld D=%ld E=%ld causal=%d dtype=%d transposed=%d "
+        "bias=[%ld,%ld,%ld,%ld] lse=%d seed=%lu window=%d{%ld,%ld} softcap=%g alibi=%d sink=%d "
+        "tau=%d%d borders=%d",
+        c->op, (long)c->B, (long)c->H, (long)c->G, (long)c->N, (long)c->M, (long)c->D, (long)c->E,
+        c->causal, (int)c->dtype, c->transposed, (long)c->bias[0], (long)c->bias[1],
+        (long)c->bias[2], (long)c->bias[3], c->lse, (unsigned long)c->seed, c->windowed,
+        (long)c->window[0], (long)c->window[1], c->softcap, c->alibi, c->sink, c->tau_q, c->tau_v,
+        c->borders);
 }
 
 static void compare(const score_run *run, const char *what, const double *got, const double *want,
                     int64_t n, double tolerance, double least_scale)
 {
     const double error = score_error(got, want, n, least_scale);
-    char text[256];
+    char text[512];
     if (error <= tolerance)
         return;
     describe(run->c, text, sizeof(text));
     fail_msg("%s: %s is off by %g of its greatest value, allowed %g", text, what, error, tolerance);
+}
+
+/* A tensor of n dimensions of normal numbers around `middle`. */
+static rapt_tensor *scattered(score_run *run, int32_t n, int64_t a, int64_t b, int64_t c,
+                              rapt_dtype dtype, double middle, double magnitude, uint64_t *seed)
+{
+    const int64_t shape[4] = {a, b, c, 1}, flat[3] = {a, b, c};
+    rapt_error error = {0};
+    rapt_tensor *x = score_random(run->context, shape, RAPT_F32, false, magnitude, seed);
+    float *values = rapt_view_data(rapt_tensor_view(x));
+    for (int64_t i = 0; i < rapt_tensor_count(x); i++)
+        values[i] += (float)middle;
+    rapt_tensor *typed = rapt_to(run->context, x, dtype, cpu, &error);
+    assert_non_null(typed);
+    rapt_tensor *view = rapt_view_as(run->context, typed, n, flat, &error);
+    if (!view)
+        fail_msg("%s", error.message);
+    rapt_tensor_release(x);
+    rapt_tensor_release(typed);
+    return view;
+}
+
+static void make_options(score_run *run, uint64_t *seed)
+{
+    const score_case *c = run->c;
+    if (c->alibi)
+        run->tensor[ALIBI] = scattered(run, 1, c->H, 1, 1, RAPT_F32, 0.3, 0.2, seed);
+    if (c->sink)
+        run->tensor[SINK] = scattered(run, 1, c->H, 1, 1, RAPT_F32, 1, 2, seed);
+    if (c->tau_q)
+        run->tensor[TAU_Q] = scattered(run, 3, c->B, c->H, c->N, c->dtype, 1, 0.5, seed);
+    if (c->tau_v)
+        run->tensor[TAU_V] = scattered(run, 3, c->B, c->H, c->M, c->dtype, 1, 0.5, seed);
+    const int64_t *borders[2] = {c->cu_q, c->cu_k};
+    for (int side = 0; c->borders && side < 2; side++) {
+        const int64_t n = c->borders;
+        rapt_tensor *wide = rapt_tensor_from(run->context, RAPT_I64, 1, &n, borders[side], NULL);
+        assert_non_null(wide);
+        run->tensor[CU_Q + side] = rapt_to(run->context, wide, c->border_type, cpu, NULL);
+        assert_non_null(run->tensor[CU_Q + side]);
+        rapt_tensor_release(wide);
+    }
+}
+
+static void name_options(score_run *run)
+{
+    const score_case *c = run->c;
+    static const char *const names[] = {"cu_seqlens_q", "cu_seqlens_k"};
+    for (int side = 0; c->borders && side < 2; side++)
+        run->inputs[run->n_inputs++] = (rapt_named_tensor){names[side], run->tensor[CU_Q + side]};
+    if (c->softcap > 0)
+        run->attrs[run->n_attrs++] =
+            (rapt_named_value){.name = "softcap", .type = RAPT_ATTR_FLOAT, .f = c->softcap};
+    if (c->windowed)
+        run->attrs[run->n_attrs++] = (rapt_named_value){.name = "window",
+                                                        .type = RAPT_ATTR_INTS,
+                                                        .count = 2,
+                                                        .i = {c->window[0], c->window[1]}};
 }
 
 static void make_inputs(score_run *run)
@@ -182,20 +247,21 @@ static void make_inputs(score_run *run)
         assert_non_null(run->tensor[BIAS]);
         rapt_tensor_release(bias);
     }
+    make_options(run, &seed);
     for (int i = Q; i <= GL; i++)
         if (run->tensor[i])
             run->value[i] = score_read(run->context, run->tensor[i]);
-    static const char *const names[] = {"q", "k", "v", "bias"};
-    for (int i = Q; i <= BIAS; i++)
+    for (int i = Q; i < INPUTS; i++)
         if (run->tensor[i]) {
             score_must(rapt_set_requires_grad(run->tensor[i], true, NULL), NULL);
-            run->inputs[run->n_inputs++] = (rapt_named_tensor){names[i], run->tensor[i]};
+            run->inputs[run->n_inputs++] = (rapt_named_tensor){input_names[i], run->tensor[i]};
         }
     run->attrs[run->n_attrs++] =
         (rapt_named_value){.name = "causal", .type = RAPT_ATTR_BOOL, .i = {c->causal}};
     if (c->scale != 0)
         run->attrs[run->n_attrs++] =
             (rapt_named_value){.name = "scale", .type = RAPT_ATTR_FLOAT, .f = c->scale};
+    name_options(run);
 }
 
 static void define(score_run *run)
@@ -205,6 +271,10 @@ static void define(score_run *run)
                                    [K] = c->B * c->G * c->M * c->D,
                                    [V] = c->B * c->G * c->M * c->E,
                                    [BIAS] = c->bias[0] * c->bias[1] * c->bias[2] * c->bias[3],
+                                   [ALIBI] = c->H,
+                                   [SINK] = c->H,
+                                   [TAU_Q] = c->B * c->H * c->N,
+                                   [TAU_V] = c->B * c->H * c->M,
                                    [O] = c->B * c->H * c->N * c->E,
                                    [LSE] = c->B * c->H * c->N,
                                    [WEIGHTS] = c->B * c->H * c->N * c->M};
@@ -234,7 +304,21 @@ static void define(score_run *run)
                                 .grad_q = run->want[Q],
                                 .grad_k = run->want[K],
                                 .grad_v = run->want[V],
-                                .grad_bias = c->bias[0] ? run->want[BIAS] : NULL};
+                                .grad_bias = c->bias[0] ? run->want[BIAS] : NULL,
+                                .windowed = c->windowed,
+                                .window = {c->window[0], c->window[1]},
+                                .softcap = c->softcap,
+                                .alibi = run->value[ALIBI],
+                                .sink = run->value[SINK],
+                                .tau_q = run->value[TAU_Q],
+                                .tau_v = run->value[TAU_V],
+                                .cu_q = c->cu_q,
+                                .cu_k = c->cu_k,
+                                .borders = c->borders,
+                                .grad_alibi = c->alibi ? run->want[ALIBI] : NULL,
+                                .grad_sink = c->sink ? run->want[SINK] : NULL,
+                                .grad_tau_q = c->tau_q ? run->want[TAU_Q] : NULL,
+                                .grad_tau_v = c->tau_v ? run->want[TAU_V] : NULL};
     assert_true(reference_attend(&task, reference_find(c->op)));
 }
 
@@ -287,7 +371,7 @@ static void run_operator(score_run *run)
     run->tensor[O] = outputs[0].tensor;
     run->tensor[LSE] = outputs[1].tensor;
     feed_back(run);
-    rapt_named_tensor seen[4];
+    rapt_named_tensor seen[INPUTS + 2];
     size_t n = 0;
     for (size_t i = 0; i < run->n_inputs; i++)
         if (strcmp(run->inputs[i].name, "v") != 0)
@@ -299,7 +383,7 @@ static void run_operator(score_run *run)
     for (int i = O; i < ARRAYS; i++)
         if (run->tensor[i])
             run->value[i] = score_read(run->context, run->tensor[i]);
-    for (int i = Q; i <= BIAS; i++)
+    for (int i = Q; i < INPUTS; i++)
         if (run->tensor[i]) {
             assert_non_null(rapt_grad(run->tensor[i]));
             run->gradient[i] = score_read(run->context, rapt_grad(run->tensor[i]));
@@ -309,7 +393,8 @@ static void run_operator(score_run *run)
 static void compare_all(const score_run *run)
 {
     const score_case *c = run->c;
-    static const char *const names[] = {"dq", "dk", "dv", "dbias"};
+    static const char *const names[] = {"dq",     "dk",    "dv",     "dbias",
+                                        "dalibi", "dsink", "dtau_q", "dtau_v"};
     const score_tolerance t = run->tolerance;
     const int64_t rows = c->B * c->H * c->N;
     compare(run, "o", run->value[O], run->want[O], rows * c->E, t.forward, 0);
@@ -317,12 +402,12 @@ static void compare_all(const score_run *run)
         compare(run, "lse", run->value[LSE], run->want[LSE], rows, 2e-5, 1);
     compare(run, "weights", run->value[WEIGHTS], run->want[WEIGHTS], rows * c->M,
             t.forward > 4e-3 ? t.forward : fmax(2e-5, c->magnitude * 2e-6), 0);
-    for (int i = Q; i <= BIAS; i++)
+    for (int i = Q; i < INPUTS; i++)
         if (run->gradient[i])
             /* A single key, or a bias that is the same for all keys, has no influence on a softmax:
              * gradients that cancel to 0. */
             compare(run, names[i], run->gradient[i], run->want[i],
-                    rapt_tensor_count(run->tensor[i]), t.gradient, i == BIAS ? 1 : 0.1);
+                    rapt_tensor_count(run->tensor[i]), t.gradient, i >= BIAS ? 1 : 0.1);
 }
 
 void score_check(rapt_context *context, const score_case *c, score_tolerance tolerance)
@@ -337,6 +422,6 @@ void score_check(rapt_context *context, const score_case *c, score_tolerance tol
         free(run.value[i]);
         free(run.want[i]);
     }
-    for (int i = 0; i <= BIAS; i++)
+    for (int i = 0; i < INPUTS; i++)
         free(run.gradient[i]);
 }

@@ -24,6 +24,13 @@ typedef struct score_case {
     double magnitude;      /* of the queries; 0: 1 */
     bool lse;              /* ask for it and feed its gradient back */
     uint64_t seed;
+    /* options; 0: absent */
+    bool windowed, alibi, sink, tau_q, tau_v;
+    int64_t window[2];
+    double softcap;
+    int borders; /* entries of cu_q and cu_k */
+    int64_t cu_q[8], cu_k[8];
+    rapt_dtype border_type; /* RAPT_I32 or RAPT_I64 */
 } score_case;
 
 /* Tolerances relative to the greatest absolute reference value: forward, gradients. */

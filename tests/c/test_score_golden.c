@@ -1,5 +1,5 @@
-/* The golden vectors of softmax and cog: forward and backward, as stored and as transposed views,
- * in each type. */
+/* The golden vectors of softmax, cog and ssa: forward and backward, as stored and as transposed
+ * views, in each type. */
 #include "score_case.h"
 
 #include <math.h>
@@ -75,9 +75,9 @@ static rapt_tensor *prepare(rapt_tensor *source, rapt_dtype dtype, bool transpos
     return view;
 }
 
-enum { Q, K, V, BIAS, INPUTS };
-static const char *const names[INPUTS] = {"q", "k", "v", "bias"};
-static const char *const gradients[INPUTS] = {"dq", "dk", "dv", "dbias"};
+enum { Q, K, V, BIAS, TAU_Q, TAU_V, INPUTS };
+static const char *const names[INPUTS] = {"q", "k", "v", "bias", "tau_q", "tau_v"};
+static const char *const gradients[INPUTS] = {"dq", "dk", "dv", "dbias", "dtau_q", "dtau_v"};
 
 typedef struct example {
     const char *path;
@@ -98,7 +98,7 @@ static void run(example *x, bool transposed)
         rapt_tensor *stored = find(x->file, names[i]);
         if (!stored)
             continue;
-        x->input[i] = prepare(stored, x->dtype, transposed);
+        x->input[i] = prepare(stored, x->dtype, transposed && i <= BIAS);
         score_must(rapt_set_requires_grad(x->input[i], true, &error), &error);
         inputs[n++] = (rapt_named_tensor){names[i], x->input[i]};
     }
@@ -164,7 +164,11 @@ static void compare_defined(const example *x, score_tolerance tolerance)
                                 .grad_q = want[Q],
                                 .grad_k = want[K],
                                 .grad_v = want[V],
-                                .grad_bias = want[BIAS]};
+                                .grad_bias = want[BIAS],
+                                .tau_q = value[TAU_Q],
+                                .tau_v = value[TAU_V],
+                                .grad_tau_q = want[TAU_Q],
+                                .grad_tau_v = want[TAU_V]};
     if (x->input[BIAS])
         memcpy(task.bias_shape, rapt_tensor_view(x->input[BIAS])->shape, sizeof(task.bias_shape));
     for (size_t i = 0; i < x->n_attrs; i++) {
@@ -205,7 +209,8 @@ static void check(const char *path, const rapt_file *file, rapt_dtype dtype, boo
 static void golden(void **state)
 {
     static const char *const files[] = {"softmax_basic", "softmax_causal_gqa", "softmax_cross_bias",
-                                        "cog_basic",     "cog_causal",         "cog_decode"};
+                                        "cog_basic",     "cog_causal",         "cog_decode",
+                                        "ssa_basic",     "ssa_causal"};
     const char *folder = getenv("RAPT_GOLDEN");
     (void)state;
     assert_non_null(folder);

@@ -133,14 +133,19 @@ static uint64_t hash(uint64_t h, rapt_tensor *tensor)
 static uint64_t bits_of(const char *op, rapt_dtype dtype, int64_t n, int64_t m, int64_t g)
 {
     const int64_t q[4] = {1, 4, n, 40}, k[4] = {1, g, m, 40}, bias[4] = {1, 1, n, m};
+    const int64_t heads[4] = {4, 1, 1, 1};
     uint64_t seed = 9, result = 14695981039346656037ull;
     rapt_error error = {0};
-    rapt_named_tensor inputs[4] = {{"q", score_random(context, q, dtype, false, 1, &seed)},
+    rapt_tensor *flat = score_random(context, heads, RAPT_F32, false, 1, &seed);
+    rapt_named_tensor inputs[6] = {{"q", score_random(context, q, dtype, false, 1, &seed)},
                                    {"k", score_random(context, k, dtype, false, 1, &seed)},
                                    {"v", score_random(context, k, dtype, false, 1, &seed)},
-                                   {"bias", score_random(context, bias, dtype, false, 1, &seed)}};
+                                   {"bias", score_random(context, bias, dtype, false, 1, &seed)},
+                                   {"alibi", rapt_view_as(context, flat, 1, heads, NULL)},
+                                   {"sink", NULL}};
+    inputs[5].tensor = rapt_clone(context, inputs[4].tensor, NULL);
     rapt_named_tensor output = {"o", NULL};
-    const size_t count = strcmp(op, "softmax") == 0 ? 4 : 3;
+    const size_t count = strcmp(op, "softmax") == 0 ? 6 : 3;
     for (size_t i = 0; i < count; i++)
         score_must(rapt_set_requires_grad(inputs[i].tensor, true, NULL), NULL);
     score_must(rapt_call_operator(context, op, inputs, count, &causal, 1, &output, 1, &error),
@@ -150,8 +155,9 @@ static uint64_t bits_of(const char *op, rapt_dtype dtype, int64_t n, int64_t m, 
     score_must(rapt_backward(context, output.tensor, grad, false, &error), &error);
     for (size_t i = 0; i < count; i++)
         result = hash(result, rapt_grad(inputs[i].tensor));
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 6; i++)
         rapt_tensor_release(inputs[i].tensor);
+    rapt_tensor_release(flat);
     rapt_tensor_release(output.tensor);
     rapt_tensor_release(grad);
     return result;

@@ -1,0 +1,384 @@
+/* The options of the score family, one by one and in pairs, against their definition. */
+#include "score_case.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static rapt_context *context;
+static const char *const operators[] = {"softmax", "cog", "ssa"};
+enum { SOFTMAX, COG, SSA, OPERATORS };
+
+static int setup(void **state)
+{
+    (void)state;
+    context = score_context();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rapt_close(context);
+    return 0;
+}
+
+static score_case plain(int op)
+{
+    return (score_case){
+        .op = operators[op], .B = 1, .H = 4, .G = 2, .N = 70, .M = 70, .D = 16, .E = 16, .seed = 1};
+}
+
+static void check(const score_case *c)
+{
+    score_check(context, c, score_tolerance_of(c->dtype));
+}
+
+enum { CAUSAL, WINDOW, PACKED, BIAS, ALIBI, SOFTCAP, SINK, LSE, TAU, OPTIONS };
+
+/* Does the operator take it? */
+static bool takes(int op, int option)
+{
+    if (option == BIAS || option == ALIBI)
+        return op != COG;
+    return option != TAU || op == SSA;
+}
+
+static void put(score_case *c, int option)
+{
+    switch (option) {
+    case CAUSAL:
+        c->causal = true;
+        break;
+    case WINDOW:
+        c->windowed = true;
+        c->window[0] = 20;
+        c->window[1] = 9;
+        break;
+    case PACKED: /* an empty sequence, one without queries, one without keys, ends within tiles */
+        c->borders = 7;
+        memcpy(c->cu_q, (int64_t[]){0, 5, 5, 5, 40, 43, c->N}, 7 * sizeof(int64_t));
+        memcpy(c->cu_k, (int64_t[]){0, 9, 9, 20, 40, 40, c->M}, 7 * sizeof(int64_t));
+        c->border_type = RAPT_I32;
+        break;
+    case BIAS:
+        c->bias[0] = 1, c->bias[1] = c->H, c->bias[2] = c->N, c->bias[3] = c->M;
+        c->hidden = 0.2;
+        break;
+    case ALIBI:
+        c->alibi = true;
+        break;
+    case SOFTCAP:
+        c->softcap = 1.5;
+        break;
+    case SINK:
+        c->sink = true;
+        break;
+    case LSE:
+        c->lse = true;
+        break;
+    default:
+        c->tau_q = c->tau_v = true;
+    }
+}
+
+static void pairs(void **state)
+{
+    (void)state;
+    for (int op = 0; op < OPERATORS; op++)
+        for (int first = 0; first < OPTIONS; first++)
+            for (int second = first; second < OPTIONS; second++) {
+                if (!takes(op, first) || !takes(op, second))
+                    continue;
+                score_case c = plain(op);
+                c.M = 83;
+                put(&c, first);
+                put(&c, second);
+                c.seed = (uint64_t)(first * OPTIONS + second);
+                check(&c);
+            }
+}
+
+/* Everything at once, in each type and in few queries too. */
+static void together(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {1, 2, 4, 5, 70, 200};
+    for (int op = 0; op < OPERATORS; op++)
+        for (int type = RAPT_F32; type <= RAPT_BF16; type++)
+            for (int i = 0; i < 6; i++) {
+                score_case c = plain(op);
+                c.N = lengths[i];
+                c.M = 131;
+                c.B = 2;
+                c.dtype = type;
+                for (int option = 0; option < OPTIONS; option++)
+                    if (takes(op, option) && option != PACKED && (option != BIAS || i % 2) &&
+                        (option != LSE || type == RAPT_F32))
+                        put(&c, option);
+                check(&c);
+            }
+}
+
+static void windows(void **state)
+{
+    (void)state;
+    static const int64_t sides[] = {-1, 0, 1, 30, 64, 1000, INT64_MAX};
+    static const int64_t lengths[][2] = {{3, 200}, {130, 130}, {40, 170}, {170, 40}};
+    for (int size = 0; size < 4; size++)
+        for (int left = 0; left < 7; left++)
+            for (int right = 0; right < 7; right++) {
+                score_case c = plain((left + right) % 2 ? COG : SOFTMAX);
+                c.N = lengths[size][0];
+                c.M = lengths[size][1];
+                c.causal = (left + right) % 3 == 0;
+                c.windowed = true;
+                c.window[0] = sides[left];
+                c.window[1] = sides[right];
+                c.lse = right % 2;
+                check(&c);
+            }
+}
+
+/* Windows that leave whole spans, chunks and row blocks unvisited. */
+static void long_windows(void **state)
+{
+    (void)state;
+    for (int few = 0; few < 2; few++) {
+        score_case c = plain(SOFTMAX);
+        c.H = c.G = 1;
+        c.N = few ? 3 : 900;
+        c.M = few ? 1800 : 900;
+        c.causal = true;
+        c.windowed = true;
+        c.window[0] = 40;
+        c.window[1] = -1;
+        c.alibi = true;
+        check(&c);
+    }
+}
+
+static void packed(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t n, m;
+        int borders;
+        int64_t q[8], k[8];
+    } calls[] = {
+        {0, 0, 1, {0}, {0}},
+        {0, 5, 2, {0, 0}, {0, 5}},
+        {5, 0, 3, {0, 2, 5}, {0, 0, 0}},
+        {3, 9, 4, {0, 1, 2, 3}, {0, 2, 2, 9}},
+        {200, 200, 2, {0, 200}, {0, 200}},
+        {200, 200, 5, {0, 64, 128, 128, 200}, {0, 64, 128, 128, 200}},
+        {200, 300, 7, {0, 0, 1, 100, 100, 199, 200}, {0, 100, 101, 102, 250, 300, 300}},
+        {300, 200, 4, {0, 150, 290, 300}, {0, 10, 20, 200}},
+    };
+    for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+        for (int way = 0; way < 8; way++) {
+            score_case c = plain(way % OPERATORS);
+            c.N = calls[i].n;
+            c.M = calls[i].m;
+            c.borders = calls[i].borders;
+            memcpy(c.cu_q, calls[i].q, sizeof(c.cu_q));
+            memcpy(c.cu_k, calls[i].k, sizeof(c.cu_k));
+            c.border_type = way & 1 ? RAPT_I64 : RAPT_I32;
+            c.causal = way & 2;
+            c.alibi = way & 4 && way % OPERATORS != COG;
+            c.lse = way & 4;
+            check(&c);
+        }
+}
+
+/* --- Refusals --------------------------------------------------------------------------------- */
+
+static rapt_tensor *ones(int32_t n, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    const int64_t shape[4] = {a, b, c, d};
+    rapt_error error = {0};
+    uint64_t seed = 1;
+    rapt_tensor *x = score_random(context, (int64_t[]){a, b, c, d}, RAPT_F32, false, 1, &seed);
+    rapt_tensor *view = rapt_view_as(context, x, n, shape, &error);
+    assert_non_null(view);
+    rapt_tensor_release(x);
+    return view;
+}
+
+static rapt_tensor *integers(int64_t n, const int64_t *values)
+{
+    rapt_tensor *x = rapt_tensor_from(context, RAPT_I64, 1, &n, values, NULL);
+    assert_non_null(x);
+    return x;
+}
+
+static void refuse(const char *op, int64_t batch, const char *name, rapt_tensor *x,
+                   const char *other, rapt_tensor *y, const rapt_named_value *attr,
+                   const char *message)
+{
+    rapt_error error = {0};
+    rapt_tensor *q = ones(4, batch, 2, 7, 4);
+    const rapt_named_tensor inputs[] = {{"q", q}, {"k", q}, {"v", q}, {name, x}, {other, y}};
+    rapt_named_tensor output = {"o", NULL};
+    const rapt_status status = rapt_call_operator(context, op, inputs, 3 + !!x + !!y, attr,
+                                                  attr != NULL, &output, 1, &error);
+    if (status == RAPT_OK || !strstr(error.message, message))
+        fail_msg("%s %s: expected \"%s\", got %s \"%s\"", op, name ? name : attr->name, message,
+                 rapt_status_name(status), error.message);
+    rapt_tensor_release(q);
+    rapt_tensor_release(x);
+    rapt_tensor_release(y);
+}
+
+static void refuse_borders(int64_t batch, int64_t n, const int64_t *q, int64_t m, const int64_t *k,
+                           const char *message)
+{
+    refuse("softmax", batch, "cu_seqlens_q", integers(n, q), "cu_seqlens_k",
+           k ? integers(m, k) : NULL, NULL, message);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    const int64_t good[] = {0, 3, 7};
+    refuse_borders(1, 3, (int64_t[]){0, 3, 6}, 3, good,
+                   "cu_seqlens_q must rise from 0 to N = 7, but entry 2 is 6");
+    refuse_borders(1, 3, good, 3, (int64_t[]){1, 3, 7},
+                   "cu_seqlens_k must rise from 0 to M = 7, but entry 0 is 1");
+    refuse_borders(1, 3, (int64_t[]){0, 9, 7}, 3, good, "entry 1 is 9");
+    refuse_borders(1, 3, (int64_t[]){0, -1, 7}, 3, good, "entry 1 is -1");
+    refuse_borders(1, 4, (int64_t[]){0, 4, 3, 7}, 4, (int64_t[]){0, 4, 4, 7}, "entry 2 is 3");
+    refuse_borders(1, 1, (int64_t[]){0}, 1, (int64_t[]){0}, "entry 0 is 0");
+    refuse_borders(1, 0, good, 0, good, "empty");
+    refuse_borders(1, 3, good, 2, good, "cu_seqlens_k");
+    refuse_borders(2, 3, good, 3, good, "B == 1");
+    refuse_borders(1, 3, good, 0, NULL, "given(cu_seqlens_k)");
+    refuse("cog", 1, "alibi", ones(1, 2, 1, 1, 1), NULL, NULL, NULL, "alibi");
+    refuse("softmax", 1, "tau_q", ones(3, 1, 2, 7, 1), NULL, NULL, NULL, "tau_q");
+    refuse("softmax", 1, "sink", ones(1, 3, 1, 1, 1), NULL, NULL, NULL, "sink");
+    refuse("softmax", 1, NULL, NULL, NULL, NULL,
+           &(rapt_named_value){.name = "softcap", .type = RAPT_ATTR_FLOAT, .f = -1}, "softcap");
+    refuse("softmax", 1, NULL, NULL, NULL, NULL,
+           &(rapt_named_value){.name = "window", .type = RAPT_ATTR_INTS, .count = 1, .i = {3}},
+           "window");
+}
+
+/* --- Numbers ---------------------------------------------------------------------------------- */
+
+/* One query, logits 0 for all its keys: what a sink takes. */
+static void sinks(void **state)
+{
+    (void)state;
+    static const struct {
+        float sink;
+        double share;
+    } calls[] = {{0, 0.25}, {-INFINITY, 0}, {-1e30f, 0}, {1e30f, 1}, {10000, 1}};
+    for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+        for (int rows = 1; rows < 9; rows += 7) {
+            const int64_t q[4] = {1, 1, rows, 2}, k[4] = {1, 1, 3, 2}, one = 1;
+            const float zeros[16] = {0}, values[6] = {1, 1, 1, 1, 1, 1};
+            rapt_error error = {0};
+            rapt_tensor *x[4] = {
+                rapt_tensor_from(context, RAPT_F32, 4, q, zeros, NULL),
+                rapt_tensor_from(context, RAPT_F32, 4, k, zeros, NULL),
+                rapt_tensor_from(context, RAPT_F32, 4, k, values, NULL),
+                rapt_tensor_from(context, RAPT_F32, 1, &one, &calls[i].sink, NULL)};
+            const rapt_named_tensor inputs[] = {
+                {"q", x[0]}, {"k", x[1]}, {"v", x[2]}, {"sink", x[3]}};
+            rapt_named_tensor out = {"o", NULL};
+            score_must(rapt_set_requires_grad(x[3], true, NULL), NULL);
+            score_must(rapt_call_operator(context, "softmax", inputs, 4, NULL, 0, &out, 1, &error),
+                       &error);
+            score_must(rapt_backward(context, out.tensor, x[0], false, &error), &error);
+            double *o = score_read(context, out.tensor);
+            double *grad = score_read(context, rapt_grad(x[3]));
+            for (int r = 0; r < 2 * rows; r++)
+                assert_float_equal(o[r], 1 - calls[i].share, 1e-6);
+            assert_true(grad[0] == 0);
+            free(o);
+            free(grad);
+            rapt_tensor_release(out.tensor);
+            for (int j = 0; j < 4; j++)
+                rapt_tensor_release(x[j]);
+        }
+}
+
+/* A cap of large scores, distances that outweigh everything, a cap beside a bias of -infinity. */
+static void hard_numbers(void **state)
+{
+    (void)state;
+    for (int op = 0; op < OPERATORS; op++) {
+        score_case c = plain(op);
+        c.magnitude = 500;
+        c.softcap = 20;
+        c.sink = true;
+        score_check(context, &c,
+                    op == COG ? (score_tolerance){4e-3, 1e-2} : (score_tolerance){1e-4, 1e-3});
+    }
+    score_case c = plain(SOFTMAX);
+    c.N = c.M = 3000;
+    c.H = c.G = 1;
+    c.alibi = true;
+    check(&c);
+    c.N = c.M = 90;
+    put(&c, BIAS);
+    c.hidden = 0.95;
+    c.softcap = 0.01;
+    check(&c);
+}
+
+/* --- Equal bits ------------------------------------------------------------------------------- */
+
+static void same_bits_again(void **state)
+{
+    (void)state;
+    double *first[3] = {NULL};
+    for (int round = 0; round < 3; round++) {
+        uint64_t seed = 11;
+        rapt_error error = {0};
+        const int64_t shape[4] = {1, 2, 300, 16}, heads[4] = {2, 1, 1, 1};
+        rapt_tensor *q = score_random(context, shape, RAPT_F32, false, 1, &seed);
+        rapt_tensor *flat = score_random(context, heads, RAPT_F32, false, 1, &seed);
+        rapt_tensor *alibi = rapt_view_as(context, flat, 1, heads, NULL);
+        rapt_tensor *sink = rapt_clone(context, alibi, NULL);
+        score_must(rapt_set_requires_grad(alibi, true, NULL), NULL);
+        score_must(rapt_set_requires_grad(sink, true, NULL), NULL);
+        const rapt_named_tensor inputs[] = {
+            {"q", q}, {"k", q}, {"v", q}, {"alibi", alibi}, {"sink", sink}};
+        rapt_named_tensor out = {"o", NULL};
+        score_must(rapt_call_operator(context, "softmax", inputs, 5, NULL, 0, &out, 1, &error),
+                   &error);
+        score_must(rapt_backward(context, out.tensor, q, false, &error), &error);
+        rapt_tensor *made[3] = {out.tensor, rapt_grad(alibi), rapt_grad(sink)};
+        for (int i = 0; i < 3; i++) {
+            double *got = score_read(context, made[i]);
+            if (round == 0) {
+                first[i] = got;
+                continue;
+            }
+            assert_memory_equal(got, first[i], sizeof(double) * (size_t)rapt_tensor_count(made[i]));
+            free(got);
+        }
+        rapt_tensor_release(out.tensor);
+        rapt_tensor_release(q);
+        rapt_tensor_release(flat);
+        rapt_tensor_release(alibi);
+        rapt_tensor_release(sink);
+    }
+    for (int i = 0; i < 3; i++)
+        free(first[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pairs),           cmocka_unit_test(together),
+        cmocka_unit_test(windows),         cmocka_unit_test(long_windows),
+        cmocka_unit_test(packed),          cmocka_unit_test(refusals),
+        cmocka_unit_test(sinks),           cmocka_unit_test(hard_numbers),
+        cmocka_unit_test(same_bits_again),
+    };
+    if (!score_level_there())
+        return 77; /* this processor lacks the level: the test is skipped */
+    return cmocka_run_group_tests_name("score options", tests, setup, teardown);
+}
