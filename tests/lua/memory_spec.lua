@@ -1,5 +1,6 @@
 -- Lua's collector sees little of a tensor's memory: the binding steers it.
 local rapt = require "rapt"
+local helper = require "cli_helper"
 
 local MiB = 1 << 20
 
@@ -80,4 +81,31 @@ describe("memory", function()
     os.remove(name)
     assert.is_true(ok, ("%s %s"):format(how, status))
   end)
+
+  -- A sanitizer needs more address space than such a limit leaves.
+  if not (os.getenv("LD_PRELOAD") or ""):find("libasan", 1, true) then
+    it("that matrix products cannot have is an error, not an endless wait", function()
+      local script = os.tmpname()
+      local handle = assert(io.open(script, "w"))
+      handle:write('local rapt = require "rapt" local a = rapt.ones(300, 300) ',
+        'print(rapt.matmul(a, a):sum():item())')
+      handle:close()
+      local function run(kilobytes)
+        local pipe = io.popen(("ulimit -v %d; exec timeout 60 '%s' run '%s' 2>&1"):format(kilobytes,
+          helper.binary, script))
+        local text = pipe:read("a")
+        local _, _, status = pipe:close()
+        return status, text
+      end
+      for _, kilobytes in ipairs { 120000, 200000, 300000 } do
+        local status, text = run(kilobytes)
+        assert.equal(1, status, text)
+        assert.truthy(text:find("core.matmul: out of memory", 1, true), text)
+      end
+      local status, text = run(4000000)
+      os.remove(script)
+      assert.equal(0, status, text)
+      assert.equal("27000000.0\n", text)
+    end)
+  end
 end)

@@ -5,9 +5,14 @@
  * environment while it is loaded, so two variables are set for that moment: one thread (the pool
  * splits the work; idle threads of its own would spin beside it) and, where a level below the
  * processor's best is forced, the kernels of that level.
+ *
+ * OpenBLAS takes a buffer for every thread that multiplies, keeps it for the next, and asks without
+ * end where the system refuses one. So the buffers of all workers are taken at the start, after a
+ * look at whether they can be had.
  */
 #include "device/cpu/blas.h"
 #include "base/error.h"
+#include "device/cpu/pool.h"
 #include "device/cpu/services.h"
 
 #include <dlfcn.h>
@@ -15,13 +20,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Of a buffer: at least what OpenBLAS asks for on any processor. */
+#define BUFFER_BYTES ((size_t)129 << 20)
+/* More threads than this seldom multiply at once, and OpenBLAS has a table of so many at least. */
+#define MOST_BUFFERS 64
 
 static struct {
     pthread_mutex_t lock;
     const rapt_blas *ready; /* &functions once loaded */
     rapt_blas functions;
     char text[256];
-    rapt_error error; /* of the attempt that failed: it is not made again */
+    rapt_error error; /* of the attempt that failed: it is made again only if memory was short */
     bool failed;
 } blas = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -98,10 +109,59 @@ static void describe_library(void *library)
              version, core, path);
 }
 
+static int buffers(void)
+{
+    const int workers = rapt_pool_workers();
+    return workers < MOST_BUFFERS ? workers : MOST_BUFFERS;
+}
+
+/* Whether there is address space for all buffers, and as much as one for the library itself.
+ * Nothing is kept. */
+static rapt_status look_for_room(rapt_error *error)
+{
+    void *rooms[MOST_BUFFERS + 1];
+    const int wanted = buffers() + 1;
+    int n = 0;
+    for (; n < wanted; n++) {
+        rooms[n] =
+            mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (rooms[n] == MAP_FAILED)
+            break;
+    }
+    for (int i = 0; i < n; i++)
+        munmap(rooms[i], BUFFER_BYTES);
+    if (n == wanted)
+        return RAPT_OK;
+    return rapt_fail(
+        error, RAPT_NO_MEMORY,
+        "out of memory (%zu bytes of address space that OpenBLAS wants for %d workers)",
+        (size_t)wanted * BUFFER_BYTES, buffers());
+}
+
+/* Has OpenBLAS take the buffers that it will use. */
+static void take_buffers(void *library)
+{
+    void *(*take)(int position);
+    void (*give_back)(void *buffer);
+    void *taken[MOST_BUFFERS];
+    const int wanted = buffers();
+    if (!find(library, "blas_memory_alloc", &take) ||
+        !find(library, "blas_memory_free", &give_back))
+        return;
+    for (int i = 0; i < wanted; i++)
+        taken[i] = take(0);
+    for (int i = 0; i < wanted; i++)
+        if (taken[i] != NULL)
+            give_back(taken[i]);
+}
+
 static rapt_status load(rapt_error *error)
 {
     static const char advice[] = "matrix products need OpenBLAS (Debian: libopenblas0-pthread)";
     rapt_blas *f = &blas.functions;
+    const rapt_status status = look_for_room(error);
+    if (status != RAPT_OK)
+        return status;
     void *library = open_library();
     if (library == NULL) {
         const char *reason = dlerror();
@@ -114,6 +174,7 @@ static rapt_status load(rapt_error *error)
                          advice);
     }
     f->set_num_threads(1);
+    take_buffers(library);
     describe_library(library);
     return RAPT_OK;
 }
@@ -128,7 +189,7 @@ const rapt_blas *rapt_blas_load(rapt_error *error)
         if (load(&blas.error) == RAPT_OK)
             __atomic_store_n(&blas.ready, &blas.functions, __ATOMIC_RELEASE);
         else
-            blas.failed = true;
+            blas.failed = blas.error.status != RAPT_NO_MEMORY;
     }
     ready = blas.ready;
     if (ready == NULL)

@@ -15,7 +15,8 @@ typedef struct rapt_blas {
     void (*set_num_threads)(int threads);
 } rapt_blas;
 
-/* The library with one thread to a call; NULL where it is missing (RAPT_UNSUPPORTED). The first
+/* The library with one thread to a call; NULL where it is missing (RAPT_UNSUPPORTED)
+ * or its buffers cannot be had (RAPT_NO_MEMORY). The first
  * call must not come from two threads that also change the environment. */
 const rapt_blas *rapt_blas_load(rapt_error *error);
 /* "OpenBLAS 0.3.21 (SkylakeX, /usr/lib/...)" when it was loaded; otherwise false. */
