@@ -7,8 +7,9 @@
  *
  *     o = softmax(scale q k^T + bias) v,  rows' statistics kept, and its gradients
  *
- * All views are [B,H,.,.] with the feature contiguous; they may be of different dtypes. Gradients
- * of q are float32 and contiguous. [call]
+ * All views are [B,H,.,.] with the feature contiguous; they may be of different dtypes. The
+ * gradient of q is float32 and contiguous, whatever q is. Workspace is the outer call's scratch,
+ * kept until it returns. [call]
  */
 #ifndef RAPT_KIT_SCORE_INNER_H
 #define RAPT_KIT_SCORE_INNER_H
@@ -31,7 +32,7 @@ typedef struct rapt_inner_view {
     int64_t shape[4], strides[4];
 } rapt_inner_view;
 
-/* A contiguous view of float32 memory; sizes of 0 behind the last dimension wanted. */
+/* `data` as a contiguous tensor [a, b, c, d] of float32. The view holds as long as `holder`. */
 static inline rapt_view *rapt_inner_floats(rapt_inner_view *holder, float *data, int64_t a,
                                            int64_t b, int64_t c, int64_t d)
 {

@@ -89,17 +89,43 @@ static const rapt_attr attrs[] = {
                      .doc = "factor of both products"},
 };
 
+#define AGENTS "if(given(agents),A,n_agents)"
+
+/* The agents and what they gathered, and of each row of both attentions the reference of its
+ * exponents and their sum. */
+static const rapt_arg saved[] = {
+    [AGENT_POOLED] = {.size = sizeof(rapt_arg),
+                      .spec = "pooled: B H if(given(agents),0,n_agents) D",
+                      .dtype = "f32"},
+    [AGENT_GATHERED] = {.size = sizeof(rapt_arg),
+                        .spec = "gathered: B H " AGENTS " E",
+                        .dtype = "f32"},
+    [AGENT_GATHER_REFERENCE] = {.size = sizeof(rapt_arg),
+                                .spec = "gather_reference: B H " AGENTS,
+                                .dtype = "f32"},
+    [AGENT_GATHER_SUM] = {.size = sizeof(rapt_arg),
+                          .spec = "gather_sum: B H " AGENTS,
+                          .dtype = "f32"},
+    [AGENT_HAND_OUT_REFERENCE] = {.size = sizeof(rapt_arg),
+                                  .spec = "hand_out_reference: B H N",
+                                  .dtype = "f32"},
+    [AGENT_HAND_OUT_SUM] = {.size = sizeof(rapt_arg),
+                            .spec = "hand_out_sum: B H N",
+                            .dtype = "f32"},
+};
+
 static const rapt_kernel kernels[] = {{
     .size = sizeof(rapt_kernel),
     .name = "cpu",
     .device = "cpu",
     .dtypes = RAPT_DTYPES_COMPUTE,
+    .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias o",
+    .saved = saved,
+    .n_saved = AGENT_SAVED,
     .supports = agent_supports,
     .forward = agent_cpu_forward,
     .backward = agent_cpu_backward,
 }};
-
-#define AGENTS "if(given(agents), A, n_agents)"
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

@@ -15,6 +15,16 @@ enum {
     AGENT_DWC_BIAS
 };
 enum { AGENT_N_AGENTS, AGENT_GRID, AGENT_SCALE };
+/* What forward leaves to backward. */
+enum {
+    AGENT_POOLED,
+    AGENT_GATHERED,
+    AGENT_GATHER_REFERENCE,
+    AGENT_GATHER_SUM,
+    AGENT_HAND_OUT_REFERENCE,
+    AGENT_HAND_OUT_SUM,
+    AGENT_SAVED
+};
 
 rapt_status agent_supports(rapt_call *call);
 rapt_status agent_cpu_forward(rapt_call *call);
