@@ -119,7 +119,9 @@ static rapt_tensor *record(rapt_context *context, rapt_tensor *input, rapt_tenso
 {
     *body = NULL;
     if (!result) {
-        rapt_prefix_error(error, "%s", name);
+        const size_t n = strlen(name);
+        if (error && (strncmp(error->message, name, n) != 0 || error->message[n] != ':'))
+            rapt_prefix_error(error, "%s", name);
         return NULL;
     }
     if (!context->recording || !rapt_tensor_tracked(input))

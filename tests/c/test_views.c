@@ -197,6 +197,7 @@ static void wrong_views(void **state)
     assert_null(rapt_select(*state, x, 2, 0, &error));
     assert_int_equal(error.status, RAPT_INVALID);
     assert_int_equal(strncmp(error.message, "select: ", 8), 0);
+    assert_null(strstr(error.message + 8, "select"));
     assert_null(rapt_select(*state, x, 1, 3, &error));
     assert_null(rapt_narrow(*state, x, 1, 2, 2, &error));
     assert_null(rapt_expand(*state, x, SHAPE(2, 4), &error));
