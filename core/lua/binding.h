@@ -2,13 +2,14 @@
  * The Lua binding: the module "rapt.core", written against rapt/rapt.h alone.
  *
  * Rules of this room
- *   Ownership. A tensor that Lua sees is a box: a full userdata that holds one reference. A
+ *
+ * - Ownership. A tensor that Lua sees is a box: a full userdata that holds one reference. A
  * function pushes its empty box before it asks the core for the tensor, so that a Lua error can
- *              come between no reference and its box.
- *   Errors.    Raised with rapt_lua_fail or rapt_lua_raise: one line, in front of it the place in
- * the user's program; levels inside the Lua library of rapt are passed over. Indices.   Dimensions
- * and positions come and go counted from 1, or from the end if negative. State.     Every C
- * function has the rapt_lua of its interpreter as first upvalue.
+ * come between no reference and its box.
+ * - Errors. Raised with rapt_lua_fail or rapt_lua_raise: one line, in front of it the place in the
+ *   user's program; levels inside the Lua library of rapt are passed over.
+ * - Indices. Dimensions and positions come and go counted from 1, or from the end if negative.
+ * - State. Every C function has the rapt_lua of its interpreter as first upvalue.
  */
 #ifndef RAPT_LUA_BINDING_H
 #define RAPT_LUA_BINDING_H

@@ -10,20 +10,24 @@
  * plugin needs at run time comes through the `rapt_host` that each call carries.
  *
  * Rules of the ABI
- *   Sizes.    Every struct begins with its size as its author knew it (sizeof). The host reads no
- *             field that lies beyond that size and takes it as zero. An array of structs is walked
- *             by the size that its first element states; all its elements state the same.
- *   Versions. The major version must be equal; minor versions only append fields. A plugin asks for
- *             the lowest minor that it needs: 0, unless RAPT_ABI_MINOR_NEEDED is defined before
- * this header is included. Lifetime. All descriptions and strings are constant for as long as the
- * plugin is loaded. Strings are UTF-8. Threads.  Each function below says where it may be called:
- * [load] by the loader, once, from the thread that loads; [call] from the thread that runs the
- * kernel, during the call; [task] from a task inside parallel_for, on any thread, at the same time
- * as others; [any] at any time from any thread. Conduct.  A kernel returns a status. It never
- * aborts, exits, prints, throws, installs signal handlers or changes the floating-point
- * environment. When it fails it has called host->error once. It writes nothing but its outputs, its
- * state and its workspace. Bits.     The same inputs give the same bits on the same machine,
- * whatever the number of threads: the split of work must not depend on it.
+ *
+ * - Sizes. Every struct begins with its size as its author knew it (sizeof). The host reads no
+ *   field that lies beyond that size and takes it as zero. An array of structs is walked by the
+ *   size that its first element states; all its elements state the same.
+ * - Versions. The major version must be equal; minor versions only append fields. A plugin asks
+ *   for the lowest minor that it needs: 0, unless RAPT_ABI_MINOR_NEEDED is defined before this
+ *   header is included.
+ * - Lifetime. All descriptions and strings are constant for as long as the plugin is loaded.
+ *   Strings are UTF-8.
+ * - Threads. Each function below says where it may be called: [load] by the loader, once, from the
+ *   thread that loads; [call] from the thread that runs the kernel, during the call; [task] from a
+ *   task inside parallel_for, on any thread, at the same time as others; [any] at any time from any
+ *   thread.
+ * - Conduct. A kernel returns a status. It never aborts, exits, prints, throws, installs signal
+ *   handlers or changes the floating-point environment. When it fails it has called host->error
+ *   once. It writes nothing but its outputs, its state and its workspace.
+ * - Bits. The same inputs give the same bits on the same machine, whatever the number of threads:
+ *   the split of work must not depend on it.
  *
  * C99 and C++ clean.
  */

@@ -5,12 +5,17 @@
  * stands here and add nothing of their own to it.
  *
  * Conventions
- *   Errors.    A function that can fail returns a rapt_status, or NULL, and takes a `rapt_error *`
- *              last, which may be NULL. On failure nothing has changed and outputs are untouched.
- *   Ownership. A function that returns a `rapt_tensor *` gives the caller one reference, to be
- * given back with rapt_tensor_release. Arguments are borrowed unless said otherwise. Threads.   A
- * context serves one thread at a time. Reference counts are atomic: a tensor may be retained and
- * released anywhere. Indices    count from 0 here (in Lua: from 1).
+ *
+ * - Errors. A function that can fail returns a rapt_status, or NULL, and takes a `rapt_error *`
+ *   last, which may be NULL. On failure nothing has changed and outputs are untouched. Messages
+ *   count dimensions and positions from 1.
+ * - Pointers. Except for the error, a pointer may be NULL only where its declaration says so, and
+ *   an array where its length is 0.
+ * - Ownership. A function that returns a `rapt_tensor *` gives the caller one reference, to be
+ *   given back with rapt_tensor_release. Arguments are borrowed unless said otherwise.
+ * - Threads. A context serves one thread at a time. Reference counts are atomic: a tensor may be
+ *   retained and released anywhere.
+ * - Indices count from 0 here (in Lua: from 1).
  */
 #ifndef RAPT_RAPT_H
 #define RAPT_RAPT_H
@@ -147,9 +152,9 @@ typedef struct rapt_dlpack {
 /* A managed tensor that shares memory with `tensor` and keeps it alive until its deleter runs. */
 RAPT_API rapt_dlpack *rapt_to_dlpack(rapt_tensor *tensor, rapt_error *error);
 /* A tensor over somebody else's memory. Takes `managed` over on success: its deleter runs with the
- * last reference. Read-only memory is copied, so that nothing can write to it, and the deleter runs at
- * once. Refuses other major versions, other devices than the CPU, bad shapes, negative strides and
- * elements that are not aligned to their size. Bools must be 0 or 1. */
+ * last reference. Read-only memory is copied, so that nothing can write to it, and the deleter runs
+ * at once. Refuses other major versions, other devices than the CPU, bad shapes, negative strides
+ * and elements that are not aligned to their size. Bools must be 0 or 1. */
 RAPT_API rapt_tensor *rapt_from_dlpack(rapt_dlpack *managed, rapt_error *error);
 
 /* --- Files --------------------------------------------------------------------------------- */
