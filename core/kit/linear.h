@@ -21,10 +21,10 @@
  * each bit b set in c, the state of the 2^b chunks before the aligned block that c lies in (a
  * Fenwick tree).
  *
- * Flat, a few heads and a stretch of chunks are in work at a time, so that what one pass writes the
- * next finds in the cache, however long the sequence is. Memory beyond inputs and outputs: forward,
- * a state for each chunk in work; backward, a state for each chunk of the heads in work.
- * Hierarchical, two (four) states for each chunk of the heads in work.
+ * A few heads and a stretch of chunks are in work at a time, so that what one pass writes the next
+ * finds in the cache, however long the sequence is. Memory beyond inputs and outputs, of the heads
+ * in work: flat, a state for each chunk of the stretch, and backward one more for each chunk;
+ * hierarchical, two for each chunk, and backward four.
  *
  * A plugin fills a rapt_linear and calls rapt_linear_forward or _backward inside its kernel. All
  * sums are taken in a fixed order: results do not depend on the number of threads.
@@ -86,7 +86,7 @@ typedef struct rapt_linear {
     int64_t first_head, round_heads; /* the heads in work */
     int64_t width_d, width_e;        /* D and E padded to whole vectors */
     const rapt_math_service *math;
-    int64_t from, until; /* the chunks in work; tree: all */
+    int64_t from, until; /* the chunks in work */
     int64_t stretch;     /* how many that is at most */
     int64_t nodes;       /* tree: nodes of all trees of a head */
     /* Flat: the state before each chunk; tree: nodes by level. */

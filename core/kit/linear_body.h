@@ -315,7 +315,8 @@ static void linear_carry_back(void *context, int64_t begin, int64_t end, int wor
     }
 }
 
-/* Parents from children: the left one decayed over the right one's block, plus the right one. */
+/* Parents from children: the left one decayed over the right one's block, plus the right one. Those
+ * that end among the chunks in work. */
 static void linear_grow(void *context, int64_t begin, int64_t end, int worker)
 {
     rapt_linear *x = (rapt_linear *)context;
@@ -323,8 +324,9 @@ static void linear_grow(void *context, int64_t begin, int64_t end, int worker)
     for (int64_t item = begin; item < end; item++) {
         const linear_slice slice = linear_slice_of(x, item);
         const int64_t chunks = x->sequences[slice.sequence].chunks;
-        for (int b = 1; linear_level_nodes(chunks, b - 1) > 1; b++)
-            for (int64_t j = 0; (j + 1) << b <= chunks; j++) {
+        for (int b = 1; linear_level_nodes(chunks, b - 1) > 1; b++) {
+            const linear_ending ending = linear_ending_of(x, slice.sequence, b);
+            for (int64_t j = ending.first; j < ending.end; j++) {
                 const float *left = linear_tree_slot(x, &x->states, &slice, b - 1, 2 * j);
                 const float *right = linear_tree_slot(x, &x->states, &slice, b - 1, 2 * j + 1);
                 float *parent = linear_tree_slot(x, &x->states, &slice, b, j);
@@ -332,10 +334,12 @@ static void linear_grow(void *context, int64_t begin, int64_t end, int worker)
                 rows_axpy(slice.size, linear_block_decay(x, &slice, b - 1, 2 * j + 1), right,
                           parent);
             }
+        }
     }
 }
 
-/* The gradient of a node's state: its own readers' and its parent's, down to the leaves. */
+/* A node whose end is among the chunks in work has all of its gradient: its readers and what its
+ * parent hands down lie behind it. It hands that on to its children. */
 static void linear_shed(void *context, int64_t begin, int64_t end, int worker)
 {
     rapt_linear *x = (rapt_linear *)context;
@@ -346,8 +350,9 @@ static void linear_shed(void *context, int64_t begin, int64_t end, int worker)
         int top = 0;
         while (linear_level_nodes(chunks, top) > 1)
             top++;
-        for (int b = top; b > 0; b--)
-            for (int64_t j = 0; (j + 1) << b <= chunks; j++) {
+        for (int b = top; b > 0; b--) {
+            const linear_ending ending = linear_ending_of(x, slice.sequence, b);
+            for (int64_t j = ending.first; j < ending.end; j++) {
                 const float *parent = linear_tree_slot(x, &x->reverse, &slice, b, j);
                 float *left = linear_tree_slot(x, &x->reverse, &slice, b - 1, 2 * j);
                 float *right = linear_tree_slot(x, &x->reverse, &slice, b - 1, 2 * j + 1);
@@ -358,6 +363,7 @@ static void linear_shed(void *context, int64_t begin, int64_t end, int worker)
                     simd_store(right + i, from + simd_load(right + i));
                 }
             }
+        }
     }
 }
 
@@ -412,19 +418,22 @@ static void linear_reverse(void *context, int64_t begin, int64_t end, int worker
 }
 
 /* Items: tree nodes of the heads in work. The gradient of a left node's state from the block that
- * reads it; zero for nodes that nothing reads. */
+ * reads it, as far as that block is in work; the last stretch, which comes first, sets all to 0. */
 static void linear_nodes(void *context, int64_t begin, int64_t end, int worker)
 {
     rapt_linear *x = (rapt_linear *)context;
     linear_tiles *t = linear_take(x, worker);
-    const int64_t size = x->width_d * x->width_e;
+    const size_t bytes = (size_t)(x->width_d * x->width_e) * sizeof(float);
     for (int64_t item = begin; item < end; item++) {
         const int64_t lane = item / x->nodes;
         const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
         float *to = linear_slot(x, &x->reverse, lane, item % x->nodes);
-        linear_reader reader = linear_reader_of(x, item % x->nodes);
-        memset(to, 0, (size_t)size * sizeof *to);
-        for (int64_t c = reader.first; c < reader.end; c++) {
+        const linear_reader reader = linear_reader_of(x, item % x->nodes);
+        const int64_t first = reader.first > x->from ? reader.first : x->from;
+        const int64_t last = reader.end < x->until ? reader.end : x->until;
+        if (x->until == x->n_chunks)
+            memset(to, 0, bytes);
+        for (int64_t c = first; c < last; c++) {
             const rapt_linear_chunk *chunk = &x->chunks[c];
             const double gap = linear_gap(x, lane, reader.first, c);
             float factor[CHUNK];

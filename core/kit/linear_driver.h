@@ -4,8 +4,7 @@
 #ifndef RAPT_KIT_LINEAR_DRIVER_H
 #define RAPT_KIT_LINEAR_DRIVER_H
 
-#define LINEAR_ROUND_BYTES (64 * 1024 * 1024) /* states of a tree's heads in work at a time */
-#define LINEAR_ROUND_ITEMS 256                /* flat: chunks times heads in work at a time */
+#define LINEAR_ROUND_ITEMS 256 /* chunks times heads in work at a time */
 
 static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *view,
                                             const float **whole)
@@ -109,13 +108,11 @@ static inline const rapt_linear_code *linear_level_code(const rapt_call *call)
 static inline void linear_plan(rapt_linear *x)
 {
     const int64_t share = x->heads / x->groups;
-    const int64_t state_bytes = x->width_d * x->width_e * (int64_t)sizeof(float);
-    int64_t groups = x->l.data ? LINEAR_ROUND_BYTES / state_bytes / (x->nodes * share + 1)
-                               : LINEAR_ROUND_ITEMS / (x->n_chunks * share + 1);
+    int64_t groups = LINEAR_ROUND_ITEMS / (x->n_chunks * share + 1);
     groups = groups < 1 ? 1 : groups > x->groups ? x->groups : groups;
     x->round_heads = groups * share;
     x->stretch = x->n_chunks;
-    if (!x->l.data && x->stretch > LINEAR_ROUND_ITEMS / x->round_heads)
+    if (x->stretch > LINEAR_ROUND_ITEMS / x->round_heads)
         x->stretch = LINEAR_ROUND_ITEMS / x->round_heads;
     if (x->stretch < 1)
         x->stretch = 1;
@@ -185,8 +182,8 @@ static inline void linear_sum_decays(rapt_linear *x)
     for (int64_t lane = 0; lane < x->round_heads; lane++)
         for (int64_t s = 0; s < x->n_sequences; s++) {
             double sum = 0;
-            for (int64_t i = 0; i < x->sequences[s].chunks; i++) {
-                const int64_t c = lane * x->n_chunks + x->sequences[s].first + i;
+            for (int64_t i = x->sequences[s].first; i < linear_range_of(x, s).end; i++) {
+                const int64_t c = lane * x->n_chunks + i;
                 x->prefix[c] = sum;
                 sum += x->decay[c];
             }

@@ -290,6 +290,23 @@ static inline linear_range linear_range_of(const rapt_linear *x, int64_t s)
     return range;
 }
 
+/* The nodes of a level of a sequence's tree whose last chunk is in work. */
+typedef struct linear_ending {
+    int64_t first, end;
+} linear_ending;
+
+static inline linear_ending linear_ending_of(const rapt_linear *x, int64_t s, int level)
+{
+    const linear_range range = linear_range_of(x, s);
+    const int64_t begin = x->sequences[s].first, length = (int64_t)1 << level;
+    linear_ending ending = {0, 0};
+    if (!range.empty) {
+        ending.first = ((range.first - begin + length) >> level) - 1;
+        ending.end = (range.end - begin) >> level;
+    }
+    return ending;
+}
+
 static inline float *linear_carried(const rapt_linear *x, int which, const linear_slice *slice)
 {
     return x->carried[which] + slice->lane * x->width_d * x->width_e + slice->offset;

@@ -300,6 +300,19 @@ static void packed(void **state)
         }
 }
 
+/* So many heads share a key head that only two chunks of them are in work at a time: trees that
+ * grow and are taken down over many stretches. */
+static void stretches(void **state)
+{
+    static const int64_t borders[] = {0, 130, 130, 420, 700};
+    linear_test c = {.B = 1, .H = 128, .G = 1, .N = 700, .D = 3, .E = 2, .decay = DECAY};
+    (void)state;
+    check(&c);
+    c.borders = borders;
+    c.sequences = 4;
+    check(&c);
+}
+
 /* --- Refusals --------------------------------------------------------------------------------- */
 
 static void refused(const char *op, int64_t count, const int64_t *borders, const char *message)
@@ -343,8 +356,9 @@ static void bad_borders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),  cmocka_unit_test(every_decay), cmocka_unit_test(half_types),
-        cmocka_unit_test(states), cmocka_unit_test(packed),      cmocka_unit_test(bad_borders),
+        cmocka_unit_test(sizes),     cmocka_unit_test(every_decay), cmocka_unit_test(half_types),
+        cmocka_unit_test(states),    cmocka_unit_test(packed),      cmocka_unit_test(bad_borders),
+        cmocka_unit_test(stretches),
     };
     if (!score_level_there())
         return 77; /* this processor lacks the level: the test is skipped */
