@@ -301,7 +301,7 @@ rapt_tensor *rapt_tensor_make(rapt_dtype dtype, rapt_device device, int32_t ndim
 
 rapt_status rapt_tensor_clear(rapt_tensor *tensor, rapt_error *error)
 {
-    static const char zeros[1 << 16];
+    static char zeros[1 << 16]; /* never written; not const, so that it takes no room in the file */
     const rapt_view *view = &tensor->view;
     const int64_t bytes =
         rapt_view_count(view) * (int64_t)rapt_dtype_size(rapt_tensor_dtype(tensor));
