@@ -51,7 +51,7 @@ typedef struct rapt_group {
 } rapt_group;
 extern const rapt_group rapt_ops_elementwise, rapt_ops_matmul, rapt_ops_reduce, rapt_ops_norm,
     rapt_ops_softmax, rapt_ops_loss, rapt_ops_embedding, rapt_ops_optimizer, rapt_ops_copy,
-    rapt_ops_random, rapt_ops_rotary, rapt_ops_scan;
+    rapt_ops_random, rapt_ops_rotary, rapt_ops_scan, rapt_ops_merge;
 
 /* --- Calls ---------------------------------------------------------------------------------- */
 

@@ -27,9 +27,11 @@ local rapt = {
 extend(rapt, core)
 
 --- The functions of operators by name: rapt.ops.cog{q = q, k = k, v = v, causal = true}. Walking over
---- it with pairs gives the attention operators.
+--- it with pairs gives the attention operators. `merge` is core.merge.
 rapt.ops = setmetatable({}, {
-  __index = core.ops_index,
+  __index = function(ops, name)
+    return core.ops_index(ops, name == "merge" and "core.merge" or name)
+  end,
   __pairs = function(ops)
     local names, i = core.operators(), 0
     return function()

@@ -412,6 +412,19 @@ static void cat(reference_call *c)
     }
 }
 
+/* Two outputs over disjoint keys, by their log-sum-exps. */
+static void merge(reference_call *c)
+{
+    const reference_tensor *a = &c->in[0], *b = &c->in[2];
+    const int64_t width = a->shape[a->ndim - 1];
+    same_shape(c);
+    for (int64_t i = 0; i < a->count; i++) {
+        const double x = c->in[1].x[i / width], y = c->in[3].x[i / width];
+        const double top = fmax(x, y), p = exp(x - top), q = exp(y - top);
+        c->out.x[i] = (p * a->x[i] + q * b->x[i]) / (p + q);
+    }
+}
+
 bool reference_run(reference_call *call)
 {
     const char *name = call->op->name + strlen("core.");
@@ -435,6 +448,8 @@ bool reference_run(reference_call *call)
         rope(call);
     else if (IS("cumsum"))
         cumsum(call);
+    else if (IS("merge"))
+        merge(call);
     else if (IS("cat"))
         cat(call);
     else if (IS("adamw"))

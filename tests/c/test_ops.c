@@ -183,6 +183,14 @@ static const ops_case cases[] = {
     {"rope", "x=2,0,6", ""},
     {"rope", "x=3,0", ""},
 
+    {"merge", "a=65 a_lse=-:f32 b=65 b_lse=-:f32", ""},
+    {"merge", "a=3,1 a_lse=3:f32 b=3,1 b_lse=3:f32", ""},
+    {"merge", "a=2,3,17,16 a_lse=2,3,17:f32 b=2,3,17,16 b_lse=2,3,17:f32", ""},
+    {"merge", "a=300,70 a_lse=300:f32 b=300,70 b_lse=300:f32", ""},
+    {"merge", "a=2,1100 a_lse=2:f32 b=2,1100 b_lse=2:f32", ""},
+    {"merge", "a=3,0 a_lse=3:f32 b=3,0 b_lse=3:f32", ""},
+    {"merge", "a=0,3 a_lse=0:f32 b=0,3 b_lse=0:f32", ""},
+
     {"adamw", "param=3,65 grad=3,65 m=3,65:f32 v=3,65:f32positive",
      "lr=0.01 step=3 weight_decay=0.1 grad_scale=0.5"},
     {"adamw", "param=- grad=- m=-:f32 v=-:f32positive", "lr=0.01 step=1"},

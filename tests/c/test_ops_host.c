@@ -394,7 +394,7 @@ static rapt_status prepare(ops_run *run, const ops_case *test)
 
 static rapt_status forward(ops_run *run)
 {
-    static rapt_view *outputs[1], *saved[REFERENCE_MOST];
+    static rapt_view *outputs[2], *saved[REFERENCE_MOST]; /* a second output is not asked for */
     int64_t shape[RAPT_MAX_DIMS];
     int32_t ndim;
     rapt_error error;
@@ -560,8 +560,8 @@ static void check_gradient(ops_run *run, uint32_t i, double tolerance)
 
 bool ops_check_backward(ops_run *run, double tolerance)
 {
-    static rapt_view *grad_inputs[REFERENCE_MOST], *outputs[1];
-    static const rapt_view *grad_outputs[1], *inputs[REFERENCE_MOST];
+    static rapt_view *grad_inputs[REFERENCE_MOST], *outputs[2];
+    static const rapt_view *grad_outputs[2], *inputs[REFERENCE_MOST];
     uint64_t state = 777;
     if (run->kernel->backward == NULL)
         return false;

@@ -327,6 +327,187 @@ static void hard_numbers(void **state)
     check(&c);
 }
 
+/* --- Merging ---------------------------------------------------------------------------------- */
+
+static void attend(const char *op, rapt_named_tensor *inputs, size_t n, bool causal,
+                   rapt_named_tensor *out)
+{
+    rapt_error error = {0};
+    const rapt_named_value attr = {.name = "causal", .type = RAPT_ATTR_BOOL, .i = {causal}};
+    score_must(rapt_call_operator(context, op, inputs, n, &attr, 1, out, 2, &error), &error);
+}
+
+/* sum(x * y) fed back together for both outputs. */
+static void feed_back(rapt_named_tensor *out, rapt_tensor *const *seeds)
+{
+    rapt_error error = {0};
+    rapt_named_tensor sums[2], total = {NULL, NULL};
+    for (int i = 0; i < 2; i++) {
+        rapt_named_tensor product = {NULL, NULL};
+        const rapt_named_tensor pair[2] = {{"a", out[i].tensor}, {"b", seeds[i]}};
+        score_must(rapt_call_operator(context, "core.mul", pair, 2, NULL, 0, &product, 1, &error),
+                   &error);
+        const rapt_named_tensor x = {"x", product.tensor};
+        sums[i] = (rapt_named_tensor){NULL, NULL};
+        score_must(rapt_call_operator(context, "core.sum", &x, 1, NULL, 0, &sums[i], 1, &error),
+                   &error);
+        sums[i].name = i ? "b" : "a";
+        rapt_tensor_release(product.tensor);
+    }
+    score_must(rapt_call_operator(context, "core.add", sums, 2, NULL, 0, &total, 1, &error),
+               &error);
+    score_must(rapt_backward(context, total.tensor, NULL, false, &error), &error);
+    rapt_tensor_release(sums[0].tensor);
+    rapt_tensor_release(sums[1].tensor);
+    rapt_tensor_release(total.tensor);
+}
+
+static void leaves(rapt_tensor **x, int64_t m)
+{
+    uint64_t seed = 21;
+    for (int i = 0; i < 3; i++) {
+        const int64_t shape[4] = {2, i ? 2 : 4, i ? m : 40, i == 2 ? 12 : 20};
+        x[i] = score_random(context, shape, RAPT_F32, false, 1, &seed);
+        score_must(rapt_set_requires_grad(x[i], true, NULL), NULL);
+    }
+}
+
+/* Keys from `start` on, `length` of them; the sink belongs to one part alone. */
+static void attend_part(rapt_tensor *const *x, int64_t start, int64_t length, bool causal,
+                        rapt_tensor *sink, rapt_named_tensor *out)
+{
+    rapt_error error = {0};
+    rapt_named_tensor inputs[4] = {{"q", x[0]},
+                                   {"k", rapt_narrow(context, x[1], 2, start, length, &error)},
+                                   {"v", rapt_narrow(context, x[2], 2, start, length, &error)},
+                                   {"sink", sink}};
+    out[0] = (rapt_named_tensor){"o", NULL};
+    out[1] = (rapt_named_tensor){"lse", NULL};
+    attend("softmax", inputs, sink ? 4 : 3, causal, out);
+    rapt_tensor_release(inputs[1].tensor);
+    rapt_tensor_release(inputs[2].tensor);
+}
+
+/* The last part of a causal call is a causal call itself, those before it are seen whole. */
+static void merged(int64_t first, int64_t second, bool causal, bool with_sink)
+{
+    static const char *const names[] = {"o", "lse", "dq", "dk", "dv", "dsink"};
+    rapt_tensor *x[2][3], *sink[2] = {NULL, NULL}, *flat = NULL, *seeds[2];
+    rapt_named_tensor whole[2], parts[2][2], both[2] = {{"o", NULL}, {"lse", NULL}};
+    uint64_t seed = 8;
+    const int64_t rows[4] = {2, 4, 40, 12}, row[4] = {2, 4, 40, 1}, heads[4] = {4, 1, 1, 1};
+    seeds[0] = score_random(context, rows, RAPT_F32, false, 1, &seed);
+    rapt_tensor *wide = score_random(context, row, RAPT_F32, false, 1, &seed);
+    seeds[1] = rapt_view_as(context, wide, 3, row, NULL);
+    for (int i = 0; i < 2; i++) {
+        leaves(x[i], first + second);
+        if (with_sink) {
+            seed = 77;
+            flat = score_random(context, heads, RAPT_F32, false, 1, &seed);
+            sink[i] = rapt_view_as(context, flat, 1, heads, NULL);
+            score_must(rapt_set_requires_grad(sink[i], true, NULL), NULL);
+            rapt_tensor_release(flat);
+        }
+    }
+    attend_part(x[0], 0, first + second, causal, sink[0], whole);
+    attend_part(x[1], 0, first, false, sink[1], parts[0]);
+    attend_part(x[1], first, second, causal, NULL, parts[1]);
+    rapt_named_tensor inputs[4] = {{"a", parts[0][0].tensor},
+                                   {"a_lse", parts[0][1].tensor},
+                                   {"b", parts[1][0].tensor},
+                                   {"b_lse", parts[1][1].tensor}};
+    rapt_error error = {0};
+    score_must(rapt_call_operator(context, "core.merge", inputs, 4, NULL, 0, both, 2, &error),
+               &error);
+    if (first + second > 0 || with_sink) { /* otherwise lse is -inf, and so is the loss */
+        feed_back(whole, seeds);
+        feed_back(both, seeds);
+    }
+    for (int i = 0; i < 6; i++) {
+        rapt_tensor *want = i < 2 ? whole[i].tensor : i < 5 ? rapt_grad(x[0][i - 2]) : NULL;
+        rapt_tensor *have = i < 2 ? both[i].tensor : i < 5 ? rapt_grad(x[1][i - 2]) : NULL;
+        if (i == 5 && with_sink)
+            want = rapt_grad(sink[0]), have = rapt_grad(sink[1]);
+        if (!want && !have)
+            continue;
+        double *a = score_read(context, have), *b = score_read(context, want);
+        const double off = score_error(a, b, rapt_tensor_count(want), 0.1);
+        if (!(off <= 2e-5))
+            fail_msg("%ld and %ld keys, causal %d: %s is off by %g", (long)first, (long)second,
+                     causal, names[i], off);
+        free(a);
+        free(b);
+    }
+    for (int i = 0; i < 2; i++) {
+        for (int j = 0; j < 3; j++)
+            rapt_tensor_release(x[i][j]);
+        rapt_tensor_release(whole[i].tensor);
+        rapt_tensor_release(parts[0][i].tensor);
+        rapt_tensor_release(parts[1][i].tensor);
+        rapt_tensor_release(both[i].tensor);
+        rapt_tensor_release(sink[i]);
+        rapt_tensor_release(seeds[i]);
+    }
+    rapt_tensor_release(wide);
+}
+
+static void parts_merge_to_the_whole(void **state)
+{
+    (void)state;
+    for (int with_sink = 0; with_sink < 2; with_sink++) {
+        merged(30, 40, true, with_sink);
+        merged(1, 90, false, with_sink);
+        merged(100, 3, false, with_sink);
+        merged(0, 40, true, with_sink);
+        merged(50, 0, false, with_sink);
+        merged(0, 0, false, with_sink);
+    }
+}
+
+/* Rows that no part has a key for: 0, -infinity, and gradients of 0 beside rows that have. */
+static void rows_of_nothing_merge(void **state)
+{
+    (void)state;
+    const int64_t rows[4] = {1, 1, 3, 2}, each[3] = {1, 1, 3};
+    const float a[6] = {1, 2, NAN, NAN, NAN, NAN}, b[6] = {3, 4, 5, 6, NAN, NAN};
+    const float la[3] = {0, -INFINITY, -INFINITY}, lb[3] = {0, 2, -INFINITY};
+    rapt_error error = {0};
+    rapt_tensor *x[4] = {rapt_tensor_from(context, RAPT_F32, 4, rows, a, NULL),
+                         rapt_tensor_from(context, RAPT_F32, 3, each, la, NULL),
+                         rapt_tensor_from(context, RAPT_F32, 4, rows, b, NULL),
+                         rapt_tensor_from(context, RAPT_F32, 3, each, lb, NULL)};
+    const rapt_named_tensor inputs[4] = {
+        {"a", x[0]}, {"a_lse", x[1]}, {"b", x[2]}, {"b_lse", x[3]}};
+    rapt_named_tensor out[2] = {{"o", NULL}, {"lse", NULL}};
+    for (int i = 0; i < 4; i++)
+        score_must(rapt_set_requires_grad(x[i], true, NULL), NULL);
+    score_must(rapt_call_operator(context, "core.merge", inputs, 4, NULL, 0, out, 2, &error),
+               &error);
+    double *o = score_read(context, out[0].tensor), *lse = score_read(context, out[1].tensor);
+    const double want[6] = {2, 3, 5, 6, 0, 0};
+    for (int i = 0; i < 6; i++)
+        assert_float_equal(o[i], want[i], 1e-6);
+    assert_float_equal(lse[0], log(2), 1e-6);
+    assert_true(lse[1] == 2 && lse[2] == -INFINITY);
+    rapt_tensor *seed =
+        rapt_tensor_from(context, RAPT_F32, 4, rows, (float[]){1, 1, 1, 1, 1, 1}, NULL);
+    score_must(rapt_backward(context, out[0].tensor, seed, false, &error), &error);
+    rapt_tensor_release(seed);
+    const double grads[4][6] = {
+        {0.5, 0.5, 0, 0, 0, 0}, {-1, 0, 0}, {0.5, 0.5, 1, 1, 0, 0}, {1, 0, 0}};
+    for (int i = 0; i < 4; i++) {
+        double *grad = score_read(context, rapt_grad(x[i]));
+        for (int j = 0; j < (i % 2 ? 3 : 6); j++)
+            assert_float_equal(grad[j], grads[i][j], 1e-6);
+        free(grad);
+        rapt_tensor_release(x[i]);
+    }
+    free(o);
+    free(lse);
+    rapt_tensor_release(out[0].tensor);
+    rapt_tensor_release(out[1].tensor);
+}
+
 /* --- Equal bits ------------------------------------------------------------------------------- */
 
 static void same_bits_again(void **state)
@@ -372,10 +553,16 @@ static void same_bits_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pairs),           cmocka_unit_test(together),
-        cmocka_unit_test(windows),         cmocka_unit_test(long_windows),
-        cmocka_unit_test(packed),          cmocka_unit_test(refusals),
-        cmocka_unit_test(sinks),           cmocka_unit_test(hard_numbers),
+        cmocka_unit_test(pairs),
+        cmocka_unit_test(together),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(long_windows),
+        cmocka_unit_test(packed),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(sinks),
+        cmocka_unit_test(hard_numbers),
+        cmocka_unit_test(parts_merge_to_the_whole),
+        cmocka_unit_test(rows_of_nothing_merge),
         cmocka_unit_test(same_bits_again),
     };
     if (!score_level_there())
