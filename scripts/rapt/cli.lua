@@ -5,10 +5,11 @@ local cli = {}
 
 local OK, FAILURE, USAGE = 0, 1, 2
 
+-- The module's own messages name it already.
 local function say(...)
+  local text = table.concat({ ... }):gsub("^rapt: ", "")
   io.stdout:flush()
-  io.stderr:write("rapt: ", ...)
-  io.stderr:write("\n")
+  io.stderr:write("rapt: ", text, "\n")
 end
 
 -- A table as one line of JSON.
@@ -109,9 +110,28 @@ function commands.help(options)
   return OK
 end
 
+-- Every operator over lengths and threads: to the files that were asked for, otherwise printed.
+local function bench_all(options)
+  local sweep = require "rapt.bench_all"
+  local request, why = sweep.from_options(options)
+  if not request then
+    say(why, "\nTry 'rapt bench --help'.")
+    return USAGE
+  end
+  local result = sweep.run(request)
+  sweep.save(result, request)
+  if not request.json and not request.markdown then io.stdout:write(sweep.markdown(result)) end
+  return OK
+end
+
 function commands.bench(options)
   local bench = require "rapt.bench"
-  local request = bench.from_options(options)
+  local request, why = bench.from_options(options)
+  if not request then
+    say(why, "\nTry 'rapt bench --help'.")
+    return USAGE
+  end
+  if options.all then return bench_all(options) end
   local result = bench.run(request)
   if options.json then
     write_json(result)
@@ -146,7 +166,6 @@ local function make_parser()
 
   local bench = parser:command("bench", "Measure operators on this machine.")
   require("rapt.bench").add_options(bench)
-  bench:flag("--json", "For programs.")
 
   parser:command("catalogue", "Print the catalogue of all operators as Markdown.")
   return parser

@@ -196,6 +196,15 @@ describe("rapt", function()
     assert.is_true(best < limit, ("%.1f ms"):format(best))
   end)
 
+  it("names itself once where a setting is wrong", function()
+    for _, setting in ipairs { "RAPT_THREADS=0", "RAPT_THREADS=2x", "RAPT_CPU=AVX2" } do
+      local status, out, err = rapt("list", { env = setting })
+      assert.equal(1, status)
+      assert.equal("", out)
+      assert.truthy(err:find("^rapt: RAPT_%u+ is '[^\n]+\n$"), err)
+    end
+  end)
+
   it("prints a catalogue that names every operator, and the one in docs is current", function()
     local status, out = rapt("catalogue", { env = "RAPT_PLUGIN_PATH= XDG_DATA_HOME=/nonexistent" })
     local file = assert(io.open(helper.source .. "/docs/catalogue.md"))
