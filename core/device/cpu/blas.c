@@ -3,8 +3,8 @@
  *
  * It is not linked: loading it takes longer than all the rest of a short run. It reads its
  * environment while it is loaded, so two variables are set for that moment: one thread (the pool
- * splits the work; idle threads of its own would spin beside it) and, where a level below the
- * processor's best is forced, the kernels of that level.
+ * splits the work; idle threads of its own would spin beside it) and the kernels of the level in
+ * use.
  *
  * OpenBLAS takes a buffer for every thread that multiplies, keeps it for the next, and asks without
  * end where the system refuses one. So the buffers of all workers are taken at the start, after a
@@ -62,16 +62,21 @@ static void restore_variable(saved_variable *saved)
     free(saved->before);
 }
 
+/* The kernels to ask for. OpenBLAS takes a processor younger than itself for a Prescott, whose
+ * kernels are several times slower: the level is known here. What the user asks for at the best
+ * level stays. */
 static const char *kernels_of_level(void)
 {
 #if defined(__x86_64__)
     const rapt_cpu_level level = rapt_cpu_table()->level;
     if (level == RAPT_CPU_PORTABLE)
         return "Prescott"; /* SSE3: the least that it has */
-    if (level == RAPT_CPU_AVX2)
-        return "Haswell";
-#endif
+    if (getenv("OPENBLAS_CORETYPE") != NULL && getenv("RAPT_CPU") == NULL)
+        return NULL;
+    return level == RAPT_CPU_AVX512 ? "SkylakeX" : "Haswell";
+#else
     return NULL;
+#endif
 }
 
 static void *open_library(void)
