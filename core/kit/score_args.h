@@ -36,8 +36,9 @@ static inline int64_t rapt_score_max(int64_t a, int64_t b)
 
 static inline int rapt_score_same_name(const char *spec, const char *name)
 {
-    const size_t n = strlen(name);
-    return strncmp(spec, name, n) == 0 && (spec[n] == ':' || spec[n] == '\0');
+    while (*name && *spec == *name)
+        spec++, name++;
+    return !*name && (*spec == ':' || *spec == '\0');
 }
 
 /* Position of an input of the operator, -1 if it has none of that name. */
