@@ -182,6 +182,42 @@ static void release_attempt(attempt *a, const rapt_operator *op)
         rapt_arena_reset(&a->run.context->arena);
 }
 
+/* Where a tensor's elements begin and end in its storage. */
+static void extent(const rapt_tensor *tensor, uint64_t *begin, uint64_t *end)
+{
+    uint64_t last = 0;
+    for (int32_t d = 0; d < tensor->view.ndim; d++)
+        last += (uint64_t)(tensor->shape[d] - 1) * (uint64_t)tensor->strides[d];
+    *begin = tensor->view.byte_offset;
+    *end = *begin + (last + 1) * rapt_dtype_size(rapt_tensor_dtype(tensor));
+}
+
+static bool overlap(const rapt_tensor *a, const rapt_tensor *b)
+{
+    uint64_t begin[2], end[2];
+    if (a->storage != b->storage || rapt_tensor_count(a) == 0 || rapt_tensor_count(b) == 0)
+        return false;
+    extent(a, &begin[0], &end[0]);
+    extent(b, &begin[1], &end[1]);
+    return begin[0] < end[1] && begin[1] < end[0];
+}
+
+/* What is written in place shares its memory with no other input: a kernel may read the other after
+ * it has written. */
+static rapt_status check_apart(const rapt_run *run, uint32_t mutated, rapt_error *error)
+{
+    const rapt_tensor *tensor = rapt_view_owner(run->binding.inputs[mutated]);
+    for (uint32_t i = 0; i < run->schema->op.n_inputs; i++) {
+        const rapt_tensor *other = rapt_view_owner(run->binding.inputs[i]);
+        if (i != mutated && other && overlap(tensor, other))
+            return rapt_fail(error, RAPT_INVALID,
+                             "%s: %s is written in place but shares memory with %s",
+                             run->schema->op.name, run->schema->inputs[mutated].name,
+                             run->schema->inputs[i].name);
+    }
+    return RAPT_OK;
+}
+
 static rapt_status check_mutated(const rapt_run *run, rapt_error *error)
 {
     const rapt_operator *op = &run->schema->op;
@@ -197,7 +233,10 @@ static rapt_status check_mutated(const rapt_run *run, rapt_error *error)
                 return rapt_fail(error, RAPT_INVALID,
                                  "%s: %s is written in place but its elements share memory (it is "
                                  "expanded along dimension %d)",
-                                 op->name, run->schema->inputs[i].name, (int)d);
+                                 op->name, run->schema->inputs[i].name, (int)d + 1);
+        const rapt_status status = check_apart(run, i, error);
+        if (status != RAPT_OK)
+            return status;
     }
     return RAPT_OK;
 }

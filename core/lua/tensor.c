@@ -147,13 +147,19 @@ static int set_field(lua_State *L, rapt_tensor *tensor, const char *name)
 /* Pushes the tensor outside any graph, so that a view of it may be written. */
 static rapt_tensor *push_writable(lua_State *L, rapt_tensor *tensor)
 {
+    rapt_context *context = rapt_lua_context(L);
+    const bool recording = rapt_set_recording(context, false);
     rapt_box *box;
     rapt_error error;
 
+    rapt_set_recording(context, recording);
     if (!rapt_is_leaf(tensor))
         rapt_lua_fail(L,
                       "t[...] = value: the tensor is the result of a recorded call and cannot be "
                       "written in place; detach it first");
+    if (recording && rapt_requires_grad(tensor))
+        rapt_lua_fail(L, "t[...] = value: the tensor requires its gradient: write it in place with "
+                         "recording off (no_grad)");
     box = rapt_lua_box(L);
     rapt_lua_fill(L, box, rapt_detach(tensor, &error), false, &error);
     return box->tensor;

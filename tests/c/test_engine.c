@@ -335,7 +335,7 @@ static void in_place(void **state)
                      RAPT_INVALID);
     assert_string_equal(error.message,
                         "t.bump: x is written in place but its elements share memory "
-                        "(it is expanded along dimension 1)");
+                        "(it is expanded along dimension 2)");
     assert_float_equal(element(*state, x, 0), 1, 0);
     rapt_tensor_release(expanded);
     rapt_tensor_release(wide);
