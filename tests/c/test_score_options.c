@@ -508,6 +508,61 @@ static void rows_of_nothing_merge(void **state)
     rapt_tensor_release(out[1].tensor);
 }
 
+/* --- Decoding --------------------------------------------------------------------------------- */
+
+enum { N_DECODED = 90 };
+
+/* Position after position with every option that a state can keep, over more than one block. */
+static void steps_equal_one_call(void **state)
+{
+    (void)state;
+    rapt_error error = {0};
+    uint64_t seed = 4;
+    const int64_t shape[4] = {1, 2, N_DECODED, 8}, heads[4] = {2, 1, 1, 1};
+    rapt_tensor *x = score_random(context, shape, RAPT_F32, false, 2, &seed);
+    rapt_tensor *flat = score_random(context, heads, RAPT_F32, false, 0.3, &seed);
+    rapt_tensor *each = rapt_view_as(context, flat, 1, heads, NULL);
+    const rapt_named_value attrs[] = {
+        {.name = "causal", .type = RAPT_ATTR_BOOL, .i = {1}},
+        {.name = "window", .type = RAPT_ATTR_INTS, .count = 2, .i = {70, 3}},
+        {.name = "softcap", .type = RAPT_ATTR_FLOAT, .f = 2}};
+    const rapt_named_tensor inputs[] = {
+        {"q", x}, {"k", x}, {"v", x}, {"alibi", each}, {"sink", each}};
+    rapt_named_tensor full = {"o", NULL};
+    score_must(rapt_call_operator(context, "softmax", inputs, 5, attrs, 3, &full, 1, &error),
+               &error);
+    double *want = score_read(context, full.tensor);
+    for (int64_t split = 0; split <= N_DECODED; split += 15) {
+        rapt_tensor *start = rapt_narrow(context, x, 2, 0, split, &error);
+        const rapt_named_tensor first[] = {
+            {"q", start}, {"k", start}, {"v", start}, {"alibi", each}, {"sink", each}};
+        rapt_decoding *run = rapt_decode(context, "softmax", first, 5, attrs, 3, NULL, &error);
+        if (!run)
+            fail_msg("%s", error.message);
+        for (int64_t i = split; i < N_DECODED; i++) {
+            rapt_tensor *row = rapt_narrow(context, x, 2, i, 1, &error);
+            const rapt_named_tensor one[] = {{"q", row}, {"k", row}, {"v", row}};
+            rapt_tensor *o = rapt_step(run, one, 3, &error);
+            if (!o)
+                fail_msg("%s", error.message);
+            double *got = score_read(context, o);
+            for (int h = 0; h < 2; h++)
+                for (int e = 0; e < 8; e++)
+                    assert_float_equal(got[h * 8 + e], want[(h * N_DECODED + i) * 8 + e], 2e-5);
+            free(got);
+            rapt_tensor_release(o);
+            rapt_tensor_release(row);
+        }
+        rapt_decoding_free(run);
+        rapt_tensor_release(start);
+    }
+    free(want);
+    rapt_tensor_release(full.tensor);
+    rapt_tensor_release(x);
+    rapt_tensor_release(flat);
+    rapt_tensor_release(each);
+}
+
 /* --- Equal bits ------------------------------------------------------------------------------- */
 
 static void same_bits_again(void **state)
@@ -563,6 +618,7 @@ int main(void)
         cmocka_unit_test(hard_numbers),
         cmocka_unit_test(parts_merge_to_the_whole),
         cmocka_unit_test(rows_of_nothing_merge),
+        cmocka_unit_test(steps_equal_one_call),
         cmocka_unit_test(same_bits_again),
     };
     if (!score_level_there())
