@@ -11,13 +11,15 @@ local bench = {}
 local DEFAULT_SIZES = { B = 1, H = 8, N = 2048, D = 64 }
 local SIZE_LETTERS = { "B", "H", "G", "N", "M", "D", "E" }
 local MIN_RUNS, MAX_RUNS, MIN_SECONDS = 5, 50, 0.6
+local MIN_RUNS_SLOW, SLOW_SECONDS = 3, 0.5
 local PEAK_SIDE = 2048
 
 -- --- Requests --------------------------------------------------------------------------------
 
 --- Adds the options to a parser of the command line.
 function bench.add_options(command)
-  command:argument("operators", "Their names; the first is what the others are compared with."):args("+")
+  command:argument("operators", "Their names; the first is what the others are compared with. "
+    .. "With --all: only these."):args("*")
   command:option("--device", "cpu, vulkan:0, ...", "cpu")
   command:option("--dtype", "f32, f16 or bf16.", "f32"):choices { "f32", "f16", "bf16" }
   for _, letter in ipairs(SIZE_LETTERS) do
@@ -33,45 +35,78 @@ function bench.add_options(command)
   end
   command:mutex(command:flag("--causal", "Causal; the default where the operator can."),
     command:flag("--full", "Every query sees every key."))
-  command:option("--set", "An attribute, as name=value."):count("*"):argname("<name=value>")
+  command:option("--set", "An attribute, or a size by its letter, as name=value."):count("*")
+    :argname("<name=value>")
+  command:option("--with", "Optional inputs that take part, separated by commas, or none; the default is "
+    .. "what the operator is usually called with."):argname("<names>")
   command:mutex(command:flag("--forward", "Only the forward pass."),
     command:flag("--backward", "Only forward and backward together."))
+  command:flag("--eager", "Time a plain evaluation, too: matrix products and elementwise passes.")
+  command:option("--json", "For programs: JSON on standard output; with --all, to a file."):args("?")
+    :argname("<file>")
+  require("rapt.bench_all").add_options(command)
 end
 
-local function attribute_of(text)
-  local _, attrs = require("rapt.inputs").parse_example(text)
-  local name, value = next(attrs)
-  if not name then error(("--set %s: expected name=value"):format(text), 0) end
-  return name, value
+-- What operators are called with where nobody says otherwise: without these inputs they would be another
+-- operator. `fill`: inputs that are one number everywhere.
+local usual = {
+  lightning = { with = { "slope" }, fill = { slope = 0.05 } },
+  mta = { with = { "qk_kernel", "head_kernel" }, sizes = { a = 6, b = 11, c = 2 } },
+  ssa = { with = { "tau_q", "tau_v" } },
+}
+
+local function set(request, text)
+  local sizes, attrs = require("rapt.inputs").parse_example(text)
+  if not next(sizes) and not next(attrs) then
+    error(("--set %s: expected name=value"):format(text), 0)
+  end
+  for letter, value in pairs(sizes) do request[letter] = value end
+  for name, value in pairs(attrs) do request.attrs[name] = value end
 end
 
---- What the command line asked for, as rapt.bench takes it.
+-- `--json` takes a file only with --all: elsewhere what follows it is an operator.
+local function operators_of(options)
+  local list = table.move(options.operators, 1, #options.operators, 1, {})
+  if not options.all and options.json and options.json[1] then table.insert(list, 1, options.json[1]) end
+  return list
+end
+
+--- What the command line asked for, as rapt.bench takes it; nil and a reason where it is no request.
 function bench.from_options(options)
   local request = { device = options.device, dtype = options.dtype, attrs = {} }
-  for i, name in ipairs(options.operators) do request[i] = name end
+  for i, name in ipairs(operators_of(options)) do request[i] = name end
+  if #request == 0 and not options.all then return nil, "bench: which operators? (or --all)" end
+  request.eager = options.eager
   for _, letter in ipairs(SIZE_LETTERS) do request[letter] = options[letter] end
   if options.causal then request.causal = true end
   if options.full then request.causal = false end
   request.passes = options.backward and "backward" or options.forward and "forward" or nil
-  for _, text in ipairs(options.set) do
-    local name, value = attribute_of(text)
-    request.attrs[name] = value
+  for _, text in ipairs(options.set) do set(request, text) end
+  if options.with then
+    request.with = {}
+    for name in options.with:gmatch("[^,%s]+") do
+      if name ~= "none" then request.with[#request.with + 1] = name end
+    end
   end
   return request
 end
 
 local known = { device = true, dtype = true, attrs = true, causal = true, passes = true, seconds = true,
-  peak_side = true }
+  peak_side = true, with = true, eager = true }
 
 local function check_request(request)
   if type(request) ~= "table" or #request == 0 then
     error('rapt.bench: expected names of operators, like rapt.bench{"softmax", "cog"}', 0)
   end
   for key in pairs(request) do
-    if type(key) == "string" and not known[key] and not key:match("^%u$") then
+    if type(key) == "string" and not known[key] and not key:match("^%a$") then
       error(("rapt.bench: no option '%s'; there are the sizes (B, H, N ...), attrs, causal, device, dtype, "
-        .. "passes, peak_side, seconds"):format(key), 0)
+        .. "eager, passes, peak_side, seconds, with"):format(key), 0)
     end
+  end
+  if request.eager and (request.passes == "backward" or (request.dtype or "f32") ~= "f32"
+      or (request.device or "cpu") ~= "cpu") then
+    error("rapt.bench: eager is the forward pass in f32 on the CPU", 0)
   end
 end
 
@@ -89,21 +124,22 @@ local function collect()
   collectgarbage()
 end
 
--- Seconds of each of several runs, after two that warm up, sorted.
+-- Seconds of each of several runs, after some that warm up, sorted. Slow calls are run less often.
 local function time_runs(run, synchronize, at_least)
   local uv = require "luv"
   local times, total = {}, 0
-  run()
-  run()
-  synchronize()
-  while #times < MIN_RUNS or (total < at_least and #times < MAX_RUNS) do
+  local function once()
     collectgarbage()
     local start = uv.hrtime()
     run()
     synchronize()
-    local seconds = (uv.hrtime() - start) * 1e-9
-    times[#times + 1] = seconds
-    total = total + seconds
+    return (uv.hrtime() - start) * 1e-9
+  end
+  local slow = once() > SLOW_SECONDS
+  if not slow then once() end
+  while #times < (slow and MIN_RUNS_SLOW or MIN_RUNS) or (total < at_least and #times < MAX_RUNS) do
+    times[#times + 1] = once()
+    total = total + times[#times]
   end
   table.sort(times)
   return times
@@ -175,6 +211,16 @@ local function measure_backward(case)
   return result
 end
 
+-- The plain evaluation of the same call.
+local function measure_eager(case)
+  local rapt = case.rapt
+  local plain = require("rapt.eager").prepare(case.op, case.inputs, case.attrs)
+  local function run() return rapt.no_grad(function() return { plain() } end) end
+  local result = summary(time_runs(run, case.synchronize, case.seconds), case.cost.flops)
+  result.extra_bytes = extra_memory(rapt, run)
+  return result
+end
+
 -- The attributes of a call: those asked for, and causal where the operator can and nobody said otherwise.
 local function attributes_of(description, request)
   local attrs, has_causal = {}, false
@@ -193,37 +239,76 @@ local function attributes_of(description, request)
   return attrs
 end
 
-local function measure(rapt, name, request, context)
-  local description = rapt.describe(name)
-  local make = require "rapt.inputs"
-  local given = setmetatable({}, { __index = DEFAULT_SIZES })
-  for key, value in pairs(request) do given[key] = value end
-  local sizes = make.sizes(description, given)
+--- One call to be measured: inputs, attributes, cost. `context`: device, dtype, seconds (at least so long for
+--- each figure), synchronize.
+function bench.case(name, request, context)
+  local rapt, make = require "rapt", require "rapt.inputs"
+  local description, common = rapt.describe(name), usual[name] or {}
+  local with, letters = request.with or common.with, common.sizes or {}
+  local sizes = make.sizes(description, setmetatable({}, {
+    __index = function(_, letter) return request[letter] or DEFAULT_SIZES[letter] or letters[letter] end,
+  }), with)
   local attrs = attributes_of(description, request)
   rapt.manual_seed(1)
-  local case = { rapt = rapt, op = name, attrs = attrs, seconds = context.seconds,
-    synchronize = context.synchronize, differentiable = {},
-    inputs = make.make(description, sizes, attrs, { dtype = context.dtype, device = context.device }) }
+  local case = { rapt = rapt, op = name, attrs = attrs, sizes = sizes, seconds = context.seconds,
+    synchronize = context.synchronize, differentiable = {}, with = with,
+    inputs = make.make(description, sizes, attrs, { dtype = context.dtype, device = context.device,
+      with = with }) }
+  for input, value in pairs(common.fill or {}) do
+    if case.inputs[input] then case.inputs[input]:fill_(value) end
+  end
   for _, input in ipairs(description.inputs) do case.differentiable[input.name] = input.differentiable end
   case.cost = rapt.cost(name, case.inputs, attrs)
-  local row = { operator = name, sizes = sizes, attrs = attrs, visible_pairs = case.cost.pairs,
-    all_pairs = case.cost.pairs_all }
+  return case
+end
+
+bench.measure_forward, bench.measure_backward = measure_forward, measure_backward
+
+local function measure(name, request, context)
+  local case = bench.case(name, request, context)
+  local row = { operator = name, sizes = case.sizes, attrs = case.attrs, with = case.with,
+    visible_pairs = case.cost.pairs, all_pairs = case.cost.pairs_all }
   if request.passes ~= "backward" then row.forward = measure_forward(case) end
   if request.passes ~= "forward" then
     local fine, result = pcall(measure_backward, case)
     if fine then row.forward_backward = result else row.no_backward = tostring(result) end
   end
+  if request.eager then
+    local fine, result = pcall(measure_eager, case)
+    if fine then
+      row.eager = result
+      row.times_faster = result.seconds / row.forward.seconds
+    else
+      row.no_eager = tostring(result)
+    end
+  end
   return row
 end
 
-local function measure_peak(rapt, side, device)
+--- What the machine reaches: a matrix product of `side` cubed, a large copy.
+function bench.peak(side, device)
+  local rapt = require "rapt"
   return { gflops = rapt.measure { gemm = side, device = device },
     gbytes = rapt.measure { copy = true, device = device } }
 end
 
+--- What is known of a device: device, model, detail, threads.
+function bench.machine(device)
+  local result = { device = device }
+  for _, info in ipairs(require("rapt").devices()) do
+    if info.name == device then
+      result.model, result.detail = info.model, info.detail
+      result.threads = math.tointeger(tonumber((info.detail or ""):match("(%d+) threads?")))
+    end
+  end
+  return result
+end
+
 --- Measures. `request`: operator names in order, sizes by letter, attrs, causal, device, dtype, passes
 -- ("forward", "backward"
---- or nil for both), seconds (at least so long for each figure). Returns a table that prints itself.
+-- or nil for both), seconds (at least so long for each figure), with (names of optional inputs), eager (the
+-- plain evaluation of
+--- the forward pass, too). Returns a table that prints itself.
 function bench.run(request)
   check_request(request)
   local rapt = require "rapt"
@@ -231,20 +316,15 @@ function bench.run(request)
   -- unknown names are told before anything is measured
   for _, name in ipairs(request) do rapt.describe(name) end
   local side = request.peak_side or PEAK_SIDE
-  local peak = measure_peak(rapt, side, device)
-  local result = { device = device, dtype = dtype, peak_gflops = peak.gflops,
-    peak_gbytes = peak.gbytes, peak_side = side, rows = {} }
-  for _, info in ipairs(rapt.devices()) do
-    if info.name == device then
-      result.model, result.detail = info.model, info.detail
-      result.threads = math.tointeger(tonumber((info.detail or ""):match("(%d+) threads?")))
-    end
-  end
+  local peak = bench.peak(side, device)
+  local result = bench.machine(device)
+  result.dtype, result.peak_gflops, result.peak_gbytes = dtype, peak.gflops, peak.gbytes
+  result.peak_side, result.rows = side, {}
   local context = { device = device, dtype = dtype, seconds = request.seconds or MIN_SECONDS,
     synchronize = function() rapt.synchronize(device) end }
-  for i, name in ipairs(request) do result.rows[i] = measure(rapt, name, request, context) end
+  for i, name in ipairs(request) do result.rows[i] = measure(name, request, context) end
   -- The machine may be busy with other things: what it reached at its best, before or after, is the peak.
-  local again = measure_peak(rapt, side, device)
+  local again = bench.peak(side, device)
   result.peak_gflops = math.max(result.peak_gflops, again.gflops)
   result.peak_gbytes = math.max(result.peak_gbytes, again.gbytes)
   local first = result.rows[1]
@@ -260,17 +340,19 @@ end
 
 -- --- For people ------------------------------------------------------------------------------
 
-local function time_text(seconds)
+function bench.time_text(seconds)
   if seconds >= 1 then return ("%.2f s"):format(seconds) end
   if seconds >= 1e-3 then return ("%.3g ms"):format(seconds * 1e3) end
   return ("%.3g us"):format(seconds * 1e6)
 end
 
-local function bytes_text(n)
+function bench.bytes_text(n)
   if n >= 1 << 30 then return ("%.2f GiB"):format(n / (1 << 30)) end
   if n >= 1 << 20 then return ("%.1f MiB"):format(n / (1 << 20)) end
   return ("%.0f KiB"):format(n / 1024)
 end
+
+local time_text, bytes_text = bench.time_text, bench.bytes_text
 
 local function sizes_text(row)
   local parts = {}
@@ -287,6 +369,7 @@ local function sizes_text(row)
     others[#others + 1] = name .. "=" .. tostring(value)
   end
   table.sort(others)
+  if row.with and #row.with > 0 then others[#others + 1] = "with " .. table.concat(row.with, ", ") end
   return table.concat(table.move(others, 1, #others, #parts + 1, parts), " ")
 end
 
@@ -316,7 +399,9 @@ function bench.text(result)
     end
     if row.forward_backward then
       lines[#lines + 1] = pass_cells(name, "forward+backward", row.forward_backward)
+      name = ""
     end
+    if row.eager then lines[#lines + 1] = pass_cells(name, "eager forward", row.eager) end
   end
   local widths = {}
   for _, cells in ipairs(lines) do
@@ -343,6 +428,10 @@ function bench.text(result)
   end
   for _, row in ipairs(result.rows) do
     if row.no_backward then out[#out + 1] = ("%s: no backward: %s"):format(row.operator, row.no_backward) end
+    if row.no_eager then out[#out + 1] = ("%s: no eager: %s"):format(row.operator, row.no_eager) end
+    if row.times_faster then
+      out[#out + 1] = ("%s: %.1f times faster than eager"):format(row.operator, row.times_faster)
+    end
   end
   return table.concat(out, "\n") .. "\n"
 end

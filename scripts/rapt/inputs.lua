@@ -36,11 +36,24 @@ function inputs.dimensions(spec)
   return list
 end
 
--- The size letters among the inputs that an operator needs, in order of appearance.
-local function letters_of(description)
-  local list, seen = {}, {}
+-- The inputs of a call: those that are needed and the optional ones named in the list `with`.
+local function chosen(description, with)
+  local list, wanted = {}, {}
+  for _, name in ipairs(with or {}) do wanted[name] = true end
   for _, input in ipairs(description.inputs) do
-    for _, dimension in ipairs(input.optional and {} or inputs.dimensions(input.spec)) do
+    if not input.optional or wanted[input.name] then list[#list + 1] = input end
+    wanted[input.name] = nil
+  end
+  local name = next(wanted)
+  if name then error(("%s has no input '%s'"):format(description.name, name), 0) end
+  return list
+end
+
+-- The size letters among these inputs, in order of appearance.
+local function letters_of(list_of_inputs)
+  local list, seen = {}, {}
+  for _, input in ipairs(list_of_inputs) do
+    for _, dimension in ipairs(inputs.dimensions(input.spec)) do
       for word in dimension:gmatch("[%a_]+") do
         if #word == 1 and not seen[word] then
           seen[word] = true
@@ -63,11 +76,11 @@ local function value_of(text)
   return tonumber(text) or text
 end
 
---- "B=2 H=4 causal=true" as sizes (single capital letters; numbers, or expressions in others) and attributes.
+--- "B=2 H=4 causal=true" as sizes (single letters; numbers, or expressions in others) and attributes.
 function inputs.parse_example(text)
   local sizes, attrs = {}, {}
   for name, value in (text or ""):gmatch("([%w_]+)=(%S+)") do
-    if name:match("^%u$") then
+    if name:match("^%a$") then
       sizes[name] = math.tointeger(tonumber(value)) or value
     else
       attrs[name] = value_of(value)
@@ -77,12 +90,12 @@ function inputs.parse_example(text)
 end
 
 --- The value of every size letter: what is given, else what goes with it (M as N, G as H, E as D), else the
--- example's.
-function inputs.sizes(description, given)
+-- example's. `with`: names of optional inputs that take part.
+function inputs.sizes(description, given, with)
   local example = inputs.parse_example(description.example)
   local sizes = {}
   local partner = { M = "N", G = "H", E = "D" }
-  for _, letter in ipairs(letters_of(description)) do
+  for _, letter in ipairs(letters_of(chosen(description, with))) do
     sizes[letter] = given[letter] or (partner[letter] and given[partner[letter]]) or example[letter]
     if not sizes[letter] then
       error(("%s: the size %s is not known: its description has no example of it"):format(description.name,
@@ -98,18 +111,12 @@ end
 -- --- Values ----------------------------------------------------------------------------------
 
 local functions = {}
-function functions.sigmoid(x) return 1 / (1 + math.exp(-x)) end
-function functions.softplus(x) return x > 30 and x or math.log(1 + math.exp(x)) end
-function functions.tanh(x)
-  local e = math.exp(-2 * math.abs(x))
-  local y = (1 - e) / (1 + e)
-  return x < 0 and -y or y
+for _, name in ipairs { "sigmoid", "softplus", "tanh", "exp", "relu" } do
+  functions[name] = function(x) return x[name](x) end
 end
-functions.exp = math.exp
-function functions.relu(x) return math.max(x, 0) end
-function functions.elu(x) return x > 0 and x or math.exp(x) - 1 end
+function functions.elu(x) return require("rapt").where(x:gt(0), x, x:exp() - 1) end
 
--- An activation, like "-softplus" or "1 + tanh", as a function of a number.
+-- An activation, like "-softplus" or "1 + tanh", as a function of a tensor.
 local function activation_of(text)
   local body = text:gsub("[%a_]+", function(name) return functions[name] and name .. "(x)" or name end)
   local chunk, why = load("local x = ... return " .. body, "=" .. text, "t", functions)
@@ -117,21 +124,10 @@ local function activation_of(text)
   return chunk
 end
 
-local function nested(shape, depth, next_value)
-  local list = {}
-  for i = 1, shape[depth] do list[i] = depth == #shape and next_value() or nested(shape, depth + 1,
-    next_value) end
-  return list
-end
-
-local function activated(rapt, shape, activation, options)
-  local f = activation_of(activation)
-  local values = rapt.randn(shape):reshape(-1):totable()
-  local i = 0
-  return rapt.tensor(nested(shape, 1, function()
-    i = i + 1
-    return f(values[i])
-  end), options)
+-- Normal numbers; of the size that "trunc_normal(0.02)" says, or small around an identity.
+local function spread_of(init)
+  if not init then return 1 end
+  return tonumber(init:match("^trunc_normal%(([%d.]+)%)$")) or 0.1
 end
 
 local function make_one(rapt, description, input, shape, options)
@@ -145,23 +141,27 @@ local function make_one(rapt, description, input, shape, options)
   if input.role == "parameter" and (input.init == "zeros" or input.init == "ones") then
     return rapt[input.init](shape, own)
   end
-  if input.activation and input.activation ~= "" then return activated(rapt, shape, input.activation, own) end
   if #shape == 0 then error(("%s: cannot make input %s"):format(description.name, input.name), 0) end
-  return rapt.randn(shape, own)
+  local normal = rapt.randn(shape)
+  if input.activation and input.activation ~= "" then
+    normal = activation_of(input.activation)(normal)
+  elseif input.role == "parameter" then
+    normal = normal * spread_of(input.init)
+  end
+  return normal:to(own.dtype):to(own.device)
 end
 
---- Every input that is not optional, as a table by name. options: dtype, device.
+--- Every input that is not optional, and those of the list options.with, as a table by name. options:
+--- dtype, device, with.
 function inputs.make(description, sizes, attrs, options)
   local rapt = require "rapt"
   local result = {}
-  for _, input in ipairs(description.inputs) do
-    if not input.optional then
-      local shape = {}
-      for i, dimension in ipairs(inputs.dimensions(input.spec)) do
-        shape[i] = inputs.evaluate(dimension, sizes, attrs)
-      end
-      result[input.name] = make_one(rapt, description, input, shape, options)
+  for _, input in ipairs(chosen(description, options.with)) do
+    local shape = {}
+    for i, dimension in ipairs(inputs.dimensions(input.spec)) do
+      shape[i] = inputs.evaluate(dimension, sizes, attrs)
     end
+    result[input.name] = make_one(rapt, description, input, shape, options)
   end
   return result
 end

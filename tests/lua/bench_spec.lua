@@ -33,6 +33,17 @@ describe("inputs", function()
     assert.equal(2, inputs.sizes(d, { H = 6, G = 2 }).G)
   end)
 
+  it("makes optional inputs where they are named, with the example's sizes of their own", function()
+    local d = rapt.describe("mta")
+    local with = { "qk_kernel", "head_kernel" }
+    local sizes = inputs.sizes(d, { B = 1, H = 4, N = 9, D = 8, a = 2 }, with)
+    local made = inputs.make(d, sizes, {}, { dtype = "f32", device = "cpu", with = with })
+    assert.same({ 4, 2, 5 }, { table.unpack(made.qk_kernel.shape) })
+    assert.same({ 2, 2, 2 }, { table.unpack(made.head_kernel.shape) })
+    assert.is_nil(made.qk_kernel_post)
+    assert.has_error(function() inputs.sizes(d, {}, { "kernel" }) end, "mta has no input 'kernel'")
+  end)
+
   it("makes what a stream's activation gives", function()
     local d = { name = "made", attrs = {}, example = "B=2 N=50", inputs = {
       { name = "g", spec = "g: B N", dtype = "T", role = "stream", activation = "-softplus" },
@@ -113,6 +124,36 @@ describe("bench", function()
     fails("scael", { "softmax", N = 8, peak_side = 64, attrs = { scael = 1 } })
   end)
 
+  it("measures the plain evaluation beside the operator", function()
+    local result = quick { "softmax", "lightning", eager = true, passes = "forward" }
+    for _, row in ipairs(result.rows) do
+      assert.is_nil(row.no_eager)
+      assert.is_true(row.eager.seconds > 0 and row.eager.runs >= 3)
+      assert.near(row.eager.seconds / row.forward.seconds, row.times_faster, 1e-9)
+    end
+    assert.truthy(tostring(result):find("lightning: [%d.]+ times faster than eager"))
+    for _, wrong in ipairs { { dtype = "f16" }, { passes = "backward" } } do
+      wrong[1], wrong.eager = "softmax", true
+      assert.has_error(function() quick(wrong) end,
+        "rapt.bench: eager is the forward pass in f32 on the CPU")
+    end
+  end)
+
+  it("says where there is no plain evaluation", function()
+    local fine, why = pcall(require("rapt.eager").prepare, "core.matmul", {}, {})
+    assert.same({ false, "eager: there is no plain form of core.matmul" }, { fine, why })
+  end)
+
+  it("uses what an operator is usually called with, unless told", function()
+    local row = quick({ "mta", passes = "forward", N = 20 }).rows[1]
+    assert.same({ "qk_kernel", "head_kernel" }, row.with)
+    assert.same({ 6, 11, 2 }, { row.sizes.a, row.sizes.b, row.sizes.c })
+    row = quick({ "mta", passes = "forward", N = 20, a = 2, with = { "qk_kernel" } }).rows[1]
+    assert.same({ 2, 11 }, { row.sizes.a, row.sizes.b })
+    assert.is_nil(row.sizes.c)
+    assert.is_nil(quick({ "mta", passes = "forward", N = 20, with = {} }).rows[1].sizes.a)
+  end)
+
   it("prints JSON", function()
     local status, out, err = helper.rapt("bench softmax cog --json -N 64 -H 2 -D 16 --set scale=0.1 --full")
     assert.same({ 0, "" }, { status, err })
@@ -129,5 +170,119 @@ describe("bench", function()
       assert.equal("number", type(row.forward[field]), field)
       assert.equal("number", type(row.forward_backward[field]), field)
     end
+  end)
+end)
+
+-- The plain forms are what bench compares with: they must compute the same.
+describe("eager", function()
+  local eager = require "rapt.eager"
+
+  local function agrees(name, given, attrs)
+    local want = rapt.call(name, given, attrs)
+    local run = eager.prepare(name, given, attrs)
+    run() -- what is kept between calls must not be used up
+    local fine, off = rapt.allclose(run(), want, { rtol = 1e-4, atol = 5e-5 })
+    assert.is_true(fine, ("%s is off by %g"):format(name, off))
+  end
+
+  for _, n in ipairs { 1, 7, 70, 130 } do
+    it("computes what the operators do, N = " .. n, function()
+      rapt.manual_seed(n)
+      local q, k, v = rapt.randn(2, 4, n, 16), rapt.randn(2, 2, n, 16), rapt.randn(2, 2, n, 8)
+      local all_k, all_v = rapt.randn(2, 4, n, 16), rapt.randn(2, 4, n, 8)
+      for _, causal in ipairs { true, false } do
+        local attrs = { causal = causal }
+        agrees("softmax", { q = q, k = k, v = v, bias = rapt.randn(1, 4, n, n) }, attrs)
+        agrees("cog", { q = q, k = k, v = v }, attrs)
+        agrees("ssa", { q = q, k = k, v = v, tau_q = rapt.rand(2, 4, n), tau_v = rapt.rand(2, 4, n) }, attrs)
+        agrees("mta", { q = q, k = k, v = v, qk_kernel = rapt.randn(4, 3, 5),
+          qk_kernel_post = rapt.randn(4, 2, 3), head_kernel = rapt.randn(2, 2, 2) }, attrs)
+        agrees("flow", { q = q, k = all_k, v = all_v }, attrs)
+      end
+      agrees("softmax", { q = q, k = rapt.randn(2, 2, n + 3, 16), v = rapt.randn(2, 2, n + 3, 8) },
+        { causal = true, scale = 0.3 })
+      agrees("agent", { q = q, k = all_k, v = all_v, agent_bias = rapt.randn(4, 9, n),
+        query_bias = rapt.randn(4, n, 9) }, { n_agents = 9 })
+      agrees("agent", { q = q, k = all_k, v = all_v, agents = rapt.randn(2, 4, 5, 16) }, {})
+      if n == 70 then agrees("agent", { q = q, k = all_k, v = all_v }, { n_agents = 9, grid = { 7, 10 } }) end
+      agrees("lightning", { q = q, k = all_k, v = all_v, slope = rapt.rand(4) }, { scale = 0.5 })
+      agrees("log_linear", { q = k, k = rapt.randn(2, 2, n, 16), v = all_v, g = -rapt.rand(2, 4, n),
+        l = rapt.rand(2, 4, n, 9) }, {})
+    end)
+  end
+
+  it("has a form of every operator that comes with rapt", function()
+    for name in ("agent cog flow lightning log_linear mta softmax ssa"):gmatch("%S+") do
+      assert.is_true(eager.knows(name), name)
+    end
+  end)
+end)
+
+describe("bench_all", function()
+  local sweep = require "rapt.bench_all"
+
+  local function few(request)
+    request.seconds, request.peak_side, request.H = 0.001, 128, 2
+    request.dims = { 16 }
+    return sweep.run(request)
+  end
+
+  it("goes over operators, lengths and threads", function()
+    local result = few { operators = { "softmax", "flow" }, lengths = { 16, 32 } }
+    assert.same({ 16, 32 }, result.lengths)
+    for i, run in ipairs(result.runs) do
+      if i == 2 then assert.equal(1, run.threads) end
+      local names = {}
+      for j, row in ipairs(run.rows) do
+        names[j] = row.operator .. " " .. tostring(row.causal) .. " " .. row.N
+        for _, pass in ipairs { row.forward, row.forward_backward } do
+          assert.is_true(pass.seconds > 0 and pass.extra_bytes >= 0)
+          assert.near(pass.gflops / run.peak_gflops, pass.share_of_peak, 1e-9)
+        end
+      end
+      assert.same({ "softmax true 16", "softmax true 32", "flow true 16", "flow true 32",
+        "flow false 16", "flow false 32" }, names)
+    end
+    local text = tostring(result)
+    for _, word in ipairs { "### softmax, causal", "### flow, full", "| 16 | 1 | 32 |", "of peak",
+      "extra memory", "matrix product" } do
+      assert.truthy(text:find(word, 1, true), word)
+    end
+  end)
+
+  it("says which calls it left out and how long they would take", function()
+    local result = few { operators = { "softmax" }, lengths = { 64, 65536 }, budget = 0.05,
+      threads = "all" }
+    assert.equal(1, #result.runs)
+    local row = result.runs[1].rows[2]
+    assert.is_true(row.forward.over_budget and row.forward.expected > 0.05)
+    assert.is_nil(row.forward.seconds)
+    assert.truthy(tostring(result):find("not run: about [%d.]+ "))
+  end)
+
+  it("writes JSON and Markdown", function()
+    local folder = helper.folder()
+    local status, out, err = helper.rapt(("bench --all --quick --lengths 16,32 --dims 8 -H 1 softmax "
+      .. "--json '%s/a.json' --markdown '%s/a.md'"):format(folder, folder))
+    assert.same({ 0, "" }, { status, out })
+    assert.truthy(err:find("softmax D=8 N=32", 1, true), err)
+    local json = require("cjson").decode(assert(io.open(folder .. "/a.json")):read("a"))
+    assert.equal(2, #json.runs[1].rows)
+    assert.equal("cpu", json.device)
+    assert.truthy(json.date:find("^%d%d%d%d%-%d%d%-%d%d$"))
+    local text = assert(io.open(folder .. "/a.md")):read("a")
+    assert.truthy(text:find("### softmax, causal", 1, true))
+    os.execute("rm -r '" .. folder .. "'")
+    assert.equal(1, (helper.rapt("bench --all --quick --lengths 16 -H 1 softmax --json /nonexistent/a")))
+  end)
+
+  it("refuses what does not go together", function()
+    for _, arguments in ipairs { "--all -N 5", "--all --causal", "--all --eager", "--all --set scale=1",
+      "--all --lengths 5,x", "--all --lengths 0", "--all --budget no", "--all --threads 3" } do
+      local status, out, err = helper.rapt("bench " .. arguments)
+      assert.same({ 2, "" }, { status, out }, arguments)
+      assert.truthy(err:find("^rapt: "), err)
+    end
+    assert.equal(1, (helper.rapt("bench --all sotfmax")))
   end)
 end)
