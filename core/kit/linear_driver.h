@@ -4,7 +4,12 @@
 #ifndef RAPT_KIT_LINEAR_DRIVER_H
 #define RAPT_KIT_LINEAR_DRIVER_H
 
-#define LINEAR_ROUND_ITEMS 256 /* chunks times heads in work at a time */
+/* Chunks times heads in work at a time: for each worker, as many as its cache holds; where sums
+ * meet at the borders of stretches (a tree's, backward) a fixed number, so that bits stay the same.
+ */
+#define LINEAR_WORKER_ITEMS 16
+#define LINEAR_LEAST_ITEMS  32
+#define LINEAR_TREE_ITEMS   64
 
 static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *view,
                                             const float **whole)
@@ -105,15 +110,20 @@ static inline const rapt_linear_code *linear_level_code(const rapt_call *call)
 
 /* How many heads, whole groups of them, and how many chunks are in work at a time. Bits do not
  * depend on it. */
-static inline void linear_plan(rapt_linear *x)
+static inline void linear_plan(rapt_linear *x, bool backward)
 {
     const int64_t share = x->heads / x->groups;
-    int64_t groups = LINEAR_ROUND_ITEMS / (x->n_chunks * share + 1);
+    int64_t items = LINEAR_WORKER_ITEMS * x->call->host->workers();
+    if (items < LINEAR_LEAST_ITEMS)
+        items = LINEAR_LEAST_ITEMS;
+    if (x->l.data && backward)
+        items = LINEAR_TREE_ITEMS;
+    int64_t groups = items / (x->n_chunks * share + 1);
     groups = groups < 1 ? 1 : groups > x->groups ? x->groups : groups;
     x->round_heads = groups * share;
     x->stretch = x->n_chunks;
-    if (x->stretch > LINEAR_ROUND_ITEMS / x->round_heads)
-        x->stretch = LINEAR_ROUND_ITEMS / x->round_heads;
+    if (x->stretch > items / x->round_heads)
+        x->stretch = items / x->round_heads;
     if (x->stretch < 1)
         x->stretch = 1;
 }
@@ -148,7 +158,7 @@ static inline rapt_status linear_prepare(rapt_linear *x, bool backward)
     x->math = (const rapt_math_service *)host->service("rapt.math", 1);
     if (!x->math)
         return host->error(call, RAPT_UNSUPPORTED, "the host has no service rapt.math");
-    linear_plan(x);
+    linear_plan(x, backward);
     const int64_t d = RAPT_LINEAR_CHUNK * x->width_d, e = RAPT_LINEAR_CHUNK * x->width_e;
     const int64_t tiles = 5 * d + 4 * e + (d > e ? d : e) +
                           2 * RAPT_LINEAR_CHUNK * RAPT_LINEAR_CHUNK + x->width_d * x->width_e;

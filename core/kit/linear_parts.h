@@ -285,8 +285,13 @@ static inline linear_range linear_range_of(const rapt_linear *x, int64_t s)
                           .end = end < x->until ? end : x->until,
                           .begins = first >= x->from,
                           .ends = end <= x->until};
-    /* A sequence without chunks hands its state on once, in the stretch that holds the first. */
-    range.empty = sequence->chunks ? range.first >= range.end : x->from > 0;
+    range.empty = range.first >= range.end;
+    /* A sequence without chunks hands its state on once, while the first stretch is in work. */
+    if (!sequence->chunks) {
+        range.first = range.end = first;
+        range.begins = range.ends = true;
+        range.empty = x->from > 0;
+    }
     return range;
 }
 

@@ -311,6 +311,18 @@ static void stretches(void **state)
     c.borders = borders;
     c.sequences = 4;
     check(&c);
+    /* One head, more chunks than are in work at a time, states through sequences without any. */
+    static const int64_t far[] = {0, 0, 1000, 1000, 2600, 2600};
+    const linear_test flat = {.B = 1,
+                              .H = 1,
+                              .N = 2600,
+                              .D = 3,
+                              .E = 2,
+                              .decay = DECAY,
+                              .borders = far,
+                              .sequences = 5,
+                              .state = true};
+    check(&flat);
 }
 
 /* --- Refusals --------------------------------------------------------------------------------- */
