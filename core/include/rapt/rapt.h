@@ -169,7 +169,9 @@ typedef struct rapt_named_text {
 } rapt_named_text;
 
 /* What a safetensors file holds. Tensors are memory mapped and read only in effect: writing to one
- * changes the process's copy, never the file. Entries are in the order of the file's header. */
+ * changes the process's copy, never the file. Entries are in the order of the file's header.
+ * Whoever replaces the file does so by renaming: a mapped file that is cut short ends the process
+ * that reads it (SIGBUS). */
 typedef struct rapt_file {
     size_t n_tensors;
     rapt_named_tensor *tensors;
