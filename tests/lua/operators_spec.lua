@@ -12,7 +12,7 @@ local function matches(reference, t, tolerance, what)
 end
 
 local cases = { "softmax_basic", "softmax_causal_gqa", "softmax_cross_bias", "cog_basic", "cog_causal",
-  "cog_decode" }
+  "cog_decode", "ssa_basic", "ssa_causal" }
 
 -- The same values with other strides: B H N D as it comes out of B N H D.
 local function transposed(t) return t:transpose(2, 3):contiguous():transpose(2, 3) end
@@ -202,5 +202,51 @@ describe("explain, weights, cost", function()
     assert.is_true(full.flops > causal.flops and causal.flops > 0)
     assert.is_true(full.flops_backward > full.flops)
     assert.is_true(full.bytes >= 4 * 4 * 40)
+  end)
+end)
+
+describe("rapt.ops.merge", function()
+  it("makes one attention of two over disjoint keys", function()
+    local q, k, v = rapt.randn(1, 2, 5, 8), rapt.randn(1, 2, 9, 8), rapt.randn(1, 2, 9, 4)
+    local function part(start, length)
+      local o, extra = rapt.ops.softmax {
+        q = q, k = k:narrow(3, start, length), v = v:narrow(3, start, length), returns = { "lse" },
+      }
+      return o, extra.lse
+    end
+    local a, a_lse = part(1, 4)
+    local b, b_lse = part(5, 5)
+    local want, want_lse = part(1, 9)
+    local o, extra = rapt.ops.merge { a = a, a_lse = a_lse, b = b, b_lse = b_lse }
+    matches(want, o, 1e-6, "o")
+    matches(want_lse, extra.lse, 1e-6, "lse")
+  end)
+
+  it("is refused without log-sum-exps", function()
+    local a = rapt.ones(1, 2, 5, 8)
+    assert.error_matches(function() rapt.ops.merge { a = a, b = a } end, "core.merge: missing input a_lse")
+  end)
+end)
+
+describe("options of the score family", function()
+  local x = rapt.randn(1, 2, 6, 8)
+  local function call(op, options)
+    return function()
+      options.q, options.k, options.v = x, x, x
+      rapt.ops[op](options)
+    end
+  end
+
+  it("are refused by name where an operator does not take them", function()
+    assert.error_matches(call("cog", { alibi = rapt.ones(2) }), 'cog: no input or attribute "alibi"')
+    assert.error_matches(call("softmax", { tau_q = rapt.ones(1, 2, 6) }),
+      'softmax: no input or attribute "tau_q"')
+    assert.error_matches(call("ssa", { window = { 1 } }), "ssa: window is {1} but must be a list of 2 integers")
+  end)
+
+  it("narrow what a query sees, and what a call costs", function()
+    local seen = rapt.weights("softmax", { q = x, k = x }, { causal = true, window = { 1, 0 } }):gt(0)
+    assert.equal(2 * 11, seen:to("f32"):sum():item())
+    assert.equal(11, rapt.cost("softmax", { q = x, k = x, v = x }, { causal = true, window = { 1, 0 } }).pairs)
   end)
 end)
