@@ -85,7 +85,7 @@
 /* Before a loop with a small constant count: all of it, so that arrays of vectors become registers
  * at -O2 too. */
 #if defined(__clang__)
-#define SIMD_UNROLL _Pragma("unroll")
+#define SIMD_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define SIMD_UNROLL _Pragma("GCC unroll 16")
 #endif
