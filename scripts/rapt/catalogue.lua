@@ -38,6 +38,63 @@ local function argument_rows(arguments, kind)
   return rows
 end
 
+local function mark(has) return has and "yes" or "-" end
+
+-- The kernels of a built-in operator: they have no steps and no weights.
+local function write_kernels(out, d)
+  local rows = {}
+  for i, k in ipairs(d.kernels) do
+    rows[i] = { code(k.name), cell(k.device), cell(table.concat(k.dtypes, " ")), mark(k.backward) }
+  end
+  rows_of(out, { "kernel", "device", "dtypes", "backward" }, rows)
+end
+
+local function has_input(d, name)
+  for _, input in ipairs(d.inputs) do
+    if input.name == name then return true end
+  end
+  return false
+end
+
+-- The kernel of greatest priority for a device and a dtype; of equals the first.
+local function kernel_for(d, device, dtype)
+  local best
+  for _, k in ipairs(d.kernels) do
+    for _, each in ipairs(k.dtypes) do
+      if k.device == device and each == dtype and (not best or k.priority > best.priority) then best = k end
+    end
+  end
+  return best
+end
+
+-- What there is of an attention operator: device x dtype x what it can do. A step without a kernel of its
+-- own is a forward call on the state.
+local function write_status(out, d)
+  local devices, seen, rows = {}, {}, {}
+  for _, k in ipairs(d.kernels) do
+    if not seen[k.device] then devices[#devices + 1] = k.device end
+    seen[k.device] = true
+  end
+  for _, device in ipairs(devices) do
+    for _, dtype in ipairs { "f32", "f16", "bf16" } do
+      local k = kernel_for(d, device, dtype)
+      rows[#rows + 1] = { cell(device), dtype, k and code(k.name) or "-", mark(k), mark(k and k.backward),
+        mark(k and d.decode), mark(k and has_input(d, "cu_seqlens_q")), mark(k and k.weights) }
+    end
+  end
+  rows_of(out, { "device", "dtype", "kernel", "forward", "backward", "step", "packed", "weights" }, rows)
+end
+
+-- The folder docs of the sources, where these scripts lie in them.
+local docs = (debug.getinfo(1, "S").source:match("^@(.*)rapt/catalogue%.lua$") or "") .. "../docs/"
+
+-- Has the operator a page of its own?
+local function has_page(name)
+  local handle = io.open(docs .. "operators/" .. name .. ".md")
+  if handle then handle:close() end
+  return handle ~= nil
+end
+
 local function write_operator(out, d)
   out[#out + 1] = ("## %s"):format(d.name)
   out[#out + 1] = ""
@@ -49,6 +106,10 @@ local function write_operator(out, d)
   out[#out + 1] = ""
   if d.doc then
     out[#out + 1] = d.doc
+    out[#out + 1] = ""
+  end
+  if has_page(d.name) then
+    out[#out + 1] = ("More, with an example: [operators/%s.md](operators/%s.md)."):format(d.name, d.name)
     out[#out + 1] = ""
   end
   out[#out + 1] = "    " .. help.usage(d)
@@ -78,17 +139,15 @@ local function write_operator(out, d)
       .. (cost.flops_backward and ", backward " .. code(cost.flops_backward) or "") .. "."
     out[#out + 1] = ""
   end
-  local kernels = {}
-  for i, k in ipairs(d.kernels) do
-    local function mark(has) return has and "yes" or "-" end
-    kernels[i] = { code(k.name), cell(k.device), cell(table.concat(k.dtypes, " ")), mark(k.backward),
-      mark(k.step),
-      mark(k.weights) }
+  if d.name:find("^core%.") then
+    write_kernels(out, d)
+  else
+    write_status(out, d)
   end
-  rows_of(out, { "kernel", "device", "dtypes", "backward", "step", "weights" }, kernels)
 end
 
---- The whole page as Markdown. It depends on the descriptions only, never on the machine.
+--- The whole page as Markdown. It depends on the descriptions and on the pages in docs/operators, never on
+--- the machine.
 function catalogue.text()
   local rapt = require "rapt"
   local attention, core = {}, {}
