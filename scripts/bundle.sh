@@ -15,7 +15,7 @@
 # (scripts/setup.sh build), patchelf and binutils.
 set -u
 
-lua_modules='argparse.lua cjson.so cjson lfs.so luv.so luasql term'
+lua_modules='argparse.lua cjson.so cjson lfs.so luv.so'
 
 fail() {
     printf 'bundle.sh: %s\n' "$*" >&2

@@ -13,7 +13,7 @@ set -u
 # What building and running need.
 packages='
     gcc libc6-dev meson ninja-build pkg-config
-    lua5.4 liblua5.4-dev lua-argparse lua-cjson lua-filesystem lua-luv lua-sql-sqlite3 lua-term
+    lua5.4 liblua5.4-dev lua-argparse lua-cjson lua-filesystem lua-luv
     libedit-dev libffi-dev libjansson-dev libmd-dev libopenblas0-pthread libpng-dev libsleef-dev'
 
 # libxsmm makes machine code for x86-64 alone.
