@@ -241,12 +241,14 @@ describe("options of the score family", function()
     assert.error_matches(call("cog", { alibi = rapt.ones(2) }), 'cog: no input or attribute "alibi"')
     assert.error_matches(call("softmax", { tau_q = rapt.ones(1, 2, 6) }),
       'softmax: no input or attribute "tau_q"')
-    assert.error_matches(call("ssa", { window = { 1 } }), "ssa: window is {1} but must be a list of 2 integers")
+    assert.error_matches(call("ssa", { window = { 1 } }),
+      "ssa: window is {1} but must be a list of 2 integers")
   end)
 
   it("narrow what a query sees, and what a call costs", function()
     local seen = rapt.weights("softmax", { q = x, k = x }, { causal = true, window = { 1, 0 } }):gt(0)
     assert.equal(2 * 11, seen:to("f32"):sum():item())
-    assert.equal(11, rapt.cost("softmax", { q = x, k = x, v = x }, { causal = true, window = { 1, 0 } }).pairs)
+    local cost = rapt.cost("softmax", { q = x, k = x, v = x }, { causal = true, window = { 1, 0 } })
+    assert.equal(11, cost.pairs)
   end)
 end)
