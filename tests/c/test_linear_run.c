@@ -465,9 +465,9 @@ static uint64_t all_bits(void)
     static const int64_t sizes[2][6] = {{2, 4, 300, 20, 33, 10}, {1, 2, 6000, 5, 7, 14}};
     uint64_t result = 14695981039346656037ull;
     for (int op = 0; op < 3; op++)
-        for (int i = 0; i < 4; i++) {
+        for (int c = 0; c < 4; c++) {
             linear_call call = {0};
-            make(&call, operators[op], sizes[i / 2], i % 2 ? RAPT_F16 : RAPT_F32);
+            make(&call, operators[op], sizes[c / 2], c % 2 ? RAPT_F16 : RAPT_F32);
             linear_run(&call, false);
             result = hash(result, call.out[0].value, call.out[0].count);
             for (int i = 0; i < call.n_in; i++)
