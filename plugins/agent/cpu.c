@@ -255,7 +255,7 @@ rapt_status agent_cpu_forward(rapt_call *call)
         return status;
     if (job.pooled)
         run(&job, job.batch * job.heads * job.agents, 4, code->pool);
-    status = rapt_inner_run(&job.gather, RAPT_FORWARD, code->score);
+    status = rapt_split_forward(&job.gather, code->score);
     if (status == RAPT_OK)
         status = rapt_inner_run(&job.hand_out, RAPT_FORWARD, code->score);
     if (status == RAPT_OK && job.taps)

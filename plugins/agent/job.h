@@ -7,7 +7,7 @@
 
 #include "agent.h"
 #include "kit/rows.h"
-#include "kit/score_inner.h"
+#include "kit/score_split.h"
 
 /* Queries that a task handles together; grid rows that a task convolves. */
 enum { AGENT_ROWS = 32, AGENT_GRID_ROWS = 8 };

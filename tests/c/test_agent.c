@@ -398,6 +398,26 @@ static void given(void **state)
     check(&c);
 }
 
+/* So many keys that agents gather from them in parts, the last one shorter. */
+static void keys_in_parts(void **state)
+{
+    (void)state;
+    for (int dtype = RAPT_F32; dtype <= RAPT_BF16; dtype++)
+        for (int64_t b = 1; b <= 3; b++) {
+            agent_case c = plain();
+            c.B = b;
+            c.H = 1 + b % 2;
+            c.M = 1024 + 513 * b;
+            c.n_agents = 0;
+            c.given = b == 2 ? 70 : 9;
+            c.agent_bias = c.transposed = b != 1;
+            c.magnitude = 4;
+            c.dtype = c.bias_dtype = dtype;
+            c.seed = (uint64_t)b;
+            check(&c);
+        }
+}
+
 static void convolution(void **state)
 {
     (void)state;
@@ -779,6 +799,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(pooled_from_a_grid),
         cmocka_unit_test(default_number_of_agents),
         cmocka_unit_test(given),
+        cmocka_unit_test(keys_in_parts),
         cmocka_unit_test(convolution),
         cmocka_unit_test(layouts),
         cmocka_unit_test(halves),
