@@ -37,7 +37,9 @@
  *     cc -shared -fPIC -O2 -I. $(pkg-config --cflags rapt-kit) cog.c cpu.c -o cog.so
  *
  * Inputs are found by name ("q", "k", "v", "bias"), attributes too ("causal", "scale"): a
- * description lists those that its operator takes, in any order. Work is split by sizes alone, and
+ * description lists those that its operator takes, in any order. What else the family has (windows,
+ * packed sequences, softcap, ALiBi, sinks, temperatures) is in kit/score_options.h; hooks see
+ * scores as these leave them. Work is split by sizes alone, and
  * all sums are taken in a fixed order: the same bits for any number of threads.
  */
 #ifndef RAPT_KIT_SCORE_H
