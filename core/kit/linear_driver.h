@@ -247,6 +247,8 @@ static inline bool linear_next_heads(rapt_linear *x, int64_t round)
 
 static inline rapt_status rapt_linear_forward(rapt_linear *x)
 {
+    if (!x->groups) /* no heads, nothing to write */
+        return RAPT_OK;
     const rapt_linear_code *code = linear_level_code(x->call);
     const rapt_status status = linear_prepare(x, false);
     if (status != RAPT_OK)
@@ -267,6 +269,8 @@ static inline rapt_status rapt_linear_forward(rapt_linear *x)
 
 static inline rapt_status rapt_linear_step(rapt_linear *x)
 {
+    if (!x->groups) /* no heads, nothing to write */
+        return RAPT_OK;
     const rapt_status status = linear_prepare(x, false);
     const rapt_linear_code *code = linear_level_code(x->call);
     if (status == RAPT_OK)
@@ -276,6 +280,8 @@ static inline rapt_status rapt_linear_step(rapt_linear *x)
 
 static inline rapt_status rapt_linear_backward(rapt_linear *x)
 {
+    if (!x->groups) /* no heads, nothing to write */
+        return RAPT_OK;
     const rapt_linear_code *code = linear_level_code(x->call);
     const rapt_status status = linear_prepare(x, true);
     if (status != RAPT_OK)

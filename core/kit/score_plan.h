@@ -183,7 +183,7 @@ static inline size_t rapt_score_forward_area(const rapt_score *s, float *base, r
 
 static inline size_t rapt_score_few_area(const rapt_score *s, float *base, rapt_score_area *a)
 {
-    const int64_t rows = s->H / s->G * s->N;
+    const int64_t rows = s->G ? s->H / s->G * s->N : 0;
     size_t used = 0;
     memset(a, 0, sizeof(*a));
     a->k = rapt_score_take(base, &used, RAPT_SCORE_KEYS * s->Dp);
@@ -276,7 +276,7 @@ static inline void rapt_score_divide(rapt_score *s)
     const int64_t block = RAPT_SCORE_KEYS * 2 * (s->Dp + s->Ep) * (int64_t)sizeof(float);
     s->parts = rapt_score_min(rapt_score_up(32, heads) / heads, 8);
     s->parts = rapt_score_max(1, rapt_score_min(s->parts, s->key_blocks));
-    s->span = rapt_score_min(s->key_blocks / (2 * s->parts), 262144 / block);
+    s->span = rapt_score_min(s->key_blocks / (2 * s->parts), 262144 / rapt_score_max(1, block));
     s->span = rapt_score_max(1, s->span);
     s->spans = rapt_score_up(s->key_blocks, s->span) / s->span;
 }
