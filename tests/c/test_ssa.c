@@ -126,11 +126,12 @@ static void temperatures_of_zero(void **state)
     rapt_tensor *q = score_random(context, rows, RAPT_F32, false, 1, &seed);
     rapt_tensor *v = score_random(context, rows, RAPT_F32, false, 1, &seed);
     rapt_tensor *tau_q = filled(each, 3, 0), *tau_v = filled(each, 3, 0);
+    rapt_tensor *ones = filled(rows, 4, 1);
     const rapt_named_tensor inputs[] = {
         {"q", q}, {"k", q}, {"v", v}, {"tau_q", tau_q}, {"tau_v", tau_v}};
     rapt_named_tensor output = {"o", NULL};
     score_must(rapt_call_operator(context, "ssa", inputs, 5, NULL, 0, &output, 1, &error), &error);
-    score_must(rapt_backward(context, output.tensor, filled(rows, 4, 1), false, &error), &error);
+    score_must(rapt_backward(context, output.tensor, ones, false, &error), &error);
     double *o = score_read(context, output.tensor), *value = score_read(context, v);
     double *dq = score_read(context, rapt_grad(tau_q)), *dv = score_read(context, rapt_grad(tau_v));
     for (int i = 0; i < 8; i++) {
@@ -147,6 +148,7 @@ static void temperatures_of_zero(void **state)
     free(dq);
     free(dv);
     rapt_tensor_release(output.tensor);
+    rapt_tensor_release(ones);
     for (int i = 0; i < 5; i++)
         rapt_tensor_release(i == 1 ? NULL : inputs[i].tensor);
 }
