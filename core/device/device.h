@@ -28,6 +28,13 @@ struct rapt_device_driver {
                          const void *source, int64_t bytes, rapt_error *error);
     rapt_status (*read)(rapt_device_driver *driver, const void *data, uint64_t offset, void *target,
                         int64_t bytes, rapt_error *error);
+    /* target[...] = source[...] on this device: same shape, any layout and dtypes, no overlap;
+     * recorded like a dispatch. Devices whose memory the host reaches have NULL here. */
+    rapt_status (*copy)(rapt_device_driver *driver, const rapt_view *target,
+                        const rapt_view *source, rapt_error *error);
+    /* Zero bytes into a range; offset and bytes are multiples of 4. NULL as above. */
+    rapt_status (*clear)(rapt_device_driver *driver, void *data, uint64_t offset, int64_t bytes,
+                         rapt_error *error);
     rapt_status (*synchronize)(rapt_device_driver *driver, rapt_error *error);
     /* A service of this device, or NULL: what host->service returns. */
     const void *(*service)(rapt_device_driver *driver, const char *name, uint32_t version);
@@ -36,6 +43,11 @@ struct rapt_device_driver {
                                 rapt_error *error);
     rapt_status (*measure_copy)(rapt_device_driver *driver, double *gbytes, rapt_error *error);
 };
+
+/* The Vulkan devices of this machine, the software one last: fills at most `room` drivers, *count
+ * says how many. Without any there is one that is not available, whose detail says why. */
+rapt_status rapt_vulkan_open(rapt_device_driver *drivers, size_t room, size_t *count,
+                             rapt_error *error);
 
 /* The CPU, always there: RAPT_INVALID when RAPT_CPU or RAPT_THREADS make no sense. */
 rapt_status rapt_cpu_open(rapt_device_driver *driver, rapt_error *error);

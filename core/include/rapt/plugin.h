@@ -440,6 +440,88 @@ typedef struct rapt_random_service {
     void (*normal)(uint64_t seed, uint64_t stream, uint64_t first, int64_t n, float *out);
 } rapt_random_service;
 
+/* ---------------------------------------------------------------------------------------------
+ * service("rapt.vulkan", 1): compute on the Vulkan device of the call.
+ *
+ * A kernel whose device is "vulkan" sees views whose data is a handle of the device's memory and
+ * cannot be followed; call->workspace is such a handle too (host->scratch is the host's memory as
+ * ever). It records dispatches of SPIR-V compute shaders and returns; they run in the order in
+ * which they were recorded, each after everything before it is done and visible. Nothing waits: a
+ * result is waited for where somebody reads it.
+ * ------------------------------------------------------------------------------------------- */
+
+/* What a device can do and what a shader needs. */
+enum {
+    RAPT_VULKAN_STORAGE16 = 1u << 0,   /* 16-bit elements in storage buffers */
+    RAPT_VULKAN_FLOAT16 = 1u << 1,     /* float16 arithmetic */
+    RAPT_VULKAN_INT64 = 1u << 2,       /* 64-bit integers */
+    RAPT_VULKAN_SUBGROUP = 1u << 3,    /* subgroup basic, vote, arithmetic, ballot, shuffle */
+    RAPT_VULKAN_COOPMAT_NV = 1u << 4,  /* VK_NV_cooperative_matrix: 16x16x16, f16 to f32 */
+    RAPT_VULKAN_COOPMAT_KHR = 1u << 5, /* VK_KHR_cooperative_matrix: the same */
+    RAPT_VULKAN_FLOAT64 = 1u << 6      /* float64 arithmetic */
+};
+
+typedef struct rapt_vulkan_limits {
+    uint32_t size;
+    uint32_t features;         /* what is on: the device has it, and no quirk turns it off */
+    uint32_t vendor;           /* PCI vendor */
+    uint32_t subgroup_size;    /* what a shader gets that asks for none: 4 to 128 */
+    uint32_t shared_bytes;     /* of a workgroup, at least 16384 */
+    uint32_t invocations;      /* of a workgroup, at least 128 */
+    uint32_t offset_alignment; /* of a buffer's offset, a power of two, at most 256 */
+    uint32_t processors;       /* how many workgroups run well side by side; a guess, at least 1 */
+    uint64_t buffer_bytes;     /* the greatest range that one binding may show, at least 128 MiB */
+} rapt_vulkan_limits;
+
+/* A shader: constant data. Set 0, bindings 0 to n_buffers - 1 are storage buffers; with
+ * params_bytes binding n_buffers is a read-only storage buffer that holds the dispatch's params. */
+typedef struct rapt_vulkan_shader {
+    uint32_t size;
+    uint32_t features;    /* RAPT_VULKAN_* that the device must have on */
+    const char *name;     /* "cog.forward.half": in messages and timings */
+    const uint32_t *code; /* SPIR-V with the entry point main */
+    uint64_t code_bytes;
+    uint32_t n_buffers;
+    uint32_t push_bytes;   /* push constants: at most 128, a multiple of 4 */
+    uint32_t params_bytes; /* at most 4096, a multiple of 4 */
+    uint32_t subgroup;     /* the subgroup size it must run with, in full subgroups; 0: any */
+} rapt_vulkan_shader;
+
+/* A range of device memory: `memory` is the data of a view or the call's workspace. */
+typedef struct rapt_vulkan_buffer {
+    const void *memory;
+    uint64_t offset; /* bytes; a multiple of limits->offset_alignment */
+    uint64_t bytes;  /* at most limits->buffer_bytes; the shader touches nothing beyond */
+} rapt_vulkan_buffer;
+
+/* A dispatch needs nothing that the dispatches since the last barrier wrote, and writes nothing
+ * that they touch: it may run beside them. */
+enum { RAPT_VULKAN_CONCURRENT = 1u << 0 };
+
+typedef struct rapt_vulkan_dispatch {
+    uint32_t size;
+    uint32_t flags;
+    const rapt_vulkan_shader *shader;
+    const uint32_t *constants; /* specialization constants with ids 0, 1, ...; 32 bits each */
+    uint32_t n_constants;      /* never made of sequence lengths: every combination is a pipeline */
+    uint32_t groups[3];        /* any number: split where the device counts less far, so that
+                                  gl_WorkGroupID is right but gl_NumWorkGroups is not; 0: nothing */
+    const rapt_vulkan_buffer *buffers;
+    const void *push;   /* shader->push_bytes, copied */
+    const void *params; /* shader->params_bytes, copied */
+} rapt_vulkan_dispatch;
+
+typedef struct rapt_vulkan_service {
+    uint32_t size;
+    /* [call] Of the device of the call; holds while the device is open. In `supports` too. */
+    const rapt_vulkan_limits *(*limits)(const rapt_call *call);
+    /* [call] Records a dispatch. A shader that asks for what the device lacks, a bad range or a
+     * lost device is an error, worded. */
+    rapt_status (*dispatch)(rapt_call *call, const rapt_vulkan_dispatch *dispatch);
+    /* [call] Zero bytes into a range; offset and length are multiples of 4. */
+    rapt_status (*clear)(rapt_call *call, const rapt_vulkan_buffer *range);
+} rapt_vulkan_service;
+
 #ifdef __cplusplus
 }
 #endif
