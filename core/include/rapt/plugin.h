@@ -487,7 +487,8 @@ typedef struct rapt_vulkan_shader {
     uint32_t subgroup;     /* the subgroup size it must run with, in full subgroups; 0: any */
 } rapt_vulkan_shader;
 
-/* A range of device memory: `memory` is the data of a view or the call's workspace. */
+/* A range of device memory: `memory` is the data of a view or the call's workspace. NULL: no memory;
+ * the shader may declare the binding but touches nothing of it. */
 typedef struct rapt_vulkan_buffer {
     const void *memory;
     uint64_t offset; /* bytes; a multiple of limits->offset_alignment */
