@@ -68,6 +68,15 @@ static int l_catch_interrupts(lua_State *L)
     return 0;
 }
 
+/* host.ignore_interrupts(): until catch_interrupts is called next. */
+static int l_ignore_interrupts(lua_State *L)
+{
+    rapt_cli_catch_interrupts(false);
+    signal(SIGINT, SIG_IGN);
+    (void)L;
+    return 0;
+}
+
 /* host.columns(): of the terminal that output goes to; nil if there is none. */
 static int l_columns(lua_State *L)
 {
@@ -88,7 +97,10 @@ static int l_columns(lua_State *L)
 static int open_host(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"catch_interrupts", l_catch_interrupts}, {"columns", l_columns}, {NULL, NULL}};
+        {"catch_interrupts", l_catch_interrupts},
+        {"ignore_interrupts", l_ignore_interrupts},
+        {"columns", l_columns},
+        {NULL, NULL}};
 
     luaL_newlib(L, functions);
     lua_pushliteral(L, RAPT_VERSION);

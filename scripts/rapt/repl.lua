@@ -134,9 +134,9 @@ end
 
 -- Runs a chunk; prints what it returns. The last value is kept in `_`. Returns whether it went well.
 local function evaluate(chunk, context)
-  context.catch_interrupts(true)
+  context.catch_interrupts()
   local results = table.pack(xpcall(chunk, failure))
-  context.catch_interrupts(false)
+  context.leave_interrupts()
   if not results[1] then
     show_failure(results[2], context.error_colours)
     return false
@@ -315,7 +315,16 @@ function repl.run(interactive_pipe)
   local host = require "rapt.host"
   _G.rapt = rapt
   local editor = interactive_pipe and plain_editor() or require "rapt.edit"
-  local context = { catch_interrupts = host.catch_interrupts, error_colours = terminal.colours(2) }
+  local context = {
+    catch_interrupts = function() host.catch_interrupts(true) end,
+    leave_interrupts = function() host.catch_interrupts(false) end,
+    error_colours = terminal.colours(2),
+  }
+  -- At a terminal Ctrl-C stops a line or what a line started; between the two it must not end the prompt.
+  if not interactive_pipe then
+    context.leave_interrupts = host.ignore_interrupts
+    host.ignore_interrupts()
+  end
   local remember = interactive_pipe and function() end or open_history(editor)
   local prompts = prompts_for(interactive_pipe and "none" or terminal.colours(1))
   editor.completer(repl.complete)
