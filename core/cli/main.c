@@ -96,11 +96,10 @@ static int l_columns(lua_State *L)
 
 static int open_host(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"catch_interrupts", l_catch_interrupts},
-        {"ignore_interrupts", l_ignore_interrupts},
-        {"columns", l_columns},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"catch_interrupts", l_catch_interrupts},
+                                         {"ignore_interrupts", l_ignore_interrupts},
+                                         {"columns", l_columns},
+                                         {NULL, NULL}};
 
     luaL_newlib(L, functions);
     lua_pushliteral(L, RAPT_VERSION);
