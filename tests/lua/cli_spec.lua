@@ -153,18 +153,27 @@ describe("rapt", function()
   end)
 
   it("turns the first SIGINT into an error, and dies of the second", function()
-    local path = script("io.write('go\\n') io.flush() local n = 0 while true do n = n + 1 end")
-    local handle = io.popen(("timeout -s INT 1 '%s' run '%s' 2>&1; echo status $?"):format(helper.binary,
-      path))
-    local text = handle:read("a")
-    handle:close()
+    local function start(text)
+      local pipe = io.popen(([[sh -c 'echo $$; exec "$0" run "$1"' '%s' '%s' 2>&1; echo status $?]]):format(
+        helper.binary, script(text)))
+      local pid = pipe:read("l")
+      assert.equal("go", pipe:read("l"))
+      return pipe, function() os.execute("kill -INT " .. pid) end
+    end
+    local pipe, interrupt = start("io.write('go\\n') io.flush() local n = 0 while true do n = n + 1 end")
+    interrupt()
+    local text = pipe:read("a")
+    pipe:close()
     assert.truthy(text:find("script%.lua:1: interrupted"), text)
-    path = script("io.write('go\\n') io.flush() while true do pcall(function() while true do end end) end")
-    handle = io.popen(([['%s' run '%s' & pid=$!; sleep 0.4; kill -INT $pid; sleep 0.4; kill -INT $pid
-      wait $pid; echo status $?]]):format(helper.binary, path))
-    text = handle:read("a")
-    handle:close()
-    assert.equal("go\nstatus 130\n", text)
+    assert.truthy(text:find("status 1\n", 1, true), text)
+    pipe, interrupt = start([[io.write('go\n') io.flush() pcall(function() while true do end end)
+      io.write('caught\n') io.flush() while true do end]])
+    interrupt()
+    assert.equal("caught", pipe:read("l"))
+    interrupt()
+    text = pipe:read("a")
+    pipe:close()
+    assert.truthy(text:find("status 130\n", 1, true), text)
   end)
 
   it("ends quietly when nobody reads on", function()
