@@ -46,6 +46,9 @@ static struct {
     bool ready;
 } kept;
 
+/* Bytes that may be kept; constant while the devices are open. */
+static int64_t kept_room = RAPT_CACHE_BYTES;
+
 static int64_t padded(int64_t bytes)
 {
     return bytes <= INT64_MAX - 63 ? (bytes + 63) & ~(int64_t)63 : bytes;
@@ -128,7 +131,7 @@ static void *kept_take(rapt_device_driver *driver, int64_t bytes)
 static void kept_put(rapt_device_driver *driver, void *data, int64_t bytes)
 {
     kept_prepare();
-    while (kept.newest >= 0 && (kept.free < 0 || kept.bytes > RAPT_CACHE_BYTES - bytes))
+    while (kept.newest >= 0 && (kept.free < 0 || kept.bytes > kept_room - bytes))
         kept_evict();
     const int i = kept.free;
     kept_block *block = &kept.block[i];
@@ -179,6 +182,8 @@ static rapt_status open_all(rapt_error *error)
         }
         atomic_store(&n_drivers, i + 1);
     }
+    const int64_t memory = drivers[0].info.memory_bytes;
+    kept_room = memory > 0 && memory / 8 < RAPT_CACHE_BYTES ? memory / 8 : RAPT_CACHE_BYTES;
     return RAPT_OK;
 }
 
@@ -245,7 +250,7 @@ static void give_back(rapt_storage *storage)
 {
     rapt_device_driver *driver = storage->owner;
     const int64_t bytes = padded(storage->bytes);
-    if (bytes >= RAPT_CACHE_SMALLEST && bytes <= RAPT_CACHE_BYTES) {
+    if (bytes >= RAPT_CACHE_SMALLEST && bytes <= kept_room) {
         pthread_mutex_lock(&lock);
         kept_put(driver, storage->data, bytes);
         pthread_mutex_unlock(&lock);
@@ -257,7 +262,7 @@ static void give_back(rapt_storage *storage)
 
 static rapt_status take(rapt_device_driver *driver, int64_t bytes, void **data, rapt_error *error)
 {
-    if (bytes >= RAPT_CACHE_SMALLEST && bytes <= RAPT_CACHE_BYTES) {
+    if (bytes >= RAPT_CACHE_SMALLEST && bytes <= kept_room) {
         pthread_mutex_lock(&lock);
         *data = kept_take(driver, bytes);
         pthread_mutex_unlock(&lock);

@@ -46,9 +46,10 @@ static inline bool rapt_on_host(rapt_device device)
 }
 
 /* Memory given back is kept for the next tensor of the same size up to this many bytes over all
- * devices; what is kept is in no tensor and not in rapt_memory_usage. Blocks smaller than
- * RAPT_CACHE_SMALLEST go back at once. */
-#define RAPT_CACHE_BYTES    ((int64_t)256 << 20)
+ * devices, and an eighth of the host's memory; what is kept is in no tensor and not in
+ * rapt_memory_usage. Room for the gradients of a long call: fresh pages cost as much time as the
+ * work on them. Blocks smaller than RAPT_CACHE_SMALLEST go back at once. */
+#define RAPT_CACHE_BYTES    ((int64_t)1 << 30)
 #define RAPT_CACHE_SMALLEST ((int64_t)64 << 10)
 void rapt_devices_trim(void);
 
@@ -61,7 +62,7 @@ rapt_status rapt_tensor_clear(rapt_tensor *tensor, rapt_error *error); /* contig
 
 /* Memory for one call: workspace and scratch. The largest block up to RAPT_ARENA_KEPT stays for the
  * next call; only what is taken counts as used. */
-#define RAPT_ARENA_KEPT ((size_t)32 << 20)
+#define RAPT_ARENA_KEPT ((size_t)128 << 20)
 typedef struct rapt_arena_block rapt_arena_block;
 typedef struct rapt_arena {
     rapt_arena_block *blocks; /* the one in use first */

@@ -1,6 +1,7 @@
 /* The services handed to plugins, and the arena behind scratch and workspace. */
 #include "base/checked.h"
 #include "base/error.h"
+#include "device/cpu/memory.h"
 #include "device/cpu/pool.h"
 #include "device/cpu/services.h"
 #include "engine/engine.h"
@@ -27,10 +28,9 @@ static rapt_arena_block *arena_grow(rapt_arena *arena, size_t bytes)
         capacity = already;
     if (capacity < 4096)
         capacity = 4096;
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, capacity + sizeof(rapt_arena_block)) != 0)
+    rapt_arena_block *block = rapt_cpu_memory(capacity + sizeof(rapt_arena_block));
+    if (!block)
         return NULL;
-    rapt_arena_block *block = memory;
     block->next = arena->blocks;
     block->capacity = capacity;
     block->used = 0;

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "device/cpu/detect.h"
 #include "device/cpu/measure.h"
+#include "device/cpu/memory.h"
 #include "device/cpu/pool.h"
 #include "device/cpu/services.h"
 #include "device/device.h"
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { ALIGNMENT = 64 };
 
 static void cpu_close(rapt_device_driver *driver)
 {
@@ -22,8 +21,8 @@ static rapt_status cpu_allocate(rapt_device_driver *driver, int64_t bytes, void 
                                 rapt_error *error)
 {
     (void)driver;
-    void *memory;
-    if (posix_memalign(&memory, ALIGNMENT, ((size_t)bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT))
+    void *memory = rapt_cpu_memory((size_t)bytes);
+    if (!memory)
         return rapt_fail_memory(error, (size_t)bytes, "a tensor");
     *data = memory;
     return RAPT_OK;
