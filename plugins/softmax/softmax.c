@@ -1,15 +1,18 @@
 /* Softmax attention: the description. */
 #include "kit/score.h"
+#include "kit/score_vulkan.h"
 
 RAPT_SCORE_DECLARE(softmax)
+RAPT_SCORE_VULKAN_DECLARE(softmax)
 
 static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_INPUT_BIAS, RAPT_SCORE_INPUT_ALIBI,
                                   RAPT_SCORE_OPTION_INPUTS};
 static const rapt_arg outputs[] = {RAPT_SCORE_OUTPUTS};
 static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS, RAPT_SCORE_OPTION_ATTRS};
 static const rapt_state_arg states[] = {RAPT_SCORE_STATES};
-static const rapt_kernel kernels[] = {
-    RAPT_SCORE_CPU_KERNELS(softmax, "q k v bias alibi " RAPT_SCORE_OPTION_KEEP " o")};
+#define KEEP "q k v bias alibi " RAPT_SCORE_OPTION_KEEP " o"
+static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNELS(softmax, KEEP),
+                                      RAPT_SCORE_VULKAN_KERNELS(softmax, KEEP)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

@@ -1,7 +1,9 @@
 /* Selective self-attention: the description. */
 #include "kit/score.h"
+#include "kit/score_vulkan.h"
 
 RAPT_SCORE_DECLARE(ssa)
+RAPT_SCORE_VULKAN_DECLARE(ssa)
 
 static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS,      RAPT_SCORE_INPUT_TAU_Q,
                                   RAPT_SCORE_INPUT_TAU_V, RAPT_SCORE_INPUT_BIAS,
@@ -10,8 +12,9 @@ static const rapt_arg outputs[] = {RAPT_SCORE_OUTPUTS};
 static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS, RAPT_SCORE_OPTION_ATTRS};
 static const rapt_state_arg states[] = {RAPT_SCORE_STATES,
                                         {.size = sizeof(rapt_state_arg), .append = "tau_v"}};
-static const rapt_kernel kernels[] = {
-    RAPT_SCORE_CPU_KERNELS(ssa, "q k v tau_q tau_v bias alibi " RAPT_SCORE_OPTION_KEEP " o")};
+#define KEEP "q k v tau_q tau_v bias alibi " RAPT_SCORE_OPTION_KEEP " o"
+static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNELS(ssa, KEEP),
+                                      RAPT_SCORE_VULKAN_KERNELS(ssa, KEEP)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

@@ -1,0 +1,25 @@
+/* Cog attention on Vulkan. */
+#include "kit/score_vulkan.h"
+
+#include "cog_score_bias_f32.h"
+#include "cog_score_bias_half.h"
+#include "cog_score_borders_f32.h"
+#include "cog_score_borders_half.h"
+#include "cog_score_delta_f32.h"
+#include "cog_score_delta_half.h"
+#include "cog_score_forward_f32.h"
+#include "cog_score_forward_half.h"
+#include "cog_score_heads_f32.h"
+#include "cog_score_heads_half.h"
+#include "cog_score_keys_f32.h"
+#include "cog_score_keys_half.h"
+#include "cog_score_merge_f32.h"
+#include "cog_score_merge_half.h"
+#include "cog_score_queries_f32.h"
+#include "cog_score_queries_half.h"
+#include "cog_score_sum_f32.h"
+#include "cog_score_sum_half.h"
+#include "cog_score_weights_f32.h"
+#include "cog_score_weights_half.h"
+
+RAPT_SCORE_VULKAN_FUNCTIONS(cog);

@@ -1,0 +1,25 @@
+/* Softmax attention on Vulkan. */
+#include "kit/score_vulkan.h"
+
+#include "softmax_score_bias_f32.h"
+#include "softmax_score_bias_half.h"
+#include "softmax_score_borders_f32.h"
+#include "softmax_score_borders_half.h"
+#include "softmax_score_delta_f32.h"
+#include "softmax_score_delta_half.h"
+#include "softmax_score_forward_f32.h"
+#include "softmax_score_forward_half.h"
+#include "softmax_score_heads_f32.h"
+#include "softmax_score_heads_half.h"
+#include "softmax_score_keys_f32.h"
+#include "softmax_score_keys_half.h"
+#include "softmax_score_merge_f32.h"
+#include "softmax_score_merge_half.h"
+#include "softmax_score_queries_f32.h"
+#include "softmax_score_queries_half.h"
+#include "softmax_score_sum_f32.h"
+#include "softmax_score_sum_half.h"
+#include "softmax_score_weights_f32.h"
+#include "softmax_score_weights_half.h"
+
+RAPT_SCORE_VULKAN_FUNCTIONS(softmax);

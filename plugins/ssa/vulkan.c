@@ -1,0 +1,25 @@
+/* Selective self-attention on Vulkan. */
+#include "kit/score_vulkan.h"
+
+#include "ssa_score_bias_f32.h"
+#include "ssa_score_bias_half.h"
+#include "ssa_score_borders_f32.h"
+#include "ssa_score_borders_half.h"
+#include "ssa_score_delta_f32.h"
+#include "ssa_score_delta_half.h"
+#include "ssa_score_forward_f32.h"
+#include "ssa_score_forward_half.h"
+#include "ssa_score_heads_f32.h"
+#include "ssa_score_heads_half.h"
+#include "ssa_score_keys_f32.h"
+#include "ssa_score_keys_half.h"
+#include "ssa_score_merge_f32.h"
+#include "ssa_score_merge_half.h"
+#include "ssa_score_queries_f32.h"
+#include "ssa_score_queries_half.h"
+#include "ssa_score_sum_f32.h"
+#include "ssa_score_sum_half.h"
+#include "ssa_score_weights_f32.h"
+#include "ssa_score_weights_half.h"
+
+RAPT_SCORE_VULKAN_FUNCTIONS(ssa);

@@ -1,0 +1,24 @@
+// The pass that SCORE_PASS names, with the hooks above this line.
+#if SCORE_PASS == SCORE_FORWARD
+#include "kit/score_forward.glsl"
+#elif SCORE_PASS == SCORE_MERGE
+#include "kit/score_merge.glsl"
+#elif SCORE_PASS == SCORE_WEIGHTS
+#include "kit/score_weights.glsl"
+#elif SCORE_PASS == SCORE_DELTA
+#include "kit/score_delta.glsl"
+#elif SCORE_PASS == SCORE_QUERIES
+#include "kit/score_queries.glsl"
+#elif SCORE_PASS == SCORE_KEYS
+#include "kit/score_keys.glsl"
+#elif SCORE_PASS == SCORE_BIAS
+#include "kit/score_bias.glsl"
+#elif SCORE_PASS == SCORE_SUM
+#include "kit/score_sum.glsl"
+#elif SCORE_PASS == SCORE_HEADS
+#include "kit/score_heads.glsl"
+#elif SCORE_PASS == SCORE_BORDERS
+#include "kit/score_borders.glsl"
+#else
+#error "SCORE_PASS names no pass"
+#endif
