@@ -75,16 +75,30 @@ static const rapt_state_arg states[] = {
     [MTA_V] = {.size = sizeof(rapt_state_arg), .append = "v"},
 };
 
-static const rapt_kernel kernels[] = {{
-    .size = sizeof(rapt_kernel),
-    .name = "cpu",
-    .device = "cpu",
-    .dtypes = RAPT_DTYPES_COMPUTE,
-    .forward = mta_cpu_forward,
-    .backward = mta_cpu_backward,
-    .step = mta_cpu_step,
-    .weights = mta_cpu_weights,
-}};
+static const rapt_kernel kernels[] = {
+    {
+        .size = sizeof(rapt_kernel),
+        .name = "cpu",
+        .device = "cpu",
+        .dtypes = RAPT_DTYPES_COMPUTE,
+        .forward = mta_cpu_forward,
+        .backward = mta_cpu_backward,
+        .step = mta_cpu_step,
+        .weights = mta_cpu_weights,
+    },
+    {
+        .size = sizeof(rapt_kernel),
+        .name = "vulkan",
+        .device = "vulkan",
+        .dtypes = RAPT_DTYPES_COMPUTE,
+        .supports = mta_vulkan_supports,
+        .workspace = mta_vulkan_workspace,
+        .forward = mta_vulkan_forward,
+        .backward = mta_vulkan_backward,
+        .step = mta_vulkan_step,
+        .weights = mta_vulkan_weights,
+    },
+};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

@@ -1,0 +1,327 @@
+/* The passes of mta over a stripe, each one dispatch. A job's status is that of the first that
+ * failed; after it nothing is recorded. */
+#ifndef RAPT_MTA_VULKAN_PASSES_H
+#define RAPT_MTA_VULKAN_PASSES_H
+
+#include "vulkan_plan.h"
+#include "vulkan_shaders.h"
+
+typedef struct mta_job {
+    mta_plan plan;
+    rapt_status status;
+    float scale;
+    uint32_t bf16;
+    mta_stripe stripe; /* with the units at hand */
+} mta_job;
+
+/* A tensor [B, H or G, N, width] as a binding; its dtype picks the shader. */
+typedef struct mta_tensor {
+    rapt_vulkan_buffer buffer;
+    mta_tensor_push push;
+    uint32_t half;
+} mta_tensor;
+
+/* A matrix of the stripe: where its rows begin, and how it is read. */
+typedef struct mta_matrix {
+    mta_part part;
+    int64_t first, rows;
+    uint32_t weights, mix; /* WEIGHTS and MIX of values.glsl */
+} mta_matrix;
+
+enum { MTA_AS_IT_IS = 0, MTA_FORWARD_MIX = 1, MTA_BACK_MIX = 2 };
+
+static void run(mta_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
+                int64_t x, int64_t y, int64_t z, const rapt_vulkan_buffer *buffers,
+                const void *push)
+{
+    const uint32_t none[4] = {job->bf16, 0, 0, 0};
+    if (job->status == RAPT_OK)
+        job->status = rapt_vulkan_run(&job->plan.device, shader, constants ? constants : none,
+                                      constants ? 4 : 1, (uint32_t)x, (uint32_t)y, (uint32_t)z,
+                                      buffers, push, NULL);
+}
+
+static mta_tensor tensor_of(mta_job *job, const rapt_view *view)
+{
+    mta_tensor tensor;
+    uint32_t strides[RAPT_MAX_DIMS] = {0};
+    memset(&tensor, 0, sizeof tensor);
+    if (!view || job->status != RAPT_OK)
+        return tensor;
+    job->status = rapt_vulkan_bind(job->plan.call, job->plan.device.limits, view, &tensor.buffer,
+                                   &tensor.push.base);
+    rapt_vulkan_strides(view, strides);
+    tensor.push.batch = strides[0];
+    tensor.push.head = strides[1];
+    tensor.push.row = strides[2];
+    tensor.half = rapt_view_dtype(view) != RAPT_F32;
+    return tensor;
+}
+
+/* Constant 0 for a tensor that may not be of the call's dtype: whether it is bfloat16. */
+static uint32_t is_bf16(const rapt_view *view)
+{
+    return rapt_view_dtype(view) == RAPT_BF16;
+}
+
+static mta_stripe_push stripe_push(const mta_job *job)
+{
+    const mta_plan *plan = &job->plan;
+    const mta_stripe_push push = {
+        (uint32_t)plan->H,
+        (uint32_t)plan->mixed,
+        (uint32_t)job->stripe.unit0,
+        (uint32_t)plan->height,
+        (uint32_t)job->stripe.ld,
+        (uint32_t)plan->M,
+        plan->causal ? (int32_t)(plan->M - plan->N + 1) : 1 << 30,
+    };
+    return push;
+}
+
+/* The bindings that values.glsl declares. */
+static void bind_values(const mta_job *job, const mta_matrix *matrix, rapt_vulkan_buffer *buffers)
+{
+    buffers[0] = mta_buffer(&job->plan, matrix->part);
+    buffers[1] = mta_buffer(&job->plan, job->plan.most);
+    buffers[2] = mta_buffer(&job->plan, job->plan.share);
+    buffers[3] = mta_buffer(&job->plan, job->plan.mixture);
+}
+
+/* --- Kernels --------------------------------------------------------------------------------- */
+
+/* A kernel [x, y, z] as contiguous float32. */
+static void load_kernel(mta_job *job, const rapt_view *view, mta_part to)
+{
+    mta_load_push push;
+    uint32_t strides[RAPT_MAX_DIMS];
+    if (!view)
+        return;
+    const mta_tensor from = tensor_of(job, view);
+    rapt_vulkan_strides(view, strides);
+    push.count = (uint32_t)(view->shape[0] * view->shape[1] * view->shape[2]);
+    push.y = (uint32_t)view->shape[1];
+    push.z = (uint32_t)view->shape[2];
+    push.base = from.push.base;
+    push.stride_x = strides[0];
+    push.stride_y = strides[1];
+    push.stride_z = strides[2];
+    const rapt_vulkan_buffer buffers[2] = {from.buffer, mta_buffer(&job->plan, to)};
+    const uint32_t constants[4] = {is_bf16(view), 0, 0, 0};
+    run(job, &load_shader[from.half], constants, mta_over(push.count, 64), 1, 1, buffers, &push);
+}
+
+/* The gradient of a kernel, `size` numbers for each of `heads`, from the sums of all stripes. */
+static void store_kernel(mta_job *job, mta_part sums, int64_t heads, int64_t size,
+                         const rapt_view *view)
+{
+    if (!view)
+        return;
+    const mta_tensor to = tensor_of(job, view);
+    const mta_reduce_push push = {(uint32_t)heads, (uint32_t)job->plan.B, (uint32_t)job->plan.slots,
+                                  (uint32_t)size, to.push.base};
+    const rapt_vulkan_buffer buffers[2] = {mta_buffer(&job->plan, sums), to.buffer};
+    const uint32_t constants[4] = {is_bf16(view), 0, 0, 0};
+    run(job, &reduce_shader[to.half], constants, mta_over(heads * size, 64), 1, 1, buffers, &push);
+}
+
+/* --- Products -------------------------------------------------------------------------------- */
+
+/* to = factor left right^T, where left are queries' rows and right those of key/value heads. */
+static void product(mta_job *job, const mta_tensor *left, const mta_tensor *right, int64_t width,
+                    float factor, const mta_matrix *to)
+{
+    const mta_product_push push = {stripe_push(job),
+                                   (int32_t)to->first,
+                                   (uint32_t)to->rows,
+                                   (uint32_t)width,
+                                   left->push,
+                                   right->push,
+                                   (uint32_t)(job->plan.H / mta_most(1, job->plan.G)),
+                                   width > 0 ? factor : 0.0f};
+    const rapt_vulkan_buffer buffers[3] = {left->buffer, right->buffer,
+                                           mta_buffer(&job->plan, to->part)};
+    run(job, &product_shader[left->half], NULL, mta_over(job->stripe.ld, MTA_TILE),
+        mta_over(to->rows, MTA_TILE), job->stripe.units, buffers, &push);
+}
+
+/* The owned rows of `to` = factor matrix right. */
+static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tensor *right,
+                          int64_t width, float factor, const mta_tensor *to)
+{
+    const mta_stripe *stripe = &job->stripe;
+    int64_t keys;
+    const int64_t splits = mta_splits(stripe, width, &keys);
+    const mta_rows_push push = {stripe_push(job),
+                                (int32_t)matrix->first,
+                                (uint32_t)matrix->rows,
+                                (int32_t)stripe->own,
+                                (uint32_t)stripe->count,
+                                (uint32_t)width,
+                                right->push,
+                                (uint32_t)(job->plan.H / mta_most(1, job->plan.G)),
+                                (uint32_t)stripe->units,
+                                (uint32_t)splits,
+                                (uint32_t)keys};
+    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
+    rapt_vulkan_buffer buffers[6];
+    bind_values(job, matrix, buffers);
+    buffers[4] = right->buffer;
+    buffers[5] = mta_buffer(&job->plan, job->plan.part);
+    run(job, &rows_shader[right->half], constants, mta_over(width, MTA_TILE) * splits,
+        mta_over(stripe->count, MTA_TILE), stripe->units, buffers, &push);
+
+    mta_merge_push merge = {(uint32_t)job->plan.H,
+                            (uint32_t)stripe->unit0,
+                            (uint32_t)stripe->units,
+                            (uint32_t)splits,
+                            (uint32_t)stripe->count,
+                            (uint32_t)width,
+                            to->push,
+                            factor};
+    merge.to.base += (uint32_t)(stripe->own - job->plan.first) * to->push.row;
+    const rapt_vulkan_buffer ends[2] = {buffers[5], to->buffer};
+    run(job, &merge_shader[to->half], NULL, mta_over(stripe->count * width, 64), stripe->units, 1,
+        ends, &merge);
+}
+
+/* sum[unit][key] += matrix^T right over the owned rows. */
+static void multiply_columns(mta_job *job, const mta_matrix *matrix, const mta_tensor *right,
+                             int64_t width, mta_part sum)
+{
+    const mta_stripe *stripe = &job->stripe;
+    const mta_columns_push push = {
+        stripe_push(job),     (int32_t)matrix->first,  (uint32_t)matrix->rows,
+        (int32_t)stripe->own, (uint32_t)stripe->count, (uint32_t)width,
+        right->push};
+    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
+    rapt_vulkan_buffer buffers[6];
+    bind_values(job, matrix, buffers);
+    buffers[4] = right->buffer;
+    buffers[5] = mta_buffer(&job->plan, sum);
+    run(job, &columns_shader[right->half], constants, mta_over(width, MTA_TILE),
+        mta_over(stripe->end, MTA_TILE), stripe->units, buffers, &push);
+}
+
+/* The gradient of keys or values: the heads of each key/value head, added up. */
+static void gather(mta_job *job, mta_part sum, int64_t width, float factor, const rapt_view *view)
+{
+    const mta_plan *plan = &job->plan;
+    if (!view)
+        return;
+    const mta_tensor to = tensor_of(job, view);
+    const mta_gather_push push = {(uint32_t)(plan->H / mta_most(1, plan->G)),
+                                  (uint32_t)plan->G,
+                                  (uint32_t)(plan->M * width),
+                                  (uint32_t)width,
+                                  to.push,
+                                  factor};
+    const rapt_vulkan_buffer buffers[2] = {mta_buffer(plan, sum), to.buffer};
+    run(job, &gather_shader[to.half], NULL, mta_over(plan->M * width, 64), plan->B * plan->G, 1,
+        buffers, &push);
+}
+
+/* --- What lies between ----------------------------------------------------------------------- */
+
+/* `to` = matrix convolved with the taps; `back`: with the transposed kernel, a gradient. */
+static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *taps, mta_part values,
+                     bool back, const mta_matrix *to)
+{
+    const mta_convolve_push push = {stripe_push(job),
+                                    (int32_t)matrix->first,
+                                    (uint32_t)matrix->rows,
+                                    (int32_t)to->first,
+                                    (uint32_t)to->rows,
+                                    (uint32_t)taps->rows,
+                                    (uint32_t)taps->columns,
+                                    (uint32_t)taps->half,
+                                    back,
+                                    back ? 0 : (int32_t)(1 - taps->rows)};
+    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
+    rapt_vulkan_buffer buffers[6];
+    bind_values(job, matrix, buffers);
+    buffers[4] = mta_buffer(&job->plan, values);
+    buffers[5] = mta_buffer(&job->plan, to->part);
+    run(job, &convolve_shader, constants, mta_over(job->stripe.ld, MTA_TILE),
+        mta_over(to->rows, 32), job->stripe.units, buffers, &push);
+}
+
+/* The greatest and the normaliser of each row of logits. */
+static void take_stats(mta_job *job, const mta_matrix *logits)
+{
+    const mta_stats_push push = {stripe_push(job), (int32_t)logits->first};
+    const rapt_vulkan_buffer buffers[3] = {mta_buffer(&job->plan, logits->part),
+                                           mta_buffer(&job->plan, job->plan.most),
+                                           mta_buffer(&job->plan, job->plan.share)};
+    run(job, &stats_shader, NULL, logits->rows, job->stripe.units, 1, buffers, &push);
+}
+
+/* `to` = the gradient of logits, from that of weights: `grad`, or `to` itself. */
+static void softmax_back(mta_job *job, const mta_matrix *p, const mta_matrix *grad,
+                         const mta_matrix *to)
+{
+    const bool in_place = grad == to;
+    const mta_softmax_back_push push = {stripe_push(job), (int32_t)p->first, (uint32_t)p->rows,
+                                        (int32_t)to->first, (int32_t)grad->first};
+    const uint32_t constants[4] = {job->bf16, 1, grad->mix, in_place};
+    rapt_vulkan_buffer buffers[6];
+    bind_values(job, p, buffers);
+    buffers[4] = mta_buffer(&job->plan, grad->part);
+    buffers[5] = mta_buffer(&job->plan, to->part);
+    run(job, &softmax_back_shader, constants, to->rows, job->stripe.units, 1, buffers, &push);
+}
+
+/* Adds to the gradient of a kernel: `grad` of what the convolution of `matrix` gave. */
+static void correlate(mta_job *job, const mta_matrix *matrix, const mta_matrix *grad,
+                      const mta_taps *taps, mta_part sums)
+{
+    const mta_stripe *stripe = &job->stripe;
+    const mta_correlate_push push = {
+        stripe_push(job),          (int32_t)matrix->first,  (uint32_t)matrix->rows,
+        (int32_t)stripe->own,      (uint32_t)stripe->count, (int32_t)grad->first,
+        (uint32_t)taps->rows,      (uint32_t)taps->columns, (uint32_t)taps->half,
+        (uint32_t)job->plan.slots, MTA_SLOT_KEYS,           (uint32_t)stripe->stripe_slots};
+    const uint32_t constants[4] = {job->bf16, matrix->weights, 0, grad->mix == MTA_BACK_MIX};
+    rapt_vulkan_buffer buffers[6];
+    bind_values(job, matrix, buffers);
+    buffers[4] = mta_buffer(&job->plan, grad->part);
+    buffers[5] = mta_buffer(&job->plan, sums);
+    run(job, &correlate_shader, constants,
+        mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots,
+        mta_over(taps->rows, 8) * mta_over(taps->columns, 16), stripe->units, buffers, &push);
+}
+
+/* Adds to the gradient of head_kernel. */
+static void mix_grad(mta_job *job, const mta_matrix *matrix, const mta_matrix *grad, mta_part sums)
+{
+    const mta_stripe *stripe = &job->stripe;
+    const int64_t mixed = job->plan.mixed;
+    const mta_mix_grad_push push = {
+        stripe_push(job),          (int32_t)matrix->first,  (uint32_t)matrix->rows,
+        (int32_t)stripe->own,      (uint32_t)stripe->count, (int32_t)grad->first,
+        (uint32_t)job->plan.slots, MTA_SLOT_KEYS,           (uint32_t)stripe->stripe_slots};
+    const uint32_t constants[4] = {job->bf16, matrix->weights, 0, 0};
+    rapt_vulkan_buffer buffers[6];
+    bind_values(job, matrix, buffers);
+    buffers[4] = mta_buffer(&job->plan, grad->part);
+    buffers[5] = mta_buffer(&job->plan, sums);
+    run(job, &mix_grad_shader, constants,
+        mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, mixed * mixed,
+        stripe->units / mixed, buffers, &push);
+}
+
+/* The owned rows of the matrix itself, to the float32 tensor [B, H, N, M] of `weights`. */
+static void show(mta_job *job, const mta_matrix *matrix, const mta_tensor *to)
+{
+    const mta_weights_push push = {stripe_push(job),       (int32_t)matrix->first,
+                                   (uint32_t)matrix->rows, (int32_t)job->stripe.own,
+                                   to->push.base,          (uint32_t)job->plan.N};
+    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
+    rapt_vulkan_buffer buffers[5];
+    bind_values(job, matrix, buffers);
+    buffers[4] = to->buffer;
+    run(job, &weights_shader, constants, mta_over(job->plan.M, 64), job->stripe.count,
+        job->stripe.units, buffers, &push);
+}
+
+#endif

@@ -1,0 +1,164 @@
+/* The shaders of mta: their code and what it takes. The push constants mirror those of the GLSL. */
+#ifndef RAPT_MTA_VULKAN_SHADERS_H
+#define RAPT_MTA_VULKAN_SHADERS_H
+
+#include "kit/vulkan.h"
+
+#include "mta_columns_f32.h"
+#include "mta_columns_half.h"
+#include "mta_convolve.h"
+#include "mta_correlate.h"
+#include "mta_gather_f32.h"
+#include "mta_gather_half.h"
+#include "mta_load_f32.h"
+#include "mta_load_half.h"
+#include "mta_merge_f32.h"
+#include "mta_merge_half.h"
+#include "mta_mix_grad.h"
+#include "mta_product_f32.h"
+#include "mta_product_half.h"
+#include "mta_reduce_f32.h"
+#include "mta_reduce_half.h"
+#include "mta_rows_f32.h"
+#include "mta_rows_half.h"
+#include "mta_softmax_back.h"
+#include "mta_stats.h"
+#include "mta_weights.h"
+
+/* STRIPE_FIELDS */
+typedef struct mta_stripe_push {
+    uint32_t heads, mixed, unit0, height, ld, keys;
+    int32_t open;
+} mta_stripe_push;
+
+/* A tensor [B, H, N, width]. */
+typedef struct mta_tensor_push {
+    uint32_t base, batch, head, row;
+} mta_tensor_push;
+
+typedef struct mta_product_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows, width;
+    mta_tensor_push left, right;
+    uint32_t readers;
+    float factor;
+} mta_product_push;
+
+typedef struct mta_rows_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows;
+    int32_t own;
+    uint32_t count, width;
+    mta_tensor_push right;
+    uint32_t readers, units, splits, split_keys;
+} mta_rows_push;
+
+typedef struct mta_columns_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows;
+    int32_t own;
+    uint32_t count, width;
+    mta_tensor_push right;
+} mta_columns_push;
+
+typedef struct mta_convolve_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows;
+    int32_t own;
+    uint32_t count, na, nb, half_keys, flip;
+    int32_t up;
+} mta_convolve_push;
+
+typedef struct mta_stats_push {
+    mta_stripe_push stripe;
+    int32_t first;
+} mta_stats_push;
+
+typedef struct mta_softmax_back_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows;
+    int32_t own, grad_first;
+} mta_softmax_back_push;
+
+typedef struct mta_correlate_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows;
+    int32_t own;
+    uint32_t count;
+    int32_t grad_first;
+    uint32_t na, nb, half_keys, slots, slot_keys, stripe_slots;
+} mta_correlate_push;
+
+typedef struct mta_mix_grad_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows;
+    int32_t own;
+    uint32_t count;
+    int32_t grad_first;
+    uint32_t slots, slot_keys, stripe_slots;
+} mta_mix_grad_push;
+
+typedef struct mta_weights_push {
+    mta_stripe_push stripe;
+    int32_t first;
+    uint32_t rows;
+    int32_t own;
+    uint32_t to_base, queries;
+} mta_weights_push;
+
+typedef struct mta_reduce_push {
+    uint32_t heads, batches, slots, size, to_base;
+} mta_reduce_push;
+
+typedef struct mta_load_push {
+    uint32_t count, y, z, base, stride_x, stride_y, stride_z;
+} mta_load_push;
+
+typedef struct mta_merge_push {
+    uint32_t heads, unit0, units, splits, count, width;
+    mta_tensor_push to;
+    float factor;
+} mta_merge_push;
+
+typedef struct mta_gather_push {
+    uint32_t readers, sources, size, width;
+    mta_tensor_push to;
+    float factor;
+} mta_gather_push;
+
+#define MTA_SHADER(kernel, push, buffers, needs)                                                   \
+    {                                                                                              \
+        .size = sizeof(rapt_vulkan_shader), .features = needs, .name = "mta." #kernel,             \
+        .code = mta_##kernel, .code_bytes = sizeof mta_##kernel, .n_buffers = buffers,             \
+        .push_bytes = sizeof(push)                                                                 \
+    }
+/* For float32 elements and for 16 bits. */
+#define MTA_SHADERS(kernel, push, buffers)                                                         \
+    {                                                                                              \
+        MTA_SHADER(kernel##_f32, push, buffers, 0),                                                \
+            MTA_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16)                        \
+    }
+
+static const rapt_vulkan_shader product_shader[2] = MTA_SHADERS(product, mta_product_push, 3);
+static const rapt_vulkan_shader rows_shader[2] = MTA_SHADERS(rows, mta_rows_push, 6);
+static const rapt_vulkan_shader columns_shader[2] = MTA_SHADERS(columns, mta_columns_push, 6);
+static const rapt_vulkan_shader merge_shader[2] = MTA_SHADERS(merge, mta_merge_push, 2);
+static const rapt_vulkan_shader gather_shader[2] = MTA_SHADERS(gather, mta_gather_push, 2);
+static const rapt_vulkan_shader reduce_shader[2] = MTA_SHADERS(reduce, mta_reduce_push, 2);
+static const rapt_vulkan_shader load_shader[2] = MTA_SHADERS(load, mta_load_push, 2);
+static const rapt_vulkan_shader convolve_shader = MTA_SHADER(convolve, mta_convolve_push, 6, 0);
+static const rapt_vulkan_shader stats_shader = MTA_SHADER(stats, mta_stats_push, 3, 0);
+static const rapt_vulkan_shader softmax_back_shader =
+    MTA_SHADER(softmax_back, mta_softmax_back_push, 6, 0);
+static const rapt_vulkan_shader correlate_shader = MTA_SHADER(correlate, mta_correlate_push, 6, 0);
+static const rapt_vulkan_shader mix_grad_shader = MTA_SHADER(mix_grad, mta_mix_grad_push, 6, 0);
+static const rapt_vulkan_shader weights_shader = MTA_SHADER(weights, mta_weights_push, 5, 0);
+
+#endif

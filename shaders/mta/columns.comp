@@ -1,0 +1,57 @@
+#version 450
+// sum[batch * heads + head][key][e] += sum over rows of value(row, key) right_row[e]: gradients of
+// keys and values, over the queries of this stripe. Groups: tiles of e, tiles of keys, units.
+#extension GL_GOOGLE_include_directive : require
+#include "kit/element.glsl"
+#include "mta/stripe.glsl"
+
+layout(push_constant) uniform Push {
+    STRIPE_FIELDS
+    int first; // query of the matrix's row 0
+    uint rows; // of the matrix
+    int own;   // the first query that counts
+    uint count, width;
+    uint right_base, right_batch, right_head, right_row;
+};
+
+STRIPE_SEEN
+#include "mta/values.glsl"
+layout(std430, binding = 4) readonly buffer Right { STORED right[]; };
+layout(std430, binding = 5) buffer Sum { float sum[]; };
+
+uint unit, right_at, key0, e0;
+
+float product_left(uint row, uint k)
+{
+    return k < count ? value(unit, own + int(k), int(key0 + row)) : 0.0;
+}
+
+float product_right(uint column, uint k)
+{
+    return e0 + column < width && k < count ? LOAD(right[right_at + k * right_row + column]) : 0.0;
+}
+
+#define PRODUCT_LEFT_ALONG_K  0
+#define PRODUCT_RIGHT_ALONG_K 0
+#include "kit/product.glsl"
+
+void main()
+{
+    unit = gl_WorkGroupID.z;
+    key0 = gl_WorkGroupID.y * PRODUCT_TILE;
+    e0 = gl_WorkGroupID.x * PRODUCT_TILE;
+    if (key0 >= seen(own + int(count) - 1))
+        return;
+    right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
+               uint(own) * right_row + e0;
+    PRODUCT_SUMS(sums);
+    PRODUCT_CLEAR(sums)
+    PRODUCT_RUN(sums, 0u, count)
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        [[unroll]] for (uint v = 0; v < 2; v++)
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                const uint key = key0 + product_row(r), e = e0 + product_column(v, c);
+                if (key < keys && e < width)
+                    sum[((unit0 + unit) * keys + key) * width + e] += sums[r][v][c];
+            }
+}

@@ -1,0 +1,60 @@
+#version 450
+// matrix[unit][row][key] = factor left_row . right_key: scores, or gradients of weights. Groups:
+// tiles of keys, tiles of rows, units.
+#extension GL_GOOGLE_include_directive : require
+#include "kit/element.glsl"
+#include "mta/stripe.glsl"
+
+layout(push_constant) uniform Push {
+    STRIPE_FIELDS
+    int first; // query of row 0
+    uint rows, width;
+    uint left_base, left_batch, left_head, left_row;
+    uint right_base, right_batch, right_head, right_row;
+    uint readers; // heads that read a key/value head
+    float factor;
+};
+
+layout(std430, binding = 0) readonly buffer Left { STORED left[]; };
+layout(std430, binding = 1) readonly buffer Right { STORED right[]; };
+layout(std430, binding = 2) writeonly buffer Matrix { float matrix[]; };
+
+STRIPE_SEEN
+
+uint left_at, right_at, row0, key0;
+
+float product_left(uint row, uint k)
+{
+    return row0 + row < rows && k < width ? LOAD(left[left_at + row * left_row + k]) : 0.0;
+}
+
+float product_right(uint column, uint k)
+{
+    return key0 + column < keys && k < width ? LOAD(right[right_at + column * right_row + k]) : 0.0;
+}
+
+#define PRODUCT_LEFT_ALONG_K  1
+#define PRODUCT_RIGHT_ALONG_K 1
+#include "kit/product.glsl"
+
+void main()
+{
+    const uint unit = gl_WorkGroupID.z, batch = unit_batch(unit), head = unit_head(unit);
+    row0 = gl_WorkGroupID.y * PRODUCT_TILE;
+    key0 = gl_WorkGroupID.x * PRODUCT_TILE;
+    const uint end = seen(first + int(min(rows, row0 + PRODUCT_TILE)) - 1);
+    if (key0 >= end)
+        return;
+    left_at = left_base + batch * left_batch + head * left_head + (uint(first) + row0) * left_row;
+    right_at = right_base + batch * right_batch + head / readers * right_head + key0 * right_row;
+    PRODUCT_SUMS(sums);
+    PRODUCT_CLEAR(sums)
+    PRODUCT_RUN(sums, 0u, width)
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        [[unroll]] for (uint v = 0; v < 2; v++)
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                const uint row = row0 + product_row(r), key = key0 + product_column(v, c);
+                if (row < rows && key < end)
+                    matrix[(unit * height + row) * ld + key] = factor * sums[r][v][c];
+            }
+}

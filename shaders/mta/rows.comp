@@ -1,0 +1,58 @@
+#version 450
+// part[split][unit][row][e] = sum over the keys of the split of value(row, key) right_key[e]: outputs
+// and gradients of queries. Groups: tiles of e times splits, tiles of rows, units.
+#extension GL_GOOGLE_include_directive : require
+#include "kit/element.glsl"
+#include "mta/stripe.glsl"
+
+layout(push_constant) uniform Push {
+    STRIPE_FIELDS
+    int first; // query of the matrix's row 0
+    uint rows; // of the matrix
+    int own;   // the first query asked for
+    uint count, width;
+    uint right_base, right_batch, right_head, right_row;
+    uint readers; // heads that read a key/value head
+    uint units, splits, split_keys;
+};
+
+STRIPE_SEEN
+#include "mta/values.glsl"
+layout(std430, binding = 4) readonly buffer Right { STORED right[]; };
+layout(std430, binding = 5) writeonly buffer Part { float part[]; };
+
+uint unit, right_at, row0, e0, end;
+
+float product_left(uint row, uint k)
+{
+    return row0 + row < count && k < end ? value(unit, own + int(row0 + row), int(k)) : 0.0;
+}
+
+float product_right(uint column, uint k)
+{
+    return e0 + column < width && k < end ? LOAD(right[right_at + k * right_row + column]) : 0.0;
+}
+
+#define PRODUCT_LEFT_ALONG_K  1
+#define PRODUCT_RIGHT_ALONG_K 0
+#include "kit/product.glsl"
+
+void main()
+{
+    unit = gl_WorkGroupID.z;
+    row0 = gl_WorkGroupID.y * PRODUCT_TILE;
+    e0 = gl_WorkGroupID.x / splits * PRODUCT_TILE;
+    const uint split = gl_WorkGroupID.x % splits, from = split * split_keys;
+    end = min(seen(own + int(min(count, row0 + PRODUCT_TILE)) - 1), from + split_keys);
+    right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) / readers * right_head + e0;
+    PRODUCT_SUMS(sums);
+    PRODUCT_CLEAR(sums)
+    PRODUCT_RUN(sums, from, end)
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        [[unroll]] for (uint v = 0; v < 2; v++)
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                const uint row = row0 + product_row(r), e = e0 + product_column(v, c);
+                if (row < count && e < width)
+                    part[((split * units + unit) * count + row) * width + e] = sums[r][v][c];
+            }
+}
