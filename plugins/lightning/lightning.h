@@ -13,4 +13,10 @@ rapt_status lightning_cpu_forward(rapt_call *call);
 rapt_status lightning_cpu_backward(rapt_call *call);
 rapt_status lightning_cpu_step(rapt_call *call);
 
+rapt_status lightning_vulkan_supports(rapt_call *call);
+size_t lightning_vulkan_workspace(rapt_call *call);
+rapt_status lightning_vulkan_forward(rapt_call *call);
+rapt_status lightning_vulkan_backward(rapt_call *call);
+rapt_status lightning_vulkan_step(rapt_call *call);
+
 #endif

@@ -1,0 +1,272 @@
+/* lightning on Vulkan: the chunked driver with a constant decay. */
+#include "kit/linear_vulkan.h"
+#include "lightning.h"
+
+#include "lightning_apply_f32.h"
+#include "lightning_apply_half.h"
+#include "lightning_carry.h"
+#include "lightning_contribute_f32.h"
+#include "lightning_contribute_half.h"
+#include "lightning_slope_f32.h"
+#include "lightning_slope_half.h"
+#include "lightning_step_f32.h"
+#include "lightning_step_half.h"
+#include "lightning_table.h"
+#include "lightning_total.h"
+
+typedef struct slope_push {
+    rapt_linear_place q, k, v, d_o;
+    uint32_t n, packed, lane_states, slots, inner, width;
+    float scale;
+    uint32_t flags, slope, heads_before;
+} slope_push;
+
+typedef struct step_place {
+    uint32_t base, batch, head;
+} step_place;
+
+typedef struct step_push {
+    step_place q, k, v, o;
+    uint32_t state, height, width, heads, share;
+    float scale;
+    uint32_t flags, slope;
+} step_push;
+
+typedef struct total_push {
+    uint32_t slots, to;
+} total_push;
+
+RAPT_LINEAR_SHADER(lightning, contribute, 7, RAPT_LINEAR_CONTRIBUTE_BYTES + 4);
+RAPT_LINEAR_SHADER(lightning, apply, 7, RAPT_LINEAR_APPLY_BYTES + 4);
+RAPT_LINEAR_SHADER(lightning, slope, 9, sizeof(slope_push));
+RAPT_LINEAR_SHADER(lightning, step, 6, sizeof(step_push));
+RAPT_LINEAR_SHADER_ONE(lightning, carry, 5, sizeof(rapt_linear_carry_push));
+RAPT_LINEAR_SHADER_ONE(lightning, total, 2, sizeof(total_push));
+RAPT_LINEAR_SHADER_ONE(lightning, table, 2, sizeof(rapt_linear_table_push));
+
+/* The gradients of the slopes by chunk. */
+static rapt_vulkan_buffer take_rates(rapt_linear_vulkan *x)
+{
+    return rapt_linear_take(x, (uint64_t)(x->heads * x->slots) * sizeof(float));
+}
+
+static void describe(rapt_call *call, rapt_linear_vulkan *x)
+{
+    memset(x, 0, sizeof *x);
+    x->call = call;
+    x->batch = call->sizes['B'];
+    x->n = call->sizes['N'];
+    x->heads = x->groups = call->sizes['H'];
+    x->d = call->sizes['D'];
+    x->e = call->sizes['E'];
+    x->borders = call->inputs[LIGHTNING_BORDERS];
+    x->scale = (float)call->attrs[0].f;
+    x->state_buffers = call->phase == RAPT_BACKWARD ? 2 : 1;
+    x->has_slope = call->inputs[LIGHTNING_SLOPE] != NULL;
+}
+
+rapt_status lightning_vulkan_supports(rapt_call *call)
+{
+    rapt_linear_vulkan x;
+    describe(call, &x);
+    return rapt_linear_supported(&x);
+}
+
+size_t lightning_vulkan_workspace(rapt_call *call)
+{
+    rapt_linear_vulkan x;
+    describe(call, &x);
+    if (call->phase == RAPT_STEP || rapt_linear_plan(&x) != RAPT_OK)
+        return 0;
+    take_rates(&x);
+    return (size_t)x.used;
+}
+
+/* The inputs of forward and backward, laid out. */
+static rapt_status begin(rapt_call *call, rapt_linear_vulkan *x, rapt_linear_rows *q,
+                         rapt_linear_rows *k, rapt_linear_rows *v)
+{
+    describe(call, x);
+    rapt_status status = rapt_linear_plan(x);
+    if (status == RAPT_OK)
+        status = rapt_linear_rows_of(x, call->inputs[LIGHTNING_Q], q);
+    if (status == RAPT_OK)
+        status = rapt_linear_rows_of(x, call->inputs[LIGHTNING_K], k);
+    if (status == RAPT_OK)
+        status = rapt_linear_rows_of(x, call->inputs[LIGHTNING_V], v);
+    if (status == RAPT_OK)
+        status = rapt_vulkan_bind(call, x->device.limits, call->inputs[LIGHTNING_SLOPE], &x->slope,
+                                  &x->slope_base);
+    if (status == RAPT_OK)
+        status = rapt_linear_begin(x, &lightning_table_shader, x->borders, x->table, x->n,
+                                   x->packed, x->slots);
+    return status;
+}
+
+static rapt_status make_states(rapt_linear_vulkan *x, const rapt_linear_rows *k,
+                               const rapt_linear_rows *v, const rapt_view *to)
+{
+    const rapt_linear_ends ends = {x->call->inputs[LIGHTNING_STATE], to};
+    const rapt_status status =
+        rapt_linear_contribute(x, lightning_contribute_shader, k, v, &x->states, false, 0);
+    return status == RAPT_OK
+               ? rapt_linear_carry(x, &lightning_carry_shader, &x->states, false, &ends)
+               : status;
+}
+
+rapt_status lightning_vulkan_forward(rapt_call *call)
+{
+    rapt_linear_vulkan x;
+    rapt_linear_rows q, k, v, o;
+    const rapt_linear_rows *const abc[3] = {&q, &k, &v};
+    rapt_status status = begin(call, &x, &q, &k, &v);
+    if (status == RAPT_OK)
+        status = rapt_linear_rows_of(&x, call->outputs[LIGHTNING_O], &o);
+    while (status == RAPT_OK && rapt_linear_next(&x)) {
+        status = make_states(&x, &k, &v, call->outputs[LIGHTNING_FINAL]);
+        if (status == RAPT_OK)
+            status = rapt_linear_apply(&x, lightning_apply_shader, RAPT_LINEAR_O, abc, &o, &x.states,
+                                       call->inputs[LIGHTNING_STATE] != NULL);
+    }
+    return status;
+}
+
+/* The slopes' gradients by chunk, of the heads in work. */
+static rapt_status record_slope(rapt_linear_vulkan *x, const rapt_linear_rows *const *rows,
+                                rapt_vulkan_buffer rates)
+{
+    const slope_push push = {
+        .q = rapt_linear_at(x, rows[0], false),
+        .k = rapt_linear_at(x, rows[1], false),
+        .v = rapt_linear_at(x, rows[2], false),
+        .d_o = rapt_linear_at(x, rows[3], false),
+        .n = (uint32_t)x->n,
+        .packed = (uint32_t)x->packed,
+        .lane_states = (uint32_t)x->lane_states,
+        .slots = (uint32_t)x->slots,
+        .inner = (uint32_t)x->d,
+        .width = (uint32_t)x->e,
+        .scale = x->scale,
+        .flags = RAPT_LINEAR_HAS_SLOPE |
+                 (x->call->inputs[LIGHTNING_STATE] ? RAPT_LINEAR_HAS_FROM : 0u) |
+                 (x->call->grad_outputs[LIGHTNING_FINAL] ? RAPT_LINEAR_HAS_TO : 0u),
+        .slope = x->slope_base + (uint32_t)x->first,
+        .heads_before = (uint32_t)x->first,
+    };
+    uint32_t constants[2];
+    rapt_linear_constants(x, rapt_linear_aligned(x, rows, 4), constants);
+    const rapt_vulkan_buffer buffers[] = {
+        rows[0]->buffer, rows[1]->buffer, rows[2]->buffer, rows[3]->buffer, x->states,
+        x->table,        x->slope,        x->reverse,      rates};
+    return rapt_vulkan_run(&x->device, &lightning_slope_shader[rapt_linear_half(x)], constants, 2,
+                           (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
+}
+
+static rapt_status record_total(rapt_linear_vulkan *x, rapt_vulkan_buffer rates)
+{
+    total_push push = {.slots = (uint32_t)x->slots};
+    rapt_vulkan_buffer buffers[2] = {rates};
+    const rapt_status status =
+        rapt_vulkan_bind(x->call, x->device.limits, x->call->grad_inputs[LIGHTNING_SLOPE],
+                         &buffers[1], &push.to);
+    if (status != RAPT_OK)
+        return status;
+    return rapt_vulkan_run(&x->device, &lightning_total_shader, NULL, 0, (uint32_t)x->heads, 1, 1,
+                           buffers, &push, NULL);
+}
+
+/* dq, dk, dv of the heads in work. */
+static rapt_status record_rows(rapt_linear_vulkan *x, const rapt_linear_rows *const *rows)
+{
+    const rapt_linear_rows *q = rows[0], *k = rows[1], *v = rows[2], *d_o = rows[3];
+    static const int wanted[3] = {LIGHTNING_Q, LIGHTNING_K, LIGHTNING_V};
+    const rapt_linear_rows *const abc[3][3] = {{d_o, v, k}, {v, d_o, q}, {k, q, d_o}};
+    rapt_status status = RAPT_OK;
+    for (int i = 0; status == RAPT_OK && i < 3; i++) {
+        const rapt_view *view = x->call->grad_inputs[wanted[i]];
+        const rapt_view *end = i == 0 ? x->call->inputs[LIGHTNING_STATE]
+                                      : x->call->grad_outputs[LIGHTNING_FINAL];
+        rapt_linear_rows to;
+        if (!view)
+            continue;
+        status = rapt_linear_rows_of(x, view, &to);
+        if (status == RAPT_OK)
+            status = rapt_linear_apply(x, lightning_apply_shader,
+                                       (rapt_linear_out)(RAPT_LINEAR_DQ + i), abc[i], &to,
+                                       i == 0 ? &x->states : &x->reverse, end != NULL);
+    }
+    return status;
+}
+
+rapt_status lightning_vulkan_backward(rapt_call *call)
+{
+    rapt_linear_vulkan x;
+    rapt_linear_rows q, k, v, d_o;
+    const rapt_linear_rows *const rows[4] = {&q, &k, &v, &d_o};
+    const bool slopes = call->grad_inputs[LIGHTNING_SLOPE] != NULL;
+    const rapt_linear_ends ends = {call->grad_outputs[LIGHTNING_FINAL],
+                                   call->grad_inputs[LIGHTNING_STATE]};
+    rapt_status status = begin(call, &x, &q, &k, &v);
+    const rapt_vulkan_buffer rates = take_rates(&x);
+    if (status == RAPT_OK)
+        status = rapt_linear_rows_of(&x, call->grad_outputs[LIGHTNING_O], &d_o);
+    if (status == RAPT_OK && !call->grad_outputs[LIGHTNING_O])
+        status = rapt_linear_zero(&x);
+    while (status == RAPT_OK && rapt_linear_next(&x)) {
+        status = make_states(&x, &k, &v, NULL);
+        if (status == RAPT_OK)
+            status = rapt_linear_contribute(&x, lightning_contribute_shader, &q, &d_o, &x.reverse,
+                                            true, 0);
+        if (status == RAPT_OK)
+            status = rapt_linear_carry(&x, &lightning_carry_shader, &x.reverse, true, &ends);
+        if (status == RAPT_OK)
+            status = record_rows(&x, rows);
+        if (status == RAPT_OK && slopes)
+            status = record_slope(&x, rows, rates);
+    }
+    return status == RAPT_OK && slopes ? record_total(&x, rates) : status;
+}
+
+static step_place step_at(const rapt_linear_rows *rows)
+{
+    const step_place at = {rows->at.base, rows->at.batch, rows->at.head};
+    return at;
+}
+
+rapt_status lightning_vulkan_step(rapt_call *call)
+{
+    rapt_linear_vulkan x;
+    rapt_linear_rows rows[4];
+    const rapt_view *const views[4] = {call->inputs[LIGHTNING_Q], call->inputs[LIGHTNING_K],
+                                       call->inputs[LIGHTNING_V], call->outputs[LIGHTNING_O]};
+    describe(call, &x);
+    rapt_status status = rapt_vulkan_begin(call, &x.device);
+    for (int i = 0; status == RAPT_OK && i < 4; i++)
+        status = rapt_linear_rows_of(&x, views[i], &rows[i]);
+    if (status != RAPT_OK)
+        return status;
+    step_push push = {
+        .q = step_at(&rows[0]),
+        .k = step_at(&rows[1]),
+        .v = step_at(&rows[2]),
+        .o = step_at(&rows[3]),
+        .height = (uint32_t)x.d,
+        .width = (uint32_t)x.e,
+        .heads = (uint32_t)x.heads,
+        .share = 1,
+        .scale = x.scale,
+        .flags = x.has_slope ? RAPT_LINEAR_HAS_SLOPE : 0u,
+    };
+    rapt_vulkan_buffer buffers[6] = {rows[0].buffer, rows[1].buffer, rows[2].buffer, rows[3].buffer};
+    status = rapt_vulkan_bind(call, x.device.limits, call->states[0], &buffers[4], &push.state);
+    if (status == RAPT_OK)
+        status = rapt_vulkan_bind(call, x.device.limits, call->inputs[LIGHTNING_SLOPE], &buffers[5],
+                                  &push.slope);
+    if (status != RAPT_OK)
+        return status;
+    uint32_t constants[2];
+    rapt_linear_constants(&x, false, constants);
+    return rapt_vulkan_run(&x.device, &lightning_step_shader[rapt_linear_half(&x)], constants, 2,
+                           rapt_vulkan_groups(x.e, 32), (uint32_t)x.heads, (uint32_t)x.batch,
+                           buffers, &push, NULL);
+}

@@ -1,0 +1,251 @@
+// Rows of a chunk from the rows of that chunk and the states at its border:
+//
+//     out_i = sum_j w(i,j) (a_i . b_j) c_j + sum_states f_i a_i . S
+//
+//     forward    out = o,  a = q,  b = k,  c = v,  j <= i, S before the chunk
+//     backward   out = dq, a = do, b = v,  c = k,  j <= i, S before the chunk, transposed
+//                out = dk, a = v,  b = do, c = q,  j >= i, R after the chunk, transposed
+//                out = dv, a = k,  b = q,  c = do, j >= i, R after the chunk
+//
+// Workgroups: (slot, lane, 1), a lane being a head of out. LINEAR_SLOPE: decays by one slope a head;
+// LINEAR_FLOW: none, operands through sigmoids and row factors; LINEAR_TREE: decays by position, and
+// weights by level.
+#define LINEAR_TABLE 5
+#include "kit/linear_tile.glsl"
+
+layout(constant_id = 2) const uint UPPER = 0;      // j >= i
+layout(constant_id = 3) const uint TRANSPOSED = 0; // the states are
+layout(constant_id = 4) const uint WIDE = 0;       // out is float32 whatever the inputs are
+
+layout(push_constant) uniform push_block
+{
+    linear_rows a, b, c, to;
+    uint n, packed, share, lane_states; // positions; packed sequences; heads in a group; states in a lane
+    uint inner, width;                  // columns of a and b; of c and out
+    float near_scale, far_scale;
+    uint flags;
+#ifdef LINEAR_SLOPE
+    uint slope;
+#endif
+#ifdef LINEAR_FLOW
+    uint heads, first_head;              // of the call; the first in work
+    uint a_factor, b_factor, c_factor;   // where their factors begin; NONE
+#endif
+#ifdef LINEAR_TREE
+    linear_rows l;
+    uint levels, slots;
+#endif
+};
+
+const uint SEES_FIRST = 1; // there is a state before the first chunk, or after the last
+const uint GROUPED = 2;    // out, c have a row a group, a and b one a head; otherwise the other way about
+const uint HAS_SLOPE = 4;
+const uint WIDE_L = 8;     // l is float32 whatever the inputs are
+const uint SIGMOID = 16;   // 16 of a, 32 of b, 64 of c
+const uint NONE = 0xffffffffu;
+
+LINEAR_INPUT(0, a)
+LINEAR_INPUT(1, b)
+LINEAR_INPUT(2, c)
+LINEAR_OUTPUT(3, to)
+layout(std430, set = 0, binding = 3) writeonly buffer wide_block
+{
+    float wide_one[];
+};
+LINEAR_FLOATS(4, state)
+
+#ifdef LINEAR_SLOPE
+layout(std430, set = 0, binding = 6) readonly buffer slope_block
+{
+    float slope_of[];
+};
+#endif
+#ifdef LINEAR_FLOW
+layout(std430, set = 0, binding = 6) readonly buffer factor_block
+{
+    float factor_of[];
+};
+#endif
+#ifdef LINEAR_TREE
+#include "kit/linear_tree.glsl"
+#else
+shared float near_decay[CHUNK]; // by distance
+#endif
+shared float row_factor[CHUNK];
+
+vec4 pairs[8];
+vec4 sums[8];
+
+#include "kit/linear_operand.glsl"
+
+// pairs = a b^T
+void multiply_pairs(linear_chunk chunk, uint head, uint t)
+{
+    const uint extent = inner;
+    LINEAR_CLEAR(pairs)
+    for (uint x = 0; x < inner; x += SLICE) {
+        for (uint i = t >> 2; i < CHUNK; i += 32) {
+            const uint column = (t & 3u) * 4;
+            const vec4 own = OPERAND(a, chunk, head, i, x + column, SIGMOID);
+            const vec4 other = OPERAND(b, chunk, head, i, x + column, SIGMOID * 2);
+            LINEAR_TURN(left_slice, i, column, own)
+            LINEAR_TURN(right_slice, i, column, other)
+        }
+        barrier();
+        LINEAR_MULTIPLY(pairs, (t >> 4) * 2, t & 15u)
+        barrier();
+    }
+}
+
+// pairs *= their weights; 0 on the other side of the diagonal.
+void weigh_pairs(uint t)
+{
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        [[unroll]] for (uint c = 0; c < 4; c++) {
+            const uint i = (t >> 4) * 8 + r, j = (t & 15u) * 4 + c;
+            const uint later = UPPER != 0 ? j : i, earlier = UPPER != 0 ? i : j;
+            float weight = 0.0;
+            if (earlier <= later) {
+#ifdef LINEAR_TREE
+                weight = near_scale * tree_weight(later, earlier);
+#else
+                weight = near_scale * near_decay[later - earlier];
+#endif
+            }
+            pairs[r][c] *= weight;
+        }
+    }
+}
+
+// sums += pairs c
+void multiply_near(linear_chunk chunk, uint head, uint w, uint t)
+{
+    const uint extent = width, first = (t >> 4) * 8;
+    for (uint j = 0; j < CHUNK; j += SLICE) {
+        if ((t & 15u) >> 2 == j >> 4) {
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                const uint at = ((t & 3u) * 4 + c) * STRIDE + (first >> 2);
+                left_slice[at] = vec4(pairs[0][c], pairs[1][c], pairs[2][c], pairs[3][c]);
+                left_slice[at + 1] = vec4(pairs[4][c], pairs[5][c], pairs[6][c], pairs[7][c]);
+            }
+        }
+        for (uint k = t >> 4; k < SLICE; k += 8)
+            right_slice[k * STRIDE + (t & 15u)] =
+                OPERAND(c, chunk, head, j + k, w + (t & 15u) * 4, SIGMOID * 4);
+        barrier();
+        if (UPPER != 0 ? first < j + SLICE : first + 8 > j)
+            LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
+        barrier();
+    }
+}
+
+// sums += row_factor a S, with S the state that begins at `at`
+void multiply_far(linear_chunk chunk, uint head, uint at, uint w, uint t)
+{
+    for (uint x = 0; x < inner; x += SLICE) {
+        const uint extent = inner;
+        for (uint i = t >> 2; i < CHUNK; i += 32) {
+            const uint column = (t & 3u) * 4;
+            const vec4 own = row_factor[i] * OPERAND(a, chunk, head, i, x + column, SIGMOID);
+            LINEAR_TURN(left_slice, i, column, own)
+            if (TRANSPOSED != 0) {
+                const int left = w + i < width ? int(inner) - int(x + column) : 0;
+                const vec4 other = state_load(at + (w + i) * inner + x + column, left);
+                LINEAR_TURN(right_slice, i, column, other)
+            }
+        }
+        for (uint k = t >> 4; TRANSPOSED == 0 && k < SLICE; k += 8) {
+            const uint column = w + (t & 15u) * 4;
+            right_slice[k * STRIDE + (t & 15u)] =
+                state_load(at + (x + k) * width + column, x + k < inner ? int(width) - int(column) : 0);
+        }
+        barrier();
+        LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
+        barrier();
+    }
+}
+
+// The states at the chunk's border, with the rows' factors.
+void multiply_states(linear_chunk chunk, uint slot, uint lane, uint head, uint w, uint t)
+{
+    const uint i = gl_LocalInvocationID.x, size = inner * width;
+#ifdef LINEAR_TREE
+    if (UPPER != 0) {
+        if (i < CHUNK)
+            row_factor[i] = far_scale * tree_left(i);
+        barrier();
+        multiply_far(chunk, head, (lane * lane_states + (chunk.first + chunk.index)) * size, w, t);
+        return;
+    }
+    for (uint bit = 0; chunk.index >> bit != 0; bit++) {
+        if ((chunk.index >> bit & 1u) == 0)
+            continue;
+        if (i < CHUNK)
+            row_factor[i] = far_scale * tree_far(chunk, slot, lane, bit, i);
+        barrier();
+        const uint node = linear_tree_base(bit, slots) + (chunk.first >> bit) + (chunk.index >> bit) - 1;
+        multiply_far(chunk, head, (lane * lane_states + node) * size, w, t);
+    }
+#else
+    const bool last = UPPER != 0 ? chunk.index + 1 == chunk.chunks : chunk.index == 0;
+    if (last && (flags & SEES_FIRST) == 0)
+        return;
+    if (i < CHUNK)
+        row_factor[i] = far_scale * exp(step_of(lane) *
+                                        float(UPPER != 0 ? int(chunk.count) - 1 - int(i) : int(i) + 1));
+    barrier();
+    multiply_far(chunk, head, (lane * lane_states + slot) * size, w, t);
+#endif
+}
+
+void store_rows(linear_chunk chunk, uint lane, uint w, uint t)
+{
+    const uint column = w + (t & 15u) * 4;
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        const uint i = (t >> 4) * 8 + r;
+        if (i >= chunk.count)
+            continue;
+        const uint at = linear_row(to, chunk.batch, lane, chunk.row + i) + column;
+        const vec4 x = linear_checked(sums[r], chunk.bad);
+        if (WIDE == 0)
+            to_store(at, int(width) - int(column), x);
+        else
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                if (column + c < width)
+                    wide_one[at + c] = x[c];
+    }
+}
+
+void main()
+{
+    const uint slot = gl_WorkGroupID.x, lane = gl_WorkGroupID.y, t = linear_self(slot);
+    const linear_chunk chunk = linear_chunk_at(slot, packed, n);
+    if (chunk.count == 0)
+        return;
+    const bool grouped = (flags & GROUPED) != 0;
+    const uint several = grouped ? share : 1;
+#ifndef LINEAR_TREE
+    if (gl_LocalInvocationID.x < CHUNK)
+        near_decay[gl_LocalInvocationID.x] = exp(step_of(lane) * float(gl_LocalInvocationID.x));
+    barrier();
+#endif
+    for (uint w = 0; w < width; w += CHUNK) {
+        LINEAR_CLEAR(sums)
+        for (uint one = 0; one < several; one++) {
+            // Heads of this round: of values, and of queries and keys.
+            const uint head = grouped ? lane * share + one : lane;
+            const uint inner_head = grouped ? head : head / share;
+            const uint outer_head = grouped ? lane : head;
+            if (w == 0 || several > 1) {
+#ifdef LINEAR_TREE
+                tree_load(chunk, slot, head);
+#endif
+                multiply_pairs(chunk, inner_head, t);
+                weigh_pairs(t);
+            }
+            multiply_near(chunk, outer_head, w, t);
+            multiply_states(chunk, slot, head, inner_head, w, t);
+        }
+        store_rows(chunk, lane, w, t);
+    }
+}
