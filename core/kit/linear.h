@@ -34,6 +34,7 @@
 
 #include "kit/rows.h"
 #include <rapt/plugin.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define RAPT_LINEAR_CHUNK     64 /* a power of two */
@@ -79,6 +80,18 @@ typedef struct rapt_linear {
      * state of the last aligned block of 2^l positions where bit l of the number of positions is
      * set. Forward writes it; a step updates it. */
     float *levels_out;
+    /* Work of the caller's own on the stretches, each NULL or called between two passes with `from`
+     * and `until`, `first_head` and `round_heads` saying what is in work: `enter` before the states
+     * of a stretch are made, the first stretch first (it may write the rows' factors); `leave`
+     * after its gradients are, the last first. `owner` is theirs. `least_heads`: in work at a time,
+     * if there are as many. */
+    void (*enter)(struct rapt_linear *linear);
+    void (*leave)(struct rapt_linear *linear);
+    void *owner;
+    int64_t least_heads;
+    /* dq, dk, dv go to tiles of the stretch in work instead (rapt_linear_grad_tile), for `leave`;
+     * `groups` is `heads` then. */
+    bool grads_in_tiles;
     /* ---- set up by the driver ---- */
     int64_t n_sequences, n_chunks;
     rapt_linear_sequence *sequences;
@@ -100,6 +113,7 @@ typedef struct rapt_linear {
     double *passing;    /* [round_heads][n_chunks][2]: pair weights that begin in, end in a chunk */
     float *rate;        /* [round_heads][n_chunks][RAPT_LINEAR_CHUNK]: gradients of the decays */
     int64_t *node_base; /* tree: where each sequence's nodes begin in a lane */
+    float *grad_tiles;  /* [round_heads][stretch] of dq, dk [CHUNK, width_d], dv [CHUNK, width_e] */
     char *scratch;      /* one block per worker */
     int64_t scratch_size;
 } rapt_linear;

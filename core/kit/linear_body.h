@@ -28,6 +28,7 @@
 #define linear_local_grad  RAPT_LEVEL_NAME(linear_local_grad)
 #define linear_far_query   RAPT_LEVEL_NAME(linear_far_query)
 #define linear_far_key     RAPT_LEVEL_NAME(linear_far_key)
+#define linear_keep_grads  RAPT_LEVEL_NAME(linear_keep_grads)
 #define linear_head_grad   RAPT_LEVEL_NAME(linear_head_grad)
 #define linear_exp_n       RAPT_LEVEL_NAME(linear_exp_n)
 #define linear_carry       RAPT_LEVEL_NAME(linear_carry)
@@ -546,6 +547,16 @@ static void linear_far_key(const rapt_linear *x, linear_tiles *t, int64_t lane, 
                   x->width_e, 1);
 }
 
+/* The tiles of a chunk's gradients, for the caller. */
+static void linear_keep_grads(const rapt_linear *x, const linear_tiles *t, float *to)
+{
+    const int64_t d = CHUNK * x->width_d, e = CHUNK * x->width_e;
+    for (int64_t i = 0; i < d; i += SIMD_LANES)
+        simd_store(to + i, simd_set((float)x->scale) * simd_load(t->dq + i));
+    memcpy(to + d, t->dk, (size_t)d * sizeof *to);
+    memcpy(to + 2 * d, t->dv, (size_t)e * sizeof *to);
+}
+
 /* One head of one chunk: adds to t->dq and t->dk, writes dv, the level gradients and the decay's.
  */
 static void linear_head_grad(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c)
@@ -571,7 +582,9 @@ static void linear_head_grad(const rapt_linear *x, linear_tiles *t, int64_t lane
     linear_by_columns(x->width_e, t->p, t->d_o, t->dv, 0);
     linear_far_query(x, t, lane, c, query, x->dl.data ? dl : NULL);
     linear_far_key(x, t, lane, c, key);
-    if (x->dv.data)
+    if (x->grads_in_tiles)
+        linear_keep_grads(x, t, rapt_linear_grad_tile(x, lane, c));
+    else if (x->dv.data)
         rows_store(x->dv.dtype, rapt_row_at(&x->dv, chunk->batch, head, chunk->row), x->dv.row,
                    chunk->count, x->e, 1.0f, t->dv, x->width_e);
     linear_store_levels(x, chunk, head, dl);

@@ -119,6 +119,8 @@ static inline void linear_plan(rapt_linear *x, bool backward)
     if (x->l.data && backward)
         items = LINEAR_TREE_ITEMS;
     int64_t groups = items / (x->n_chunks * share + 1);
+    if (groups * share < x->least_heads)
+        groups = (x->least_heads + share - 1) / share;
     groups = groups < 1 ? 1 : groups > x->groups ? x->groups : groups;
     x->round_heads = groups * share;
     x->stretch = x->n_chunks;
@@ -144,8 +146,16 @@ static inline rapt_status linear_prepare_backward(rapt_linear *x)
     const int64_t items = x->round_heads * x->n_chunks;
     x->rate = (float *)x->call->host->scratch(x->call, (size_t)(items * RAPT_LINEAR_CHUNK + 1) *
                                                            sizeof(float));
-    return x->rate ? linear_take_states(x, &x->reverse, x->l.data ? x->nodes : x->stretch)
-                   : RAPT_NO_MEMORY;
+    if (!x->rate)
+        return RAPT_NO_MEMORY;
+    if (x->grads_in_tiles) {
+        const int64_t size = RAPT_LINEAR_CHUNK * (2 * x->width_d + x->width_e);
+        x->grad_tiles = (float *)x->call->host->scratch(
+            x->call, (size_t)(x->round_heads * x->stretch * size + 1) * sizeof(float));
+        if (!x->grad_tiles)
+            return RAPT_NO_MEMORY;
+    }
+    return linear_take_states(x, &x->reverse, x->l.data ? x->nodes : x->stretch);
 }
 
 /* Memory of the passes. */
@@ -229,6 +239,8 @@ static inline void linear_enter(rapt_linear *x, int64_t stretch)
 /* The states that queries read, of the chunks and heads in work. */
 static inline void linear_make_states(rapt_linear *x, const rapt_linear_code *code)
 {
+    if (x->enter)
+        x->enter(x);
     linear_run(x, linear_chunk_items(x), code->states);
     if (x->l.data)
         linear_sum_decays(x);
@@ -299,6 +311,8 @@ static inline rapt_status rapt_linear_backward(rapt_linear *x)
                        x->l.data ? code->nodes : code->reverse);
             linear_run(x, linear_slice_items(x), x->l.data ? code->shed : code->carry_back);
             linear_run(x, linear_chunk_items(x) / share, code->gradients);
+            if (x->leave)
+                x->leave(x);
         }
         for (int64_t lane = 0; linear_rates_wanted(x) && lane < x->round_heads; lane++)
             linear_finish_decay(x, lane);

@@ -122,6 +122,13 @@ static inline float *linear_leaf(const rapt_linear *x, const rapt_linear_states 
     return linear_slot(x, states, lane, node);
 }
 
+/* Gradients of a chunk in work as tiles, one after the other: dq, dk, dv. */
+static inline float *rapt_linear_grad_tile(const rapt_linear *x, int64_t lane, int64_t c)
+{
+    const int64_t size = RAPT_LINEAR_CHUNK * (2 * x->width_d + x->width_e);
+    return x->grad_tiles + (lane * x->stretch + c - x->from) * size;
+}
+
 /* The log decay between the start of chunk `first` and that of chunk c, of one sequence. */
 static inline double linear_gap(const rapt_linear *x, int64_t lane, int64_t first, int64_t c)
 {

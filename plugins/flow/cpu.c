@@ -112,7 +112,7 @@ static rapt_status prepare(rapt_call *call, flow_job *job)
     job->v = rapt_rows_of(call->inputs[FLOW_V]);
     const int64_t wide = job->ld > job->le ? job->ld : job->le;
     const int64_t floats =
-        FLOW_CHUNK * (8 * job->ld + 3 * job->le + wide) + 3 * job->ld * job->le + 21 * job->ld;
+        FLOW_CHUNK * (6 * job->ld + 2 * job->le + wide) + 3 * job->ld * job->le + 21 * job->ld;
     job->scratch_size = LINEAR_ALIGN((int64_t)level_code(call)->tiles_size) +
                         LINEAR_ALIGN(floats * (int64_t)sizeof(float));
     job->scratch = (char *)take(call, job->scratch_size * call->host->workers(), 1);
@@ -122,10 +122,23 @@ static rapt_status prepare(rapt_call *call, flow_job *job)
     return status == RAPT_OK ? take_spans(job) : status;
 }
 
-static void run(flow_job *job, rapt_task task)
+static void run(flow_job *job, int64_t items, rapt_task task)
 {
-    if (job->spans * job->heads > 0)
-        job->call->host->parallel_for(job->call, job->spans * job->heads, 1, task, job);
+    if (items > 0)
+        job->call->host->parallel_for(job->call, items, 1, task, job);
+}
+
+/* Before and after the chunked driver's work on a stretch. */
+static void enter(rapt_linear *x)
+{
+    flow_job *job = (flow_job *)x->owner;
+    run(job, x->round_heads * x->n_sequences, level_code(job->call)->running);
+}
+
+static void leave(rapt_linear *x)
+{
+    flow_job *job = (flow_job *)x->owner;
+    run(job, x->round_heads * x->n_sequences, level_code(job->call)->running_back);
 }
 
 /* The chunked driver's problem: sigmoids as features, gate and comp as factors. */
@@ -144,6 +157,12 @@ static rapt_status describe_linear(flow_job *job)
     x->v.factor = job->at.comp;
     x->q.heads = x->v.heads = job->heads;
     x->q.length = x->v.length = job->n;
+    x->enter = enter;
+    x->owner = job;
+    x->least_heads = job->call->host->workers();
+    job->passing = (double *)take(job->call, 2 * job->heads * (2 + 4 * job->ld), sizeof(double));
+    if (!job->passing)
+        return RAPT_NO_MEMORY;
     const rapt_view *state = job->call->inputs[FLOW_STATE];
     return state ? rapt_linear_whole(job->call, state, &x->state_in) : RAPT_OK;
 }
@@ -151,20 +170,18 @@ static rapt_status describe_linear(flow_job *job)
 rapt_status flow_cpu_forward(rapt_call *call)
 {
     flow_job job;
-    const flow_level_code *code = level_code(call);
     rapt_status status = prepare(call, &job);
     if (status != RAPT_OK)
         return status;
     job.o = rapt_rows_of(call->outputs[FLOW_O]);
     if (!job.causal) {
-        run(&job, code->whole);
+        run(&job, job.spans * job.heads, level_code(call)->whole);
         return RAPT_OK;
     }
     const rapt_view *final_state = call->outputs[FLOW_FINAL_STATE];
     const rapt_view *final_sums = call->outputs[FLOW_FINAL_SUMS];
     job.sums_in = call->inputs[FLOW_SUMS];
     job.sums_out = final_sums ? (float *)rapt_view_data(final_sums) : NULL;
-    run(&job, code->running);
     status = describe_linear(&job);
     if (status != RAPT_OK)
         return status;
@@ -173,22 +190,9 @@ rapt_status flow_cpu_forward(rapt_call *call)
     return rapt_linear_forward(&job.linear);
 }
 
-/* Rows of a fresh float32 buffer [B, H, N, width]. */
-static rapt_rows buffer_rows(const flow_job *job, float *data, int64_t width)
-{
-    const rapt_rows rows = {.data = (char *)data,
-                            .dtype = RAPT_F32,
-                            .batch = job->heads * job->n * width,
-                            .head = job->n * width,
-                            .row = width,
-                            .width = width};
-    return rows;
-}
-
-static rapt_status running_backward(flow_job *job, const flow_level_code *code)
+static rapt_status running_backward(flow_job *job)
 {
     rapt_call *call = job->call;
-    const int64_t rows = call->sizes['B'] * job->heads * job->n;
     const rapt_view *d_sums = call->grad_inputs[FLOW_SUMS];
     const rapt_view *d_state = call->grad_inputs[FLOW_STATE];
     const rapt_view *d_final = call->grad_outputs[FLOW_FINAL_STATE];
@@ -197,32 +201,21 @@ static rapt_status running_backward(flow_job *job, const flow_level_code *code)
     job->d_sums_in = d_sums ? (float *)rapt_view_data(d_sums) : NULL;
     job->border =
         (float *)take(call, job->linear.n_chunks * job->heads * 4 * job->ld, sizeof(float));
-    job->far_q = (float *)take(call, rows * job->d, sizeof(float));
-    job->far_k = (float *)take(call, rows * job->d, sizeof(float));
-    job->far_v = (float *)take(call, rows * job->e, sizeof(float));
-    if (!job->border || !job->far_q || !job->far_k || !job->far_v)
-        return RAPT_NO_MEMORY;
-    run(job, code->running);
-    rapt_status status = describe_linear(job);
+    rapt_status status = job->border ? describe_linear(job) : RAPT_NO_MEMORY;
     if (status == RAPT_OK && d_final)
         status = rapt_linear_whole(call, d_final, &job->linear.d_state_out);
     if (status != RAPT_OK)
         return status;
     job->linear.d_state_in = d_state ? (float *)rapt_view_data(d_state) : NULL;
     job->linear.d_o = job->d_o;
-    job->linear.dq = buffer_rows(job, job->far_q, job->d);
-    job->linear.dk = buffer_rows(job, job->far_k, job->d);
-    job->linear.dv = buffer_rows(job, job->far_v, job->e);
-    status = rapt_linear_backward(&job->linear);
-    if (status == RAPT_OK)
-        run(job, code->running_back);
-    return status;
+    job->linear.grads_in_tiles = true;
+    job->linear.leave = leave;
+    return rapt_linear_backward(&job->linear);
 }
 
 rapt_status flow_cpu_backward(rapt_call *call)
 {
     flow_job job;
-    const flow_level_code *code = level_code(call);
     const rapt_status status = prepare(call, &job);
     if (status != RAPT_OK)
         return status;
@@ -231,8 +224,8 @@ rapt_status flow_cpu_backward(rapt_call *call)
     job.dk = rapt_rows_of(call->grad_inputs[FLOW_K]);
     job.dv = rapt_rows_of(call->grad_inputs[FLOW_V]);
     if (job.causal)
-        return running_backward(&job, code);
-    run(&job, code->whole_back);
+        return running_backward(&job);
+    run(&job, job.spans * job.heads, level_code(call)->whole_back);
     return RAPT_OK;
 }
 
@@ -241,14 +234,19 @@ rapt_status flow_cpu_step(rapt_call *call)
 {
     flow_job job;
     const flow_level_code *code = level_code(call);
-    const rapt_status status = prepare(call, &job);
+    rapt_status status = prepare(call, &job);
+    if (status == RAPT_OK)
+        status = describe_linear(&job);
     if (status != RAPT_OK)
         return status;
+    rapt_linear *x = &job.linear; /* all heads and positions are in work at once */
+    x->round_heads = x->heads;
+    x->until = x->stretch = x->n_chunks;
     job.o = rapt_rows_of(call->outputs[FLOW_O]);
     job.state = (float *)rapt_view_data(call->states[0]);
     job.sums_in = call->states[1];
     job.sums_out = (float *)rapt_view_data(call->states[1]);
-    run(&job, code->running);
-    run(&job, code->step);
+    run(&job, job.spans * job.heads, code->running);
+    run(&job, job.spans * job.heads, code->step);
     return RAPT_OK;
 }

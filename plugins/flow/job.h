@@ -38,9 +38,9 @@ typedef struct flow_job {
     float *sums_out, *d_sums_in;
     flow_numbers at;
     flow_numbers slope; /* full backward: gradients of inc, cs, out, cr */
-    float *border; /* causal backward: [span chunks][H][4][ld], the four sums before each chunk */
-    float *far_q, *far_k, *far_v; /* causal backward: the driver's gradients, [B,H,N,.] */
-    float *state;                 /* step: kv, in place */
+    float *border;   /* causal backward: [span chunks][H][4][ld], the four sums before each chunk */
+    double *passing; /* causal: [2][H][2 + 4 ld], what one stretch leaves to the next */
+    float *state;    /* step: kv, in place */
     char *scratch;
     int64_t scratch_size;
 } flow_job;
@@ -120,13 +120,18 @@ static inline void flow_carry_store(const flow_job *job, float *sums, int64_t s,
     *flow_sums_put(job, sums, s, head, FLOW_SUM_LENGTH) = (float)carry->length;
 }
 
-/* Where the four sums before the chunk that begins at `row` of a span are kept; NULL in forward. */
-static inline float *flow_border(const flow_job *job, int64_t s, int64_t head, int64_t row)
+/* Where the four sums before a chunk are kept; NULL in forward. */
+static inline float *flow_border(const flow_job *job, int64_t chunk, int64_t head)
 {
-    if (!job->border)
-        return NULL;
-    const int64_t chunk = job->linear.sequences[s].first + row / FLOW_CHUNK;
-    return job->border + (chunk * job->heads + head) * 4 * job->ld;
+    return job->border ? job->border + (chunk * job->heads + head) * 4 * job->ld : NULL;
+}
+
+/* What goes from stretch to stretch: `which` is 0 for what the one in work finds, 1 for what it
+ * leaves. The next one may lie before or behind it. */
+static inline double *flow_passing(const flow_job *job, int which, int64_t head)
+{
+    const int64_t stretch = job->linear.from / job->linear.stretch;
+    return job->passing + (((stretch + which) & 1) * job->heads + head) * (2 + 4 * job->ld);
 }
 
 /* A sequence of one query and one key with nothing before and nothing after. */
@@ -167,19 +172,6 @@ static inline void flow_position_put(const flow_job *job, const flow_span *span,
         (float)(flow_logistic(p->cs) * p->inc / carry->length);
     *flow_at(job->at.comp, job, job->n, b, head, i) = (float)(carry->length * weight / carry->z);
     job->at.z[(b * job->heads + head) * job->n + i] = carry->z;
-}
-
-/* The driver's gradients of a chunk's rows. */
-typedef struct flow_far_rows {
-    const float *q, *k, *v;
-} flow_far_rows;
-
-static inline flow_far_rows flow_far(const flow_job *job, int64_t b, int64_t head, int64_t row)
-{
-    const int64_t at = (b * job->heads + head) * job->n + row;
-    const flow_far_rows far = {job->far_q + at * job->d, job->far_k + at * job->d,
-                               job->far_v + at * job->e};
-    return far;
 }
 
 /* What one position's numbers and their gradients are to the rows: cs and cr already over t. */
@@ -223,35 +215,17 @@ static inline flow_slope flow_slope_of(const flow_job *job, const flow_span *spa
 
 /* --- Full form ------------------------------------------------------------------------------- */
 
-/* From cs and cr to what rows are multiplied with: gate, and comp = m softmax(cr). cs becomes cs
- * n/m. */
-static inline void flow_whole_gates(const flow_job *job, const flow_span *span, const float *inc,
-                                    float *cs, float *gate, const float *cr, float *comp)
-{
-    const double ratio = span->m ? (double)span->n / (double)span->m : 0;
-    double sum = 0;
-    for (int64_t i = 0; i < span->n; i++) {
-        cs[i] = (float)(cs[i] * ratio);
-        gate[i] = (float)(flow_logistic((double)cs[i]) * (double)inc[i]);
-    }
-    for (int64_t j = 0; j < span->m; j++)
-        sum += exp(flow_clip(job, (double)cr[j]) - (double)job->clamp);
-    for (int64_t j = 0; j < span->m; j++)
-        comp[j] = (float)((double)span->m *
-                          exp(flow_clip(job, (double)cr[j]) - (double)job->clamp) / sum);
-}
-
-/* A head's numbers and their gradients. d_gate and d_comp become d_inc and d_cr in place. */
+/* A head's numbers and their gradients. */
 typedef struct flow_whole_grad {
     float *inc, *cs, *gate, *out, *cr, *comp;
-    float *d_gate, *d_inc, *d_cs, *d_comp, *d_cr, *d_out;
+    float *d_inc, *d_cs, *d_cr, *d_out;
 } flow_whole_grad;
 
 static inline flow_whole_grad flow_whole_grads(const flow_job *job, const flow_span *span,
                                                int64_t head)
 {
     const int64_t b = span->batch;
-    flow_whole_grad g = {
+    const flow_whole_grad g = {
         .inc = flow_at(job->at.inc, job, job->n, b, head, span->q),
         .cs = flow_at(job->at.cs, job, job->n, b, head, span->q),
         .gate = flow_at(job->at.gate, job, job->n, b, head, span->q),
@@ -263,30 +237,7 @@ static inline flow_whole_grad flow_whole_grads(const flow_job *job, const flow_s
         .d_out = flow_at(job->slope.out, job, job->m, b, head, span->k),
         .d_cr = flow_at(job->slope.cr, job, job->m, b, head, span->k),
     };
-    g.d_gate = g.d_inc;
-    g.d_comp = g.d_cr;
     return g;
-}
-
-/* From d_gate, d_comp to d_cs, d_inc, d_cr: inc and out as far as gate and comp go. */
-static inline void flow_whole_slopes(const flow_job *job, const flow_span *span, flow_whole_grad *g)
-{
-    const double ratio = span->m ? (double)span->n / (double)span->m : 0;
-    double mean = 0;
-    for (int64_t i = 0; i < span->n; i++) {
-        const double open = flow_logistic((double)g->cs[i]), d_gate = (double)g->d_gate[i];
-        g->d_cs[i] = (float)(d_gate * (double)g->inc[i] * open * (1 - open) * ratio);
-        g->d_inc[i] = (float)(d_gate * open);
-    }
-    for (int64_t j = 0; j < span->m; j++)
-        mean += (double)g->d_comp[j] * (double)g->comp[j];
-    mean = span->m ? mean / (double)span->m : 0;
-    for (int64_t j = 0; j < span->m; j++) {
-        const double cr = (double)g->cr[j];
-        const double d_cr = (double)g->comp[j] * ((double)g->d_comp[j] - mean);
-        g->d_cr[j] = flow_clip(job, cr) != cr ? 0.0f : (float)d_cr;
-        g->d_out[j] = 0.0f;
-    }
 }
 
 /* One side of the last pass of backward: see flow_back_rows. */
