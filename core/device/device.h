@@ -49,6 +49,12 @@ struct rapt_device_driver {
 rapt_status rapt_vulkan_open(rapt_device_driver *drivers, size_t room, size_t *count,
                              rapt_error *error);
 
+/* The service "rapt.vulkan"; its limits are NULL while the call's device is not open. */
+const rapt_vulkan_service *rapt_vulkan_table(void);
+/* Takes the lines of the validation layers (RAPT_VULKAN_VALIDATE=1); NULL: nobody. Set before a
+ * device is opened. */
+extern void (*rapt_vulkan_log)(rapt_log_level level, const char *line);
+
 /* The CPU, always there: RAPT_INVALID when RAPT_CPU or RAPT_THREADS make no sense. */
 rapt_status rapt_cpu_open(rapt_device_driver *driver, rapt_error *error);
 

@@ -19,10 +19,12 @@
 #endif
 
 rapt_opener rapt_openers[RAPT_MAX_DEVICES] = {rapt_cpu_open};
+rapt_group_opener rapt_late_opener = rapt_vulkan_open;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static rapt_device_driver drivers[RAPT_MAX_DEVICES];
 static atomic_size_t n_drivers;
+static atomic_bool late_open; /* the devices that are opened when they are first asked for */
 static atomic_long holders;
 
 /* --- Blocks kept for the next tensor of their size ------------------------------------------- */
@@ -168,6 +170,33 @@ static void close_all(void)
         if (drivers[i].close)
             drivers[i].close(&drivers[i]);
     atomic_store(&n_drivers, 0);
+    atomic_store(&late_open, false);
+}
+
+static void log_layers(rapt_log_level level, const char *line)
+{
+    rapt_context_log(NULL, level, line);
+}
+
+/* Devices that take long to find are not looked for until one is named, or all are listed. */
+static rapt_status open_late(rapt_error *error)
+{
+    rapt_status status = RAPT_OK;
+    if (atomic_load(&late_open))
+        return RAPT_OK;
+    pthread_mutex_lock(&lock);
+    if (!atomic_load(&late_open)) {
+        const size_t first = atomic_load(&n_drivers);
+        size_t count = 0;
+        rapt_vulkan_log = log_layers;
+        status = rapt_late_opener(drivers + first, RAPT_MAX_DEVICES - first, &count, error);
+        if (status == RAPT_OK) {
+            atomic_store(&n_drivers, first + count);
+            atomic_store(&late_open, true);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
 }
 
 static rapt_status open_all(rapt_error *error)
@@ -222,17 +251,30 @@ rapt_device_driver *rapt_devices_at(size_t i)
     return &drivers[i];
 }
 
-rapt_device_driver *rapt_devices_find(rapt_device device, rapt_error *error)
+static rapt_device_driver *look_up(rapt_device device)
 {
     const size_t n = rapt_devices_count();
     for (size_t i = 0; i < n; i++)
-        if (drivers[i].device.type == device.type && drivers[i].device.index == device.index) {
-            if (drivers[i].info.available)
-                return &drivers[i];
-            rapt_fail(error, RAPT_UNSUPPORTED, "device \"%s\" is off: %s", drivers[i].info.name,
-                      drivers[i].info.detail);
-            return NULL;
-        }
+        if (drivers[i].device.type == device.type && drivers[i].device.index == device.index)
+            return &drivers[i];
+    return NULL;
+}
+
+rapt_device_driver *rapt_devices_find(rapt_device device, rapt_error *error)
+{
+    rapt_device_driver *found = look_up(device);
+    if (!found && open_late(error) != RAPT_OK)
+        return NULL;
+    if (!found)
+        found = look_up(device);
+    if (found && found->info.available)
+        return found;
+    if (found) {
+        rapt_fail(error, RAPT_UNSUPPORTED, "device \"%s\" is off: %s", found->info.name,
+                  found->info.detail);
+        return NULL;
+    }
+    const size_t n = rapt_devices_count();
     rapt_text there = {0};
     for (size_t i = 0; i < n; i++)
         rapt_text_append(&there, "%s%s", i ? ", " : "", drivers[i].info.name);
@@ -246,11 +288,17 @@ rapt_device_driver *rapt_devices_find(rapt_device device, rapt_error *error)
 
 /* --- Memory of tensors ----------------------------------------------------------------------- */
 
+/* A device apart from the host hands out parts of what it holds and needs no help in that. */
+static bool worth_keeping(const rapt_device_driver *driver, int64_t bytes)
+{
+    return rapt_on_host(driver->device) && bytes >= RAPT_CACHE_SMALLEST && bytes <= kept_room;
+}
+
 static void give_back(rapt_storage *storage)
 {
     rapt_device_driver *driver = storage->owner;
     const int64_t bytes = padded(storage->bytes);
-    if (bytes >= RAPT_CACHE_SMALLEST && bytes <= kept_room) {
+    if (worth_keeping(driver, bytes)) {
         pthread_mutex_lock(&lock);
         kept_put(driver, storage->data, bytes);
         pthread_mutex_unlock(&lock);
@@ -262,7 +310,7 @@ static void give_back(rapt_storage *storage)
 
 static rapt_status take(rapt_device_driver *driver, int64_t bytes, void **data, rapt_error *error)
 {
-    if (bytes >= RAPT_CACHE_SMALLEST && bytes <= kept_room) {
+    if (worth_keeping(driver, bytes)) {
         pthread_mutex_lock(&lock);
         *data = kept_take(driver, bytes);
         pthread_mutex_unlock(&lock);
@@ -304,9 +352,29 @@ rapt_tensor *rapt_tensor_make(rapt_dtype dtype, rapt_device device, int32_t ndim
     return tensor;
 }
 
-rapt_status rapt_tensor_clear(rapt_tensor *tensor, rapt_error *error)
+/* By the device as far as it clears whole words, by zeros from here otherwise. */
+static rapt_status clear_on(rapt_device_driver *driver, const rapt_view *view, int64_t bytes,
+                            rapt_error *error)
 {
     static char zeros[1 << 16]; /* never written; not const, so that it takes no room in the file */
+    int64_t done = 0;
+    rapt_status status = RAPT_OK;
+    if (driver->clear && view->byte_offset % 4 == 0 && bytes >= 4) {
+        done = bytes & ~(int64_t)3;
+        status = driver->clear(driver, view->data, view->byte_offset, done, error);
+    }
+    while (status == RAPT_OK && done < bytes) {
+        const int64_t left = bytes - done;
+        const int64_t n = left < (int64_t)sizeof zeros ? left : (int64_t)sizeof zeros;
+        status =
+            driver->write(driver, view->data, view->byte_offset + (uint64_t)done, zeros, n, error);
+        done += n;
+    }
+    return status;
+}
+
+rapt_status rapt_tensor_clear(rapt_tensor *tensor, rapt_error *error)
+{
     const rapt_view *view = &tensor->view;
     const int64_t bytes =
         rapt_view_count(view) * (int64_t)rapt_dtype_size(rapt_tensor_dtype(tensor));
@@ -319,15 +387,7 @@ rapt_status rapt_tensor_clear(rapt_tensor *tensor, rapt_error *error)
     rapt_device_driver *driver = rapt_devices_find(view->device, error);
     if (!driver)
         return error ? error->status : RAPT_UNSUPPORTED;
-    for (int64_t done = 0; done < bytes; done += (int64_t)sizeof zeros) {
-        const int64_t left = bytes - done;
-        const int64_t n = left < (int64_t)sizeof zeros ? left : (int64_t)sizeof zeros;
-        const rapt_status status =
-            driver->write(driver, view->data, view->byte_offset + (uint64_t)done, zeros, n, error);
-        if (status != RAPT_OK)
-            return status;
-    }
-    return RAPT_OK;
+    return clear_on(driver, view, bytes, error);
 }
 
 /* --- rapt.h ---------------------------------------------------------------------------------- */
@@ -368,6 +428,7 @@ rapt_tensor *rapt_tensor_from(rapt_context *context, rapt_dtype dtype, int32_t n
 size_t rapt_device_count(rapt_context *context)
 {
     (void)context;
+    (void)open_late(NULL);
     return rapt_devices_count();
 }
 
@@ -399,6 +460,9 @@ rapt_status rapt_measure_gemm(rapt_context *context, rapt_device device, int64_t
     if (n < 1 || n > 1 << 15)
         return rapt_fail(error, RAPT_INVALID, "measure_gemm: n is %lld; 1 to 32768 was expected",
                          (long long)n);
+    if (!driver->measure_gemm)
+        return rapt_fail(error, RAPT_UNSUPPORTED, "%s does not measure products",
+                         driver->info.name);
     return driver->measure_gemm(driver, n, gflops, error);
 }
 
@@ -407,5 +471,9 @@ rapt_status rapt_measure_copy(rapt_context *context, rapt_device device, double 
 {
     (void)context;
     rapt_device_driver *driver = rapt_devices_find(device, error);
-    return driver ? driver->measure_copy(driver, gbytes, error) : RAPT_UNSUPPORTED;
+    if (!driver)
+        return RAPT_UNSUPPORTED;
+    if (!driver->measure_copy)
+        return rapt_fail(error, RAPT_UNSUPPORTED, "%s does not measure copies", driver->info.name);
+    return driver->measure_copy(driver, gbytes, error);
 }

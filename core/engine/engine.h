@@ -30,6 +30,10 @@
  * an entry with `available` false, not a failure. Constant while anybody holds the devices. */
 typedef rapt_status (*rapt_opener)(rapt_device_driver *driver, rapt_error *error);
 extern rapt_opener rapt_openers[RAPT_MAX_DEVICES];
+/* Opens the devices behind those when one that is not among them is named, or all are listed. */
+typedef rapt_status (*rapt_group_opener)(rapt_device_driver *drivers, size_t room, size_t *count,
+                                         rapt_error *error);
+extern rapt_group_opener rapt_late_opener;
 
 /* Opens the devices with the first holder and closes them with the last. Contexts hold them, and
  * every tensor whose memory came from one, so that tensors may outlive their context. */
@@ -67,10 +71,16 @@ typedef struct rapt_arena_block rapt_arena_block;
 typedef struct rapt_arena {
     rapt_arena_block *blocks; /* the one in use first */
     size_t taken, blocks_bytes;
+    rapt_device_driver *driver; /* of `apart`: workspace on a device that the host cannot reach */
+    void *apart;
+    int64_t apart_bytes;
 } rapt_arena;
 
 void *rapt_arena_take(rapt_arena *arena, size_t bytes); /* 64-byte aligned; NULL: none left */
-void rapt_arena_reset(rapt_arena *arena);               /* all of it is free again */
+/* The same on a device, at most once before the next reset. */
+rapt_status rapt_arena_take_apart(rapt_arena *arena, rapt_device_driver *driver, size_t bytes,
+                                  void **memory, rapt_error *error);
+void rapt_arena_reset(rapt_arena *arena); /* all of it is free again */
 void rapt_arena_free(rapt_arena *arena);
 
 struct rapt_context {

@@ -56,8 +56,31 @@ void *rapt_arena_take(rapt_arena *arena, size_t bytes)
     return memory;
 }
 
+rapt_status rapt_arena_take_apart(rapt_arena *arena, rapt_device_driver *driver, size_t bytes,
+                                  void **memory, rapt_error *error)
+{
+    if (arena->apart || bytes > INT64_MAX - 64)
+        return rapt_fail(error, RAPT_INTERNAL, "workspace of %zu bytes on %s", bytes,
+                         driver->info.name);
+    const int64_t whole = ((int64_t)bytes + 63) & ~(int64_t)63;
+    const rapt_status status = driver->allocate(driver, whole, memory, error);
+    if (status != RAPT_OK)
+        return status;
+    arena->driver = driver;
+    arena->apart = *memory;
+    arena->apart_bytes = whole;
+    rapt_memory_count(whole);
+    return RAPT_OK;
+}
+
 void rapt_arena_reset(rapt_arena *arena)
 {
+    if (arena->apart) {
+        /* Commands that still use it run before those of whoever gets it next. */
+        arena->driver->release(arena->driver, arena->apart, arena->apart_bytes);
+        rapt_memory_count(-arena->apart_bytes);
+        arena->apart = NULL;
+    }
     if (arena->taken)
         rapt_memory_count(-(int64_t)arena->taken);
     arena->taken = 0;
@@ -152,6 +175,8 @@ static const void *host_service(const char *name, uint32_t version)
         return NULL;
     if (strcmp(name, "rapt.random") == 0)
         return version == 1 ? &random_table : NULL;
+    if (strcmp(name, "rapt.vulkan") == 0)
+        return version == 1 ? rapt_vulkan_table() : NULL;
     const size_t n = rapt_devices_count();
     for (size_t i = 0; i < n; i++) {
         rapt_device_driver *driver = rapt_devices_at(i);

@@ -213,9 +213,17 @@ rapt_status rapt_run_workspace(rapt_run *run, rapt_error *error)
         return failed(run, RAPT_INVALID, error);
     if (bytes == 0)
         return RAPT_OK;
+    rapt_error why = {0};
+    if (!rapt_on_host(run->driver->device)) {
+        const rapt_status status = rapt_arena_take_apart(&run->context->arena, run->driver, bytes,
+                                                         &run->call.workspace, &why);
+        if (status != RAPT_OK)
+            return rapt_fail(error, status, "%s: workspace: %s", run->schema->op.name, why.message);
+        run->call.workspace_size = bytes;
+        return RAPT_OK;
+    }
     run->call.workspace = rapt_arena_take(&run->context->arena, bytes);
     if (!run->call.workspace) {
-        rapt_error why = {0};
         rapt_fail_memory(&why, bytes, "workspace");
         return rapt_fail(error, RAPT_NO_MEMORY, "%s: %s", run->schema->op.name, why.message);
     }

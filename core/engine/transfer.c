@@ -57,65 +57,108 @@ static void copy_on_host(const rapt_view *target, const rapt_view *source)
 
 /* --- Between devices ------------------------------------------------------------------------- */
 
-/* Elements from the first to the last that a view touches. */
-static int64_t span_of(const rapt_view *view)
+static int64_t bytes_of(const rapt_view *view)
 {
-    int64_t span = 1;
-    for (int32_t d = 0; d < view->ndim; d++)
-        span += (view->shape[d] - 1) * view->strides[d];
-    return span;
+    return rapt_view_count(view) * (int64_t)rapt_dtype_size(rapt_view_dtype(view));
 }
 
-/* A view on the host of what `view` shows on a device: *hold owns the bytes. With `fetch` they are
- * read, otherwise not initialised. */
-static rapt_status stage(const rapt_view *view, bool fetch, rapt_view *staged, rapt_tensor **hold,
+/* A new contiguous tensor of a view's shape, elsewhere or in another dtype. */
+static rapt_tensor *like(const rapt_view *view, rapt_dtype dtype, rapt_device device,
                          rapt_error *error)
 {
-    *staged = *view;
-    *hold = NULL;
-    if (rapt_on_host(view->device))
-        return RAPT_OK;
-    rapt_device_driver *driver = rapt_devices_find(view->device, error);
+    return rapt_tensor_make(dtype, device, view->ndim, view->shape, error);
+}
+
+static rapt_status copy_on_device(const rapt_view *target, const rapt_view *source,
+                                  rapt_error *error)
+{
+    rapt_device_driver *driver = rapt_devices_find(target->device, error);
+    return driver ? driver->copy(driver, target, source, error) : RAPT_UNSUPPORTED;
+}
+
+/* Whether bytes can go from one view to the other as they are. */
+static bool plain(const rapt_view *a, const rapt_view *b)
+{
+    return rapt_view_dtype(a) == rapt_view_dtype(b) && rapt_view_is_contiguous(a) &&
+           rapt_view_is_contiguous(b);
+}
+
+/* Elements cross between the host and a device as contiguous bytes of one dtype; what differs is
+ * made alike on the device's side where the device's view is not contiguous, otherwise on the
+ * host. */
+static rapt_status to_device(const rapt_view *target, const rapt_view *source, rapt_error *error)
+{
+    rapt_device_driver *driver = rapt_devices_find(target->device, error);
     if (!driver)
         return RAPT_UNSUPPORTED;
+    if (plain(target, source))
+        return driver->write(driver, target->data, target->byte_offset, rapt_view_data(source),
+                             bytes_of(target), error);
+    const bool packed = rapt_view_is_contiguous(target);
     const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
-    const int64_t span = span_of(view);
-    *hold = rapt_tensor_make(rapt_view_dtype(view), cpu, 1, &span, error);
-    if (!*hold)
+    rapt_tensor *between =
+        like(target, rapt_view_dtype(target), packed ? cpu : target->device, error);
+    if (!between)
         return RAPT_NO_MEMORY;
-    staged->device = cpu;
-    staged->data = (*hold)->view.data;
-    staged->byte_offset = (*hold)->view.byte_offset;
-    const int64_t bytes = span * (int64_t)rapt_dtype_size(rapt_view_dtype(view));
-    return fetch ? driver->read(driver, view->data, view->byte_offset, rapt_view_data(staged),
-                                bytes, error)
-                 : RAPT_OK;
+    rapt_status status = rapt_transfer(&between->view, source, error);
+    if (status == RAPT_OK)
+        status = rapt_transfer(target, &between->view, error);
+    rapt_tensor_release(between);
+    return status;
+}
+
+static rapt_status from_device(const rapt_view *target, const rapt_view *source, rapt_error *error)
+{
+    rapt_device_driver *driver = rapt_devices_find(source->device, error);
+    if (!driver)
+        return RAPT_UNSUPPORTED;
+    if (plain(target, source))
+        return driver->read(driver, source->data, source->byte_offset, rapt_view_data(target),
+                            bytes_of(source), error);
+    const bool packed = rapt_view_is_contiguous(source);
+    const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
+    rapt_tensor *between =
+        like(source, rapt_view_dtype(source), packed ? cpu : source->device, error);
+    if (!between)
+        return RAPT_NO_MEMORY;
+    rapt_status status = rapt_transfer(&between->view, source, error);
+    if (status == RAPT_OK)
+        status = rapt_transfer(target, &between->view, error);
+    rapt_tensor_release(between);
+    return status;
+}
+
+/* From one device to another, by way of the host. */
+static rapt_status across(const rapt_view *target, const rapt_view *source, rapt_error *error)
+{
+    const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
+    rapt_tensor *between = like(source, rapt_view_dtype(source), cpu, error);
+    if (!between)
+        return RAPT_NO_MEMORY;
+    rapt_status status = from_device(&between->view, source, error);
+    if (status == RAPT_OK)
+        status = to_device(target, &between->view, error);
+    rapt_tensor_release(between);
+    return status;
 }
 
 rapt_status rapt_transfer(const rapt_view *target, const rapt_view *source, rapt_error *error)
 {
     if (rapt_view_count(target) == 0)
         return RAPT_OK;
-    if (rapt_on_host(target->device) && rapt_on_host(source->device)) {
+    const bool to_host = rapt_on_host(target->device), from_host = rapt_on_host(source->device);
+    if (to_host && from_host) {
         copy_on_host(target, source);
         return RAPT_OK;
     }
-    rapt_view from, to;
-    rapt_tensor *from_hold = NULL, *to_hold = NULL;
-    rapt_status status = stage(source, true, &from, &from_hold, error);
-    if (status == RAPT_OK)
-        status = stage(target, !rapt_view_is_contiguous(target), &to, &to_hold, error);
-    if (status == RAPT_OK)
-        copy_on_host(&to, &from);
-    if (status == RAPT_OK && to_hold) {
-        rapt_device_driver *driver = rapt_devices_find(target->device, error);
-        const int64_t bytes = span_of(target) * (int64_t)rapt_dtype_size(rapt_view_dtype(target));
-        status = driver->write(driver, target->data, target->byte_offset, rapt_view_data(&to),
-                               bytes, error);
-    }
-    rapt_tensor_release(from_hold);
-    rapt_tensor_release(to_hold);
-    return status;
+    if (from_host)
+        return to_device(target, source, error);
+    if (to_host)
+        return from_device(target, source, error);
+    return target->device.index == source->device.index &&
+                   target->device.type == source->device.type
+               ? copy_on_device(target, source, error)
+               : across(target, source, error);
 }
 
 rapt_tensor *rapt_copy_to(const rapt_tensor *tensor, rapt_dtype dtype, rapt_device device,

@@ -180,6 +180,7 @@ void rapt_lua_open_decode(lua_State *L);
 void rapt_lua_open_system(lua_State *L);
 void rapt_lua_open_describe(lua_State *L);
 void rapt_lua_open_compare(lua_State *L);
+void rapt_lua_open_vulkan(lua_State *L);
 /* Methods of tensors. */
 void rapt_lua_tensor_methods(lua_State *L);
 void rapt_lua_element_methods(lua_State *L);

@@ -83,6 +83,7 @@ static int open_module(lua_State *L)
     rapt_lua_open_system(L);
     rapt_lua_open_describe(L);
     rapt_lua_open_compare(L);
+    rapt_lua_open_vulkan(L);
     lua_pushstring(L, rapt_version());
     lua_setfield(L, -2, "version");
     return 1;

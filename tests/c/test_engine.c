@@ -484,6 +484,18 @@ static rapt_status far_read(rapt_device_driver *driver, const void *data, uint64
     return RAPT_OK;
 }
 
+static rapt_status far_copy(rapt_device_driver *driver, const rapt_view *target,
+                            const rapt_view *source, rapt_error *error)
+{
+    (void)driver;
+    (void)error;
+    rapt_view to = *target, from = *source;
+    to.data = handle(to.data);
+    from.data = handle(from.data);
+    rapt_view_copy(&to, &from);
+    return RAPT_OK;
+}
+
 static rapt_status far_open(rapt_device_driver *driver, rapt_error *error)
 {
     (void)error;
@@ -493,7 +505,8 @@ static rapt_status far_open(rapt_device_driver *driver, rapt_error *error)
                                    .allocate = far_allocate,
                                    .release = far_release,
                                    .write = far_write,
-                                   .read = far_read};
+                                   .read = far_read,
+                                   .copy = far_copy};
     return RAPT_OK;
 }
 
@@ -507,8 +520,19 @@ static rapt_status far_off(rapt_device_driver *driver, rapt_error *error)
 
 #define FAR ((rapt_device){RAPT_DEVICE_VULKAN, 0})
 
+static rapt_status nothing_late(rapt_device_driver *drivers, size_t room, size_t *count,
+                                rapt_error *error)
+{
+    (void)drivers;
+    (void)room;
+    (void)error;
+    *count = 0;
+    return RAPT_OK;
+}
+
 static int setup_far(void **state)
 {
+    rapt_late_opener = nothing_late;
     rapt_openers[1] = far_open;
     rapt_openers[2] = far_off;
     return setup(state);
@@ -518,6 +542,7 @@ static int teardown_far(void **state)
 {
     teardown(state);
     rapt_openers[1] = rapt_openers[2] = NULL;
+    rapt_late_opener = rapt_vulkan_open;
     return 0;
 }
 

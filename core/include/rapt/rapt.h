@@ -303,6 +303,11 @@ RAPT_API rapt_status rapt_device_at(rapt_context *context, size_t i, rapt_device
 /* Waits until all work submitted to a device is done. */
 RAPT_API rapt_status rapt_synchronize(rapt_context *context, rapt_device device, rapt_error *error);
 
+/* What the validation layers have said in this process (RAPT_VULKAN_VALIDATE=1): how many messages,
+ * and the i-th, NULL beyond the first 64. They are logged too. */
+RAPT_API size_t rapt_vulkan_message_count(void);
+RAPT_API const char *rapt_vulkan_message(size_t i);
+
 /* --- Measuring ----------------------------------------------------------------------------- */
 
 /* Work of one call by the operator's own cost expressions. */

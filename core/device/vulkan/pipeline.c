@@ -1,0 +1,345 @@
+/* Pipelines by what they are made of, and the driver's cache of them on disk. */
+#include "base/error.h"
+#include "device/vulkan/cache.h"
+#include "device/vulkan/vulkan.h"
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* --- Code ------------------------------------------------------------------------------------ */
+
+static uint32_t code_slot(const rapt_vk_pipelines *p, const uint32_t *code)
+{
+    return (uint32_t)(((uint64_t)(uintptr_t)code * 0x9E3779B97F4A7C15u) >> 40) &
+           (p->codes_capacity - 1);
+}
+
+static bool grow_codes(rapt_vk_pipelines *p)
+{
+    const rapt_vk_pipelines old = *p;
+    const uint32_t capacity = old.codes_capacity ? 2 * old.codes_capacity : 256;
+    rapt_vk_code *codes = calloc(capacity, sizeof *codes);
+    if (!codes)
+        return false;
+    p->codes = codes;
+    p->codes_capacity = capacity;
+    for (uint32_t i = 0; i < old.codes_capacity; i++) {
+        if (!old.codes[i].code)
+            continue;
+        uint32_t at = code_slot(p, old.codes[i].code);
+        while (codes[at].code)
+            at = (at + 1) & (capacity - 1);
+        codes[at] = old.codes[i];
+    }
+    free(old.codes);
+    return true;
+}
+
+/* The hash of a shader's code, remembered by its address until rapt_vk_forget. */
+static const uint8_t *code_hash(rapt_vk_pipelines *p, const rapt_vulkan_shader *shader)
+{
+    if (2 * (p->n_codes + 1) > p->codes_capacity && !grow_codes(p))
+        return NULL;
+    uint32_t at = code_slot(p, shader->code);
+    for (; p->codes[at].code; at = (at + 1) & (p->codes_capacity - 1))
+        if (p->codes[at].code == shader->code && p->codes[at].code_bytes == shader->code_bytes)
+            return p->codes[at].hash;
+    SHA2_CTX context;
+    SHA256Init(&context);
+    SHA256Update(&context, (const uint8_t *)shader->code, shader->code_bytes);
+    SHA256Final(p->codes[at].hash, &context);
+    p->codes[at].code = shader->code;
+    p->codes[at].code_bytes = shader->code_bytes;
+    p->n_codes++;
+    return p->codes[at].hash;
+}
+
+void rapt_vk_forget(rapt_vk_device *device)
+{
+    rapt_vk_pipelines *p = &device->pipelines;
+    if (p->codes)
+        memset(p->codes, 0, p->codes_capacity * sizeof *p->codes);
+    p->n_codes = 0;
+}
+
+/* --- Layouts --------------------------------------------------------------------------------- */
+
+static VkResult make_layout(rapt_vk_device *device, uint32_t bindings, uint32_t push_bytes,
+                            rapt_vk_layout *layout)
+{
+    VkDescriptorSetLayoutBinding binding[RAPT_VK_MAX_BINDINGS];
+    for (uint32_t i = 0; i < bindings; i++)
+        binding[i] =
+            (VkDescriptorSetLayoutBinding){.binding = i,
+                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                           .descriptorCount = 1,
+                                           .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    const VkDescriptorSetLayoutCreateInfo set = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+        .bindingCount = bindings,
+        .pBindings = binding};
+    layout->bindings = bindings;
+    layout->push_bytes = push_bytes;
+    VkResult result =
+        device->vk.CreateDescriptorSetLayout(device->handle, &set, NULL, &layout->set);
+    if (result != VK_SUCCESS)
+        return result;
+    const VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes};
+    const VkPipelineLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                             .setLayoutCount = 1,
+                                             .pSetLayouts = &layout->set,
+                                             .pushConstantRangeCount = push_bytes ? 1 : 0,
+                                             .pPushConstantRanges = &push};
+    result = device->vk.CreatePipelineLayout(device->handle, &info, NULL, &layout->pipeline);
+    if (result != VK_SUCCESS)
+        device->vk.DestroyDescriptorSetLayout(device->handle, layout->set, NULL);
+    return result;
+}
+
+static VkResult get_layout(rapt_vk_device *device, uint32_t bindings, uint32_t push_bytes,
+                           const rapt_vk_layout **out)
+{
+    rapt_vk_pipelines *p = &device->pipelines;
+    for (uint32_t i = 0; i < p->n_layouts; i++)
+        if (p->layouts[i]->bindings == bindings && p->layouts[i]->push_bytes == push_bytes) {
+            *out = p->layouts[i];
+            return VK_SUCCESS;
+        }
+    rapt_vk_layout **more = realloc(p->layouts, (p->n_layouts + 1) * sizeof(rapt_vk_layout *));
+    if (more)
+        p->layouts = more;
+    rapt_vk_layout *layout = more ? calloc(1, sizeof *layout) : NULL;
+    if (!layout)
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    const VkResult result = make_layout(device, bindings, push_bytes, layout);
+    if (result != VK_SUCCESS) {
+        free(layout);
+        return result;
+    }
+    p->layouts[p->n_layouts++] = layout;
+    *out = layout;
+    return VK_SUCCESS;
+}
+
+/* --- Pipelines ------------------------------------------------------------------------------- */
+
+static VkResult compile(rapt_vk_device *device, const rapt_vulkan_shader *shader,
+                        rapt_vk_pipeline *pipeline)
+{
+    VkSpecializationMapEntry entries[RAPT_VK_MAX_CONSTANTS];
+    for (uint32_t i = 0; i < pipeline->n_constants; i++)
+        entries[i] = (VkSpecializationMapEntry){i, 4 * i, 4};
+    const VkSpecializationInfo constants = {pipeline->n_constants, entries,
+                                            4 * (size_t)pipeline->n_constants, pipeline->constants};
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
+        .requiredSubgroupSize = pipeline->subgroup};
+    const VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                           .codeSize = shader->code_bytes,
+                                           .pCode = shader->code};
+    VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT,
+        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .pNext = pipeline->subgroup ? &size : NULL,
+                  .flags = pipeline->subgroup
+                               ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT
+                               : 0u,
+                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                  .pName = "main",
+                  .pSpecializationInfo = pipeline->n_constants ? &constants : NULL},
+        .layout = pipeline->layout->pipeline};
+    VkResult result =
+        device->vk.CreateShaderModule(device->handle, &code, NULL, &info.stage.module);
+    if (result != VK_SUCCESS)
+        return result;
+    result = device->vk.CreateComputePipelines(device->handle, device->pipelines.cache, 1, &info,
+                                               NULL, &pipeline->handle);
+    device->vk.DestroyShaderModule(device->handle, info.stage.module, NULL);
+    return result;
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9E3779B97F4A7C15u;
+    return hash ^ hash >> 32;
+}
+
+static bool same(const rapt_vk_pipeline *a, const rapt_vk_pipeline *b)
+{
+    return a->hash == b->hash && a->subgroup == b->subgroup && a->n_constants == b->n_constants &&
+           a->layout == b->layout && memcmp(a->code, b->code, sizeof a->code) == 0 &&
+           (a->n_constants == 0 ||
+            memcmp(a->constants, b->constants, 4 * (size_t)a->n_constants) == 0);
+}
+
+/* The subgroup size to ask the driver for: 0 where it would be that anyway. */
+static rapt_status subgroup_of(rapt_vk_device *device, const rapt_vulkan_shader *shader,
+                               uint32_t *size, rapt_error *error)
+{
+    const rapt_vk_features *f = &device->features;
+    *size = 0;
+    if (shader->subgroup == 0)
+        return RAPT_OK;
+    if (f->subgroup_control && shader->subgroup >= f->subgroup_min &&
+        shader->subgroup <= f->subgroup_max && (shader->subgroup & (shader->subgroup - 1)) == 0) {
+        *size = shader->subgroup;
+        return RAPT_OK;
+    }
+    if (!f->subgroup_control && shader->subgroup == f->subgroup_size)
+        return RAPT_OK;
+    return rapt_fail(error, RAPT_UNSUPPORTED,
+                     "shader %s runs in subgroups of %u; %s has them of %u to %u", shader->name,
+                     shader->subgroup, device->name,
+                     f->subgroup_control ? f->subgroup_min : f->subgroup_size,
+                     f->subgroup_control ? f->subgroup_max : f->subgroup_size);
+}
+
+rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_shader *shader,
+                                 const uint32_t *constants, uint32_t n_constants,
+                                 const rapt_vk_pipeline **out, rapt_error *error)
+{
+    rapt_vk_pipelines *p = &device->pipelines;
+    rapt_vk_pipeline key = {.n_constants = n_constants};
+    const uint32_t bindings = shader->n_buffers + (shader->params_bytes ? 1 : 0);
+    rapt_status status = subgroup_of(device, shader, &key.subgroup, error);
+    if (status != RAPT_OK)
+        return status;
+    const uint8_t *hash = code_hash(p, shader);
+    if (!hash)
+        return rapt_fail_memory(error, sizeof key, "a pipeline");
+    memcpy(key.code, hash, sizeof key.code);
+    VkResult result = get_layout(device, bindings, shader->push_bytes, &key.layout);
+    if (result != VK_SUCCESS)
+        return rapt_vk_failed(device, result, "making a pipeline's layout", error);
+    memcpy(&key.hash, key.code, sizeof key.hash);
+    key.hash = mix(key.hash, key.subgroup);
+    for (uint32_t i = 0; i < n_constants; i++) {
+        key.constants[i] = constants[i];
+        key.hash = mix(key.hash, constants[i]);
+    }
+    rapt_vk_pipeline **bucket = &p->bucket[key.hash % 256];
+    for (const rapt_vk_pipeline *at = *bucket; at; at = at->next)
+        if (same(at, &key)) {
+            *out = at;
+            return RAPT_OK;
+        }
+    rapt_vk_pipeline *made = malloc(sizeof *made);
+    if (!made)
+        return rapt_fail_memory(error, sizeof *made, "a pipeline");
+    *made = key;
+    result = compile(device, shader, made);
+    if (result != VK_SUCCESS) {
+        char what[160];
+        snprintf(what, sizeof what, "making the pipeline of shader %s", shader->name);
+        free(made);
+        return rapt_vk_failed(device, result, what, error);
+    }
+    made->next = *bucket;
+    *bucket = made;
+    p->unsaved++;
+    *out = made;
+    return RAPT_OK;
+}
+
+/* --- On disk --------------------------------------------------------------------------------- */
+
+static void cache_name(const rapt_vk_device *device, char *name, size_t size)
+{
+    const VkPhysicalDeviceProperties *p = &device->features.properties;
+    int at = snprintf(name, size, "pipelines-%04x-%04x-%08x-", p->vendorID, p->deviceID,
+                      p->driverVersion);
+    for (uint32_t i = 0; i < VK_UUID_SIZE && at > 0 && (size_t)at + 3 < size; i++)
+        at += snprintf(name + at, size - (size_t)at, "%02x", device->features.uuid[i]);
+}
+
+/* Whether the driver that is here wrote these bytes: it trusts them more than it should. */
+static bool is_ours(const rapt_vk_device *device, const unsigned char *data, size_t bytes)
+{
+    const VkPhysicalDeviceProperties *p = &device->features.properties;
+    VkPipelineCacheHeaderVersionOne head;
+    if (bytes < sizeof head)
+        return false;
+    memcpy(&head, data, sizeof head);
+    return head.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE &&
+           head.headerSize >= sizeof head && head.headerSize <= bytes &&
+           head.vendorID == p->vendorID && head.deviceID == p->deviceID &&
+           memcmp(head.pipelineCacheUUID, p->pipelineCacheUUID, VK_UUID_SIZE) == 0;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+rapt_status rapt_vk_pipelines_open(rapt_vk_device *device, rapt_error *error)
+{
+    char name[96];
+    size_t bytes = 0;
+    cache_name(device, name, sizeof name);
+    unsigned char *data = rapt_vk_cache_load(name, &bytes);
+    const bool good = data && is_ours(device, data, bytes);
+    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+                                      .initialDataSize = good ? bytes : 0,
+                                      .pInitialData = good ? data : NULL};
+    VkResult result =
+        device->vk.CreatePipelineCache(device->handle, &info, NULL, &device->pipelines.cache);
+    if (result != VK_SUCCESS && good) {
+        info.initialDataSize = 0;
+        info.pInitialData = NULL;
+        result =
+            device->vk.CreatePipelineCache(device->handle, &info, NULL, &device->pipelines.cache);
+    }
+    free(data);
+    device->pipelines.saved_at = now();
+    return result == VK_SUCCESS ? RAPT_OK
+                                : rapt_vk_failed(device, result, "making a pipeline cache", error);
+}
+
+void rapt_vk_pipelines_save(rapt_vk_device *device, bool at_once)
+{
+    rapt_vk_pipelines *p = &device->pipelines;
+    char name[96];
+    size_t bytes = 0;
+    /* A process that is killed loses the last few seconds of compiling. */
+    if (p->unsaved == 0 || device->lost || (!at_once && now() - p->saved_at < 5))
+        return;
+    p->unsaved = 0;
+    p->saved_at = now();
+    if (device->vk.GetPipelineCacheData(device->handle, p->cache, &bytes, NULL) != VK_SUCCESS)
+        return;
+    void *data = malloc(bytes ? bytes : 1);
+    if (data &&
+        device->vk.GetPipelineCacheData(device->handle, p->cache, &bytes, data) == VK_SUCCESS) {
+        cache_name(device, name, sizeof name);
+        rapt_vk_cache_store(name, data, bytes);
+    }
+    free(data);
+}
+
+void rapt_vk_pipelines_close(rapt_vk_device *device)
+{
+    rapt_vk_pipelines *p = &device->pipelines;
+    if (p->cache)
+        rapt_vk_pipelines_save(device, true);
+    for (uint32_t i = 0; i < 256; i++)
+        for (rapt_vk_pipeline *at = p->bucket[i], *next; at; at = next) {
+            next = at->next;
+            device->vk.DestroyPipeline(device->handle, at->handle, NULL);
+            free(at);
+        }
+    for (uint32_t i = 0; i < p->n_layouts; i++) {
+        device->vk.DestroyPipelineLayout(device->handle, p->layouts[i]->pipeline, NULL);
+        device->vk.DestroyDescriptorSetLayout(device->handle, p->layouts[i]->set, NULL);
+        free(p->layouts[i]);
+    }
+    if (p->cache)
+        device->vk.DestroyPipelineCache(device->handle, p->cache, NULL);
+    free(p->layouts);
+    free(p->codes);
+    memset(p, 0, sizeof *p);
+}

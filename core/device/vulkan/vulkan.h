@@ -1,0 +1,288 @@
+/*
+ * The Vulkan device's own contract; nothing here is seen outside this room.
+ *
+ *   instance.c  libvulkan, the instance, the list of devices, the layers' messages
+ *   features.c  what a physical device can do, and what quirks leave of it
+ *   quirks.c    the table of quirks
+ *   device.c    a logical device: opened at first use, closed, lost
+ *   memory.c    memory handed out of larger blocks
+ *   commands.c  batches of commands, submitted in order, waited for by one timeline semaphore
+ *   transfer.c  bytes between the host and the device; clearing
+ *   copy.c      strided copies and conversions on the device
+ *   pipeline.c  pipelines by code and constants; the cache on disk
+ *   dispatch.c  dispatches checked and recorded; the service given to kernels
+ *   measure.c   rates of the device
+ *   driver.c    the functions of rapt_device_driver
+ *
+ * Threads: everything of one device is guarded by its mutex; functions that are marked [locked] are
+ * called with it held.
+ */
+#ifndef RAPT_DEVICE_VULKAN_VULKAN_H
+#define RAPT_DEVICE_VULKAN_VULKAN_H
+
+#include "device/device.h"
+#include "device/vulkan/table.h"
+#include <pthread.h>
+
+typedef struct rapt_vk_device rapt_vk_device;
+typedef struct rapt_vk_block rapt_vk_block;
+typedef struct rapt_vk_pipeline rapt_vk_pipeline;
+
+/* --- The instance ---------------------------------------------------------------------------- */
+
+enum { RAPT_VK_MAX_DEVICES = 15 };
+
+typedef struct rapt_vk_instance {
+    void *library;
+    rapt_vk_global global;
+    rapt_vk_instance_table vk;
+    VkInstance handle;
+    VkDebugUtilsMessengerEXT messenger;
+    PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV coopmat_nv;
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR coopmat_khr;
+    uint32_t version;
+    bool validate;
+} rapt_vk_instance;
+
+/* Opens libvulkan and makes an instance. RAPT_UNSUPPORTED says what is missing. */
+rapt_status rapt_vk_instance_open(rapt_vk_instance *instance, rapt_error *error);
+void rapt_vk_instance_close(rapt_vk_instance *instance);
+
+/* "VK_ERROR_DEVICE_LOST" */
+const char *rapt_vk_result_name(VkResult result);
+
+/* A message of the layers is kept, counted and given to rapt_vulkan_log. */
+void rapt_vk_message(const char *text);
+
+/* --- What a device can do -------------------------------------------------------------------- */
+
+typedef struct rapt_vk_features {
+    VkPhysicalDeviceProperties properties;
+    char driver_name[VK_MAX_DRIVER_NAME_SIZE];
+    char driver_info[VK_MAX_DRIVER_INFO_SIZE];
+    VkDriverId driver_id;
+    uint8_t uuid[VK_UUID_SIZE]; /* of the device */
+    uint32_t queue_family;
+    uint32_t timestamp_bits;
+    uint32_t subgroup_size, subgroup_min, subgroup_max; /* min, max 0: no control over it */
+    uint64_t max_allocation, max_buffer;
+    uint32_t processors;
+    uint32_t present; /* RAPT_VULKAN_*: what the device has */
+    uint32_t on;      /* what quirks leave of it */
+    const char *why_off[32];
+    bool software, unified, memory_budget, maintenance4, memory_model, int16, int8;
+    bool subgroup_control;
+    uint64_t memory_bytes; /* of the largest device-local heap */
+} rapt_vk_features;
+
+/* RAPT_UNSUPPORTED: it is no device for compute with Vulkan 1.2. */
+rapt_status rapt_vk_features_read(const rapt_vk_instance *instance, VkPhysicalDevice physical,
+                                  rapt_vk_features *features, rapt_error *error);
+/* A logical device with everything on that `features` names. */
+VkResult rapt_vk_features_create(const rapt_vk_instance *instance, VkPhysicalDevice physical,
+                                 const rapt_vk_features *features, VkDevice *device);
+/* Turns off what is known not to work on this device and driver: features->on, why_off. */
+void rapt_vk_quirks_apply(rapt_vk_features *features);
+/* "plain on; f16 on; coopmat NV off: ..." */
+void rapt_vk_features_describe(const rapt_vk_features *features, char *text, size_t size);
+
+/* --- Memory ---------------------------------------------------------------------------------- */
+
+/* A range of a block; what a view's data points to. */
+typedef struct rapt_vk_memory {
+    rapt_vk_device *device;
+    rapt_vk_block *block;
+    uint64_t offset, bytes; /* in the block's buffer */
+    uint64_t last_use;      /* of the batches that touched it, the last; also while it is free */
+    bool free;
+    struct rapt_vk_memory *before, *after;  /* in the block, by offset */
+    struct rapt_vk_memory *older, *younger; /* in the list of free ranges of its size */
+} rapt_vk_memory;
+
+struct rapt_vk_block {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    uint64_t bytes, used;
+    unsigned char *mapped; /* NULL: the host cannot reach it */
+    rapt_vk_memory *first;
+    rapt_vk_block *next;
+};
+
+enum { RAPT_VK_ALIGN = 256, RAPT_VK_CLASSES = 256 };
+
+typedef struct rapt_vk_heap {
+    rapt_vk_block *blocks;
+    rapt_vk_memory *classes[RAPT_VK_CLASSES]; /* free ranges by size */
+    uint64_t reserved, used;                  /* bytes of blocks, of ranges handed out */
+    uint64_t cap;                             /* RAPT_VULKAN_MEMORY; 0: none */
+} rapt_vk_heap;
+
+/* [locked] At least `bytes`, aligned to RAPT_VK_ALIGN. */
+rapt_status rapt_vk_memory_take(rapt_vk_device *device, uint64_t bytes, rapt_vk_memory **memory,
+                                rapt_error *error);
+void rapt_vk_memory_give(rapt_vk_memory *memory); /* [locked] */
+void rapt_vk_memory_close(rapt_vk_device *device);
+
+/* Memory of rapt's own that the host reaches: staging, params. */
+typedef struct rapt_vk_host_buffer {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    unsigned char *mapped;
+    uint64_t bytes, used;
+} rapt_vk_host_buffer;
+
+typedef enum rapt_vk_host_use { RAPT_VK_UPLOAD, RAPT_VK_READBACK, RAPT_VK_PARAMS } rapt_vk_host_use;
+rapt_status rapt_vk_host_buffer_make(rapt_vk_device *device, uint64_t bytes, rapt_vk_host_use use,
+                                     rapt_vk_host_buffer *buffer, rapt_error *error);
+void rapt_vk_host_buffer_free(rapt_vk_device *device, rapt_vk_host_buffer *buffer);
+
+/* --- Commands -------------------------------------------------------------------------------- */
+
+enum {
+    RAPT_VK_BATCHES = 8,      /* in flight at most */
+    RAPT_VK_BATCH_MOST = 128, /* commands of one batch at most */
+    RAPT_VK_POOL_SETS = 128,
+    RAPT_VK_POOL_BUFFERS = 2048,
+    RAPT_VK_PARAMS_BYTES = 128 << 10,
+    RAPT_VK_STAGING_BYTES = 4 << 20
+};
+
+typedef struct rapt_vk_pool {
+    VkDescriptorPool handle;
+    uint32_t sets, buffers; /* left */
+} rapt_vk_pool;
+
+typedef struct rapt_vk_batch {
+    VkCommandPool pool;
+    VkCommandBuffer commands;
+    rapt_vk_pool *pools;
+    uint32_t n_pools, pool_used; /* in use: 0 to pool_used */
+    rapt_vk_host_buffer params, staging;
+    uint64_t serial; /* 0: never submitted */
+    uint32_t count;  /* commands recorded */
+    bool timed;      /* its time has not been added yet */
+    bool host_reads; /* the host will read what it writes */
+} rapt_vk_batch;
+
+typedef struct rapt_vk_queue {
+    VkQueue handle;
+    VkSemaphore timeline;
+    VkQueryPool queries; /* two for each batch; may be NULL */
+    rapt_vk_batch batch[RAPT_VK_BATCHES];
+    uint32_t current;
+    bool open;           /* the current batch is being recorded */
+    uint64_t recording;  /* serial of the current batch */
+    uint64_t submitted;  /* greatest serial submitted */
+    uint64_t completed;  /* greatest serial known to be done */
+    uint32_t target;     /* commands after which the current batch is submitted */
+    bool barrier_needed; /* memory changed hands since the last barrier */
+    double seconds;      /* that finished batches took */
+} rapt_vk_queue;
+
+rapt_status rapt_vk_commands_open(rapt_vk_device *device, rapt_error *error);
+void rapt_vk_commands_close(rapt_vk_device *device);
+/* [locked] The batch to record into, behind a barrier unless `concurrent`. */
+rapt_status rapt_vk_record(rapt_vk_device *device, bool concurrent, rapt_vk_batch **batch,
+                           rapt_error *error);
+/* [locked] Counts a recorded command and submits the batch when it is large enough. */
+rapt_status rapt_vk_recorded(rapt_vk_device *device, rapt_error *error);
+rapt_status rapt_vk_submit(rapt_vk_device *device, rapt_error *error);                /* [locked] */
+rapt_status rapt_vk_wait(rapt_vk_device *device, uint64_t serial, rapt_error *error); /* [locked] */
+bool rapt_vk_done(rapt_vk_device *device, uint64_t serial);                           /* [locked] */
+
+/* --- Pipelines ------------------------------------------------------------------------------- */
+
+enum { RAPT_VK_MAX_CONSTANTS = 32, RAPT_VK_MAX_BINDINGS = 64 };
+
+typedef struct rapt_vk_layout {
+    VkDescriptorSetLayout set;
+    VkPipelineLayout pipeline;
+    uint32_t bindings, push_bytes;
+} rapt_vk_layout;
+
+struct rapt_vk_pipeline {
+    VkPipeline handle;
+    const rapt_vk_layout *layout;
+    uint8_t code[32]; /* SHA-256 of the SPIR-V */
+    uint32_t subgroup, n_constants;
+    uint32_t constants[RAPT_VK_MAX_CONSTANTS];
+    uint64_t hash;
+    rapt_vk_pipeline *next;
+};
+
+/* The hash of code at an address; holds until `generation` changes. */
+typedef struct rapt_vk_code {
+    const uint32_t *code;
+    uint64_t code_bytes;
+    uint8_t hash[32];
+} rapt_vk_code;
+
+typedef struct rapt_vk_pipelines {
+    VkPipelineCache cache;
+    rapt_vk_pipeline *bucket[256];
+    rapt_vk_code *codes; /* open addressing; capacity a power of two */
+    uint32_t n_codes, codes_capacity;
+    rapt_vk_layout **layouts;
+    uint32_t n_layouts;
+    uint32_t unsaved; /* pipelines made since the cache was written */
+    double saved_at;
+} rapt_vk_pipelines;
+
+rapt_status rapt_vk_pipelines_open(rapt_vk_device *device, rapt_error *error);
+void rapt_vk_pipelines_close(rapt_vk_device *device);
+/* [locked] Code addresses may stand for other code from now on: a plugin was loaded. */
+void rapt_vk_forget(rapt_vk_device *device);
+/* [locked] The pipeline of a shader with constants, made if need be. */
+rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_shader *shader,
+                                 const uint32_t *constants, uint32_t n_constants,
+                                 const rapt_vk_pipeline **pipeline, rapt_error *error);
+/* [locked] Writes the cache to disk if enough came to it. */
+void rapt_vk_pipelines_save(rapt_vk_device *device, bool now);
+
+/* --- A device -------------------------------------------------------------------------------- */
+
+struct rapt_vk_device {
+    pthread_mutex_t lock;
+    const rapt_vk_instance *instance;
+    VkPhysicalDevice physical;
+    rapt_vk_features features;
+    rapt_vulkan_limits limits;
+    char name[32]; /* "vulkan:0" */
+    bool open, lost;
+    VkDevice handle;
+    rapt_vk_device_table vk;
+    VkPhysicalDeviceMemoryProperties memory_types;
+    rapt_vk_heap heap;
+    rapt_vk_queue queue;
+    rapt_vk_pipelines pipelines;
+    rapt_vk_host_buffer readback[2];
+    rapt_vk_memory *nothing; /* bound where a shader declares a buffer that is absent */
+};
+
+/* [locked] Opens the logical device if it is not; RAPT_DEVICE_LOST once it was lost. */
+rapt_status rapt_vk_device_ready(rapt_vk_device *device, rapt_error *error);
+void rapt_vk_device_close(rapt_vk_device *device);
+/* [locked] Words a failed call of Vulkan; notes a lost device. `what` says what was tried. */
+rapt_status rapt_vk_failed(rapt_vk_device *device, VkResult result, const char *what,
+                           rapt_error *error);
+
+/* --- Work ------------------------------------------------------------------------------------ */
+
+/* [locked] Checks and records a dispatch. */
+rapt_status rapt_vk_dispatch(rapt_vk_device *device, const rapt_vulkan_dispatch *dispatch,
+                             rapt_error *error);
+rapt_status rapt_vk_write(rapt_vk_device *device, rapt_vk_memory *memory, uint64_t offset,
+                          const void *source, uint64_t bytes, rapt_error *error); /* [locked] */
+rapt_status rapt_vk_read(rapt_vk_device *device, rapt_vk_memory *memory, uint64_t offset,
+                         void *target, uint64_t bytes, rapt_error *error); /* [locked] */
+rapt_status rapt_vk_clear(rapt_vk_device *device, rapt_vk_memory *memory, uint64_t offset,
+                          uint64_t bytes, rapt_error *error); /* [locked] */
+/* [locked] As rapt_device_driver.copy. */
+rapt_status rapt_vk_copy(rapt_vk_device *device, const rapt_view *target, const rapt_view *source,
+                         rapt_error *error);
+
+/* The open device of an index, or NULL. */
+rapt_vk_device *rapt_vk_device_at(int32_t index);
+
+#endif
