@@ -27,6 +27,7 @@
 #define flow_store_back    RAPT_LEVEL_NAME(flow_store_back)
 #define flow_position_back RAPT_LEVEL_NAME(flow_position_back)
 #define flow_single_back   RAPT_LEVEL_NAME(flow_single_back)
+#define flow_turned        RAPT_LEVEL_NAME(flow_turned)
 #define flow_rows_sum      RAPT_LEVEL_NAME(flow_rows_sum)
 #define flow_inverses      RAPT_LEVEL_NAME(flow_inverses)
 #define flow_weigh         RAPT_LEVEL_NAME(flow_weigh)

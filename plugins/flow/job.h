@@ -247,6 +247,7 @@ typedef struct flow_side {
     const float *matrix, *factor;
     const float *a, *c, *h;     /* one number for each row */
     const float *s, *r, *u, *p; /* rows of D */
+    bool back;                  /* from the last row to the first */
 } flow_side;
 
 static inline char *flow_row(const rapt_rows *rows, int64_t b, int64_t head, int64_t row)

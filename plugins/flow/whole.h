@@ -3,6 +3,13 @@
  * task's items are (span, head). Included by body.h.
  */
 
+/* Passes turn where they can: one that walks back finds in the cache what the one before it read
+ * last. The row where a pass's chunk begins, `at` rows into a pass over n. */
+static int64_t flow_turned(int64_t n, int64_t at, bool back)
+{
+    return back ? (n - 1) / FLOW_CHUNK * FLOW_CHUNK - at : at;
+}
+
 /* sum = the rows of a tensor, added up. */
 static void flow_rows_sum(const flow_job *job, flow_tiles *t, const rapt_rows *rows, int64_t b,
                           int64_t head, int64_t first, int64_t n, flow_sum *sum)
@@ -16,12 +23,13 @@ static void flow_rows_sum(const flow_job *job, flow_tiles *t, const rapt_rows *r
     }
 }
 
-/* value[i] = 1 / ((x_i + eps) . (against + eps)), and sum += value_i x_i. */
+/* value[i] = 1 / ((x_i + eps) . (against + eps)), and sum += value_i x_i; walks back. */
 static void flow_inverses(const flow_job *job, flow_tiles *t, const rapt_rows *rows, int64_t b,
                           int64_t head, int64_t first, int64_t n, const float *against,
                           float *value, flow_sum *sum)
 {
-    for (int64_t row = 0; row < n; row += FLOW_CHUNK) {
+    for (int64_t at = 0; at < n; at += FLOW_CHUNK) {
+        const int64_t row = flow_turned(n, at, true);
         const int64_t count = n - row < FLOW_CHUNK ? n - row : FLOW_CHUNK;
         flow_load(rows, b, head, first + row, count, 1, t->work, job->ld);
         for (int64_t i = 0; i < count; i++) {
@@ -183,7 +191,8 @@ static void flow_back_keys(const flow_job *job, flow_tiles *t, const flow_span *
 {
     const int64_t b = span->batch;
     double mean = 0;
-    for (int64_t row = 0; row < span->m; row += FLOW_CHUNK) {
+    for (int64_t at = 0; at < span->m; at += FLOW_CHUNK) {
+        const int64_t row = flow_turned(span->m, at, true);
         const int64_t count = span->m - row < FLOW_CHUNK ? span->m - row : FLOW_CHUNK;
         flow_load(&job->k, b, head, span->k + row, count, 1, t->k, job->ld);
         flow_load(&job->v, b, head, span->k + row, count, 0, t->v, job->le);
@@ -214,7 +223,8 @@ static void flow_back_inverses(const flow_job *job, flow_tiles *t, const rapt_ro
                                const float *inverse, float *slope, flow_sum *sum, const float *also,
                                flow_sum *also_sum)
 {
-    for (int64_t row = 0; row < n; row += FLOW_CHUNK) {
+    for (int64_t at = 0; at < n; at += FLOW_CHUNK) {
+        const int64_t row = flow_turned(n, at, !also);
         const int64_t count = n - row < FLOW_CHUNK ? n - row : FLOW_CHUNK;
         flow_load(rows, b, head, first + row, count, 1, t->work, job->ld);
         for (int64_t i = 0; i < count; i++) {
@@ -237,7 +247,8 @@ static void flow_back_inverses(const flow_job *job, flow_tiles *t, const rapt_ro
 static void flow_back_rows(const flow_job *job, flow_tiles *t, const flow_side *side)
 {
     rows_transpose(job->ld, job->le, side->matrix, job->le, t->turned, job->ld);
-    for (int64_t row = 0; row < side->n; row += FLOW_CHUNK) {
+    for (int64_t at = 0; at < side->n; at += FLOW_CHUNK) {
+        const int64_t row = flow_turned(side->n, at, side->back);
         const int64_t count = side->n - row < FLOW_CHUNK ? side->n - row : FLOW_CHUNK;
         flow_load(side->x, side->batch, side->head, side->first + row, count, 1, t->q, job->ld);
         flow_load(side->y, side->batch, side->head, side->first + row, count, 0, t->v, job->le);
@@ -312,7 +323,8 @@ static void flow_whole_back(void *context, int64_t begin, int64_t end, int worke
                                 .r = back[FLOW_SUM_OUT].now,
                                 .h = g.d_out,
                                 .u = t->run[FLOW_SUM_Q],
-                                .p = back[FLOW_SUM_K].now};
+                                .p = back[FLOW_SUM_K].now,
+                                .back = true};
         if (job->dq.data)
             flow_back_rows(job, t, &queries);
         if (job->dk.data)
