@@ -114,18 +114,33 @@ static const rapt_arg saved[] = {
                             .dtype = "f32"},
 };
 
-static const rapt_kernel kernels[] = {{
-    .size = sizeof(rapt_kernel),
-    .name = "cpu",
-    .device = "cpu",
-    .dtypes = RAPT_DTYPES_COMPUTE,
-    .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias o",
-    .saved = saved,
-    .n_saved = AGENT_SAVED,
-    .supports = agent_supports,
-    .forward = agent_cpu_forward,
-    .backward = agent_cpu_backward,
-}};
+static const rapt_kernel kernels[] = {
+    {
+        .size = sizeof(rapt_kernel),
+        .name = "cpu",
+        .device = "cpu",
+        .dtypes = RAPT_DTYPES_COMPUTE,
+        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias o",
+        .saved = saved,
+        .n_saved = AGENT_SAVED,
+        .supports = agent_supports,
+        .forward = agent_cpu_forward,
+        .backward = agent_cpu_backward,
+    },
+    {
+        .size = sizeof(rapt_kernel),
+        .name = "vulkan",
+        .device = "vulkan",
+        .dtypes = RAPT_DTYPES_COMPUTE,
+        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias",
+        .saved = saved,
+        .n_saved = AGENT_SAVED,
+        .supports = agent_vulkan_supports,
+        .workspace = agent_vulkan_workspace,
+        .forward = agent_vulkan_forward,
+        .backward = agent_vulkan_backward,
+    },
+};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),
@@ -151,7 +166,7 @@ static const rapt_operator operators[] = {{
     .flops_backward = "2*B*H*(N+M)*" AGENTS "*(3*D+2*E) + if(given(dwc_weight), 4*B*H*E*N*R*R, 0)",
     .example = "B=2 H=2 N=36 M=36 D=8 E=8 A=9 n_agents=9",
     .kernels = kernels,
-    .n_kernels = 1,
+    .n_kernels = sizeof kernels / sizeof *kernels,
 }};
 
 RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {

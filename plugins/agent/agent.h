@@ -30,4 +30,9 @@ rapt_status agent_supports(rapt_call *call);
 rapt_status agent_cpu_forward(rapt_call *call);
 rapt_status agent_cpu_backward(rapt_call *call);
 
+rapt_status agent_vulkan_supports(rapt_call *call);
+size_t agent_vulkan_workspace(rapt_call *call);
+rapt_status agent_vulkan_forward(rapt_call *call);
+rapt_status agent_vulkan_backward(rapt_call *call);
+
 #endif

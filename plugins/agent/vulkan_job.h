@@ -1,0 +1,120 @@
+/* A call of agent under way: its tensors as bindings, and one dispatch after the other. A job's
+ * status is that of the first that failed; after it nothing is recorded. */
+#ifndef RAPT_AGENT_VULKAN_JOB_H
+#define RAPT_AGENT_VULKAN_JOB_H
+
+#include "vulkan_plan.h"
+#include "vulkan_shaders.h"
+
+/* Contiguous float32; or any contiguous tensor. */
+typedef struct agent_floats {
+    rapt_vulkan_buffer buffer;
+    uint32_t base;
+} agent_floats;
+
+/* A tensor [B, H, N, width]; its dtype picks the shader. */
+typedef struct agent_tensor {
+    rapt_vulkan_buffer buffer;
+    agent_tensor_push push;
+    uint32_t half;
+} agent_tensor;
+
+typedef struct agent_bias {
+    rapt_vulkan_buffer buffer;
+    agent_bias_push push;
+    uint32_t kind; /* BIAS of bias.glsl */
+} agent_bias;
+
+typedef struct agent_job {
+    agent_plan plan;
+    rapt_status status;
+    float scale;
+    uint32_t bf16;
+    agent_floats a, u, gather_most, gather_total;
+    int64_t unit0, units, first, count; /* of the chunk at hand */
+} agent_job;
+
+static rapt_status begin(rapt_call *call, agent_job *job)
+{
+    memset(job, 0, sizeof *job);
+    job->status = agent_plan_call(call, &job->plan);
+    job->scale = (float)call->attrs[AGENT_SCALE].f;
+    job->bf16 = call->dtype == RAPT_BF16;
+    if (job->plan.D == 0)
+        job->scale = 0.0f;
+    return job->status;
+}
+
+/* `constants`: four of them, or NULL: those of a shader that has but the type of its elements. */
+static void run(agent_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
+                int64_t x, int64_t y, int64_t z, const rapt_vulkan_buffer *buffers,
+                const void *push)
+{
+    if (job->status == RAPT_OK)
+        job->status = rapt_vulkan_run(&job->plan.device, shader, constants ? constants : &job->bf16,
+                                      constants ? 4 : 1, (uint32_t)x, (uint32_t)y, (uint32_t)z,
+                                      buffers, push, NULL);
+}
+
+static uint32_t is_bf16(const rapt_view *view)
+{
+    return rapt_view_dtype(view) == RAPT_BF16;
+}
+
+static uint32_t is_half(const rapt_view *view)
+{
+    return rapt_view_dtype(view) != RAPT_F32;
+}
+
+static agent_tensor tensor_of(agent_job *job, const rapt_view *view)
+{
+    agent_tensor tensor;
+    uint32_t strides[RAPT_MAX_DIMS] = {0};
+    memset(&tensor, 0, sizeof tensor);
+    if (!view || job->status != RAPT_OK)
+        return tensor;
+    job->status = rapt_vulkan_bind(job->plan.call, job->plan.device.limits, view, &tensor.buffer,
+                                   &tensor.push.base);
+    rapt_vulkan_strides(view, strides);
+    tensor.push.batch = strides[0];
+    tensor.push.head = strides[1];
+    tensor.push.row = strides[2];
+    tensor.half = is_half(view);
+    return tensor;
+}
+
+static agent_floats floats_of(agent_job *job, const rapt_view *view)
+{
+    agent_floats floats;
+    memset(&floats, 0, sizeof floats);
+    if (view && job->status == RAPT_OK)
+        job->status = rapt_vulkan_bind(job->plan.call, job->plan.device.limits, view,
+                                       &floats.buffer, &floats.base);
+    return floats;
+}
+
+static agent_floats floats_at(const agent_job *job, agent_part part)
+{
+    const agent_floats floats = {agent_buffer(&job->plan, part), 0};
+    return floats;
+}
+
+/* A bias [H, rows, columns]; `turned`: rows and columns change places. */
+static agent_bias bias_of(agent_job *job, const rapt_view *view, bool turned)
+{
+    agent_bias bias;
+    uint32_t strides[RAPT_MAX_DIMS] = {0};
+    memset(&bias, 0, sizeof bias);
+    if (!view || job->status != RAPT_OK)
+        return bias;
+    job->status = rapt_vulkan_bind(job->plan.call, job->plan.device.limits, view, &bias.buffer,
+                                   &bias.push.base);
+    rapt_vulkan_strides(view, strides);
+    bias.push.head = strides[0];
+    bias.push.row = strides[turned ? 2 : 1];
+    bias.push.column = strides[turned ? 1 : 2];
+    bias.kind = is_half(view) ? 2 : 1;
+    return bias;
+}
+
+#endif

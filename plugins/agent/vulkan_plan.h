@@ -1,0 +1,227 @@
+/*
+ * A call of agent on a Vulkan device, laid out.
+ *
+ * Forward: agents are pooled or converted, gather from the keys in splits that are put together,
+ * and hand out to the queries. Backward makes the two matrices of a chunk of positions against all
+ * agents (logits and gradients of weights), first for handing out, then for gathering. Memory is
+ * linear in N and M; a chunk has at most AGENT_CHUNK floats, unless 64 positions need more.
+ */
+#ifndef RAPT_AGENT_VULKAN_PLAN_H
+#define RAPT_AGENT_VULKAN_PLAN_H
+
+#include "agent.h"
+#include "kit/vulkan.h"
+
+enum {
+    AGENT_CHUNK = 1 << 24,
+    AGENT_POSITIONS = 1024, /* of a chunk, before it takes fewer units */
+    AGENT_TILE = 64,
+    AGENT_GROUPS = 2048, /* workgroups that fill a device */
+    AGENT_SPLIT = 256,   /* fewest positions of a split */
+    AGENT_SLOTS = 64,    /* sums of the gradient of the convolution's kernel */
+    AGENT_MOST = 1 << 29 /* positions that indices are safe for */
+};
+
+/* A range of the workspace. */
+typedef struct agent_part {
+    uint64_t offset, bytes;
+} agent_part;
+
+typedef struct agent_chunks {
+    int64_t units, positions;
+} agent_chunks;
+
+typedef struct agent_plan {
+    rapt_call *call;
+    rapt_vulkan device;
+    int64_t B, H, N, M, D, E, A, units; /* units: B * H */
+    int64_t taps;                       /* R, 0 without convolution */
+    int64_t grid[2], bins[2];           /* without a grid: 1 x N, 1 x A */
+    bool pooled, backward;
+    agent_chunks handing, gathering;
+    int64_t slots;
+    agent_part a, u, most, total, parts, part_most, part_total, o, kernel;
+    agent_part logits, grads, delta_n, delta_a, du, da, dq, dv, query_bias, agent_bias, kernels;
+    uint64_t bytes;
+} agent_plan;
+
+static inline int64_t agent_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t agent_most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int64_t agent_over(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static inline rapt_vulkan_buffer agent_buffer(const agent_plan *plan, agent_part part)
+{
+    return rapt_vulkan_part(plan->call, part.offset, part.bytes);
+}
+
+/* Takes a * b * c * d floats; too many to bind or count leave plan->bytes at UINT64_MAX. */
+static inline agent_part agent_place(agent_plan *plan, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    agent_part part = {plan->bytes, 4};
+    uint64_t floats;
+    if (plan->bytes == UINT64_MAX)
+        return part;
+    if (__builtin_mul_overflow((uint64_t)a, (uint64_t)b, &floats) ||
+        __builtin_mul_overflow(floats, (uint64_t)c, &floats) ||
+        __builtin_mul_overflow(floats, (uint64_t)d, &floats) ||
+        floats > plan->device.limits->buffer_bytes / sizeof(float) || floats > UINT32_MAX) {
+        plan->bytes = UINT64_MAX;
+        return part;
+    }
+    part.bytes = floats ? floats * sizeof(float) : 4;
+    plan->bytes = rapt_vulkan_round(plan->bytes + part.bytes);
+    return part;
+}
+
+/* Splits of `positions` for a result of `width` features of the agents of `units`. */
+static inline int64_t agent_splits(const agent_plan *plan, int64_t units, int64_t positions,
+                                   int64_t width, int64_t *each)
+{
+    const int64_t tiles = agent_most(1, units) * agent_most(1, agent_over(plan->A, AGENT_TILE)) *
+                          agent_most(1, agent_over(width, AGENT_TILE));
+    const int64_t most = agent_over(positions, AGENT_SPLIT);
+    const int64_t wanted = agent_most(1, agent_least(AGENT_GROUPS / tiles, most));
+    *each = agent_most(1, agent_over(agent_over(positions, wanted), AGENT_TILE)) * AGENT_TILE;
+    return agent_most(1, agent_over(positions, *each));
+}
+
+/* Chunks of the matrix of all agents against `length` positions. */
+static inline agent_chunks agent_chunk(const agent_plan *plan, int64_t length)
+{
+    const int64_t agents = agent_most(1, plan->A), units = agent_most(1, plan->units);
+    const int64_t together = AGENT_CHUNK / agents / units;
+    agent_chunks chunks = {units, agent_most(1, length)};
+    if (together >= agent_least(length, AGENT_POSITIONS)) {
+        if (together < length)
+            chunks.positions = together / AGENT_TILE * AGENT_TILE;
+        return chunks;
+    }
+    chunks.positions = agent_most(1, agent_least(length, AGENT_POSITIONS));
+    if (AGENT_CHUNK / agents < chunks.positions)
+        chunks.positions = agent_least(
+            chunks.positions, agent_most(1, AGENT_CHUNK / agents / AGENT_TILE) * AGENT_TILE);
+    chunks.units = agent_most(1, agent_least(units, AGENT_CHUNK / agents / chunks.positions));
+    return chunks;
+}
+
+static inline int64_t agent_chunk_floats(const agent_plan *plan, agent_chunks chunks)
+{
+    return chunks.units * chunks.positions * plan->A;
+}
+
+/* Floats of the parts of the products of a chunk that sum over positions. */
+static inline int64_t agent_part_floats(const agent_plan *plan, agent_chunks chunks)
+{
+    int64_t each;
+    const int64_t values = agent_splits(plan, chunks.units, chunks.positions, plan->E, &each);
+    const int64_t widths = agent_splits(plan, chunks.units, chunks.positions, plan->D, &each);
+    return chunks.units * plan->A * agent_most(values * plan->E, widths * plan->D);
+}
+
+static inline void agent_place_forward(agent_plan *plan)
+{
+    int64_t each;
+    const int64_t splits = agent_splits(plan, plan->units, plan->M, plan->E, &each);
+    const bool saved = plan->call->saved != NULL;
+    plan->u = agent_place(plan, plan->units, plan->A, plan->E, !saved);
+    plan->most = agent_place(plan, plan->units, plan->A, !saved, 1);
+    plan->total = agent_place(plan, plan->units, plan->A, !saved, 1);
+    plan->parts = agent_place(plan, splits, plan->units, plan->A, plan->E);
+    plan->part_most = agent_place(plan, splits, plan->units, plan->A, 1);
+    plan->part_total = agent_place(plan, splits, plan->units, plan->A, 1);
+    plan->o = agent_place(plan, plan->units, plan->N, plan->E, plan->taps > 0);
+}
+
+static inline void agent_place_backward(agent_plan *plan)
+{
+    rapt_view *const *grads = plan->call->grad_inputs;
+    const agent_chunks handing = plan->handing, gathering = plan->gathering;
+    const int64_t matrix =
+        agent_most(agent_chunk_floats(plan, handing), agent_chunk_floats(plan, gathering));
+    plan->parts = agent_place(
+        plan, agent_most(agent_part_floats(plan, handing), agent_part_floats(plan, gathering)), 1,
+        1, 1);
+    plan->logits = agent_place(plan, matrix, 1, 1, 1);
+    plan->grads = agent_place(plan, matrix, 1, 1, 1);
+    plan->delta_n = agent_place(plan, plan->units, plan->N, 1, 1);
+    plan->delta_a = agent_place(plan, plan->units, plan->A, 1, 1);
+    plan->du = agent_place(plan, plan->units, plan->A, plan->E, 1);
+    plan->da = agent_place(plan, plan->units, plan->A, plan->D, 1);
+    plan->dq = agent_place(plan, plan->units, plan->N, plan->D, plan->pooled && grads[AGENT_Q]);
+    plan->dv = agent_place(plan, plan->units, plan->M, plan->E, plan->taps && grads[AGENT_V]);
+    plan->query_bias =
+        agent_place(plan, plan->H, plan->N, plan->A, grads[AGENT_QUERY_BIAS] != NULL);
+    plan->agent_bias =
+        agent_place(plan, plan->H, plan->A, plan->M, grads[AGENT_AGENT_BIAS] != NULL);
+    plan->kernels = agent_place(plan, plan->slots, plan->taps * plan->taps + 1, plan->H * plan->E,
+                                grads[AGENT_DWC_WEIGHT] || grads[AGENT_DWC_BIAS]);
+}
+
+static inline void agent_measure(agent_plan *plan)
+{
+    const rapt_call *call = plan->call;
+    const rapt_value *grid = &call->attrs[AGENT_GRID];
+    plan->B = call->sizes['B'];
+    plan->H = call->sizes['H'];
+    plan->N = call->sizes['N'];
+    plan->M = call->sizes['M'];
+    plan->D = call->sizes['D'];
+    plan->E = call->sizes['E'];
+    plan->units = plan->B * plan->H;
+    plan->pooled = !call->inputs[AGENT_AGENTS];
+    plan->backward = call->phase == RAPT_BACKWARD;
+    plan->A = plan->pooled ? call->attrs[AGENT_N_AGENTS].i[0] : call->sizes['A'];
+    plan->taps = call->inputs[AGENT_DWC_WEIGHT] ? call->sizes['R'] : 0;
+    plan->grid[0] = grid->present ? grid->i[0] : 1;
+    plan->grid[1] = grid->present ? grid->i[1] : plan->N;
+    plan->bins[0] = 1;
+    if (grid->present && plan->pooled)
+        while ((plan->bins[0] + 1) <= plan->A / (plan->bins[0] + 1))
+            plan->bins[0]++;
+    plan->bins[1] = plan->A / plan->bins[0];
+}
+
+static inline rapt_status agent_plan_call(rapt_call *call, agent_plan *plan)
+{
+    memset(plan, 0, sizeof *plan);
+    const rapt_status status = rapt_vulkan_begin(call, &plan->device);
+    if (status != RAPT_OK)
+        return status;
+    plan->call = call;
+    if (call->attrs[AGENT_N_AGENTS].i[0] > AGENT_MOST || call->sizes['N'] > AGENT_MOST ||
+        call->sizes['M'] > AGENT_MOST || call->sizes['A'] > AGENT_MOST)
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "N, M or the number of agents is beyond %d, which this kernel "
+                                 "reaches at most",
+                                 AGENT_MOST);
+    agent_measure(plan);
+    plan->handing = agent_chunk(plan, plan->N);
+    plan->gathering = agent_chunk(plan, plan->M);
+    plan->slots = agent_most(1, agent_least(AGENT_SLOTS, plan->B * plan->grid[0]));
+    plan->a = agent_place(plan, plan->units, plan->A, plan->D, !(plan->pooled && call->saved));
+    plan->kernel = agent_place(plan, plan->taps * plan->taps + 1, plan->H, plan->E, plan->taps > 0);
+    if (plan->backward)
+        agent_place_backward(plan);
+    else
+        agent_place_forward(plan);
+    if (plan->bytes == UINT64_MAX)
+        return call->host->error(
+            call, RAPT_UNSUPPORTED,
+            "what %lld agents gather, or a gradient in float32, does not fit a buffer of this "
+            "device (%llu bytes)",
+            (long long)plan->A, (unsigned long long)plan->device.limits->buffer_bytes);
+    return RAPT_OK;
+}
+
+#endif

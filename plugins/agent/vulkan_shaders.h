@@ -1,0 +1,203 @@
+/* The shaders of agent: their code and what it takes. The push constants mirror those of the GLSL.
+ */
+#ifndef RAPT_AGENT_VULKAN_SHADERS_H
+#define RAPT_AGENT_VULKAN_SHADERS_H
+
+#include "kit/vulkan.h"
+
+#include "agent_attend_gather_f32.h"
+#include "agent_attend_gather_half.h"
+#include "agent_attend_hand_out_f32.h"
+#include "agent_attend_hand_out_half.h"
+#include "agent_bias_grad.h"
+#include "agent_columns_f32.h"
+#include "agent_columns_half.h"
+#include "agent_convolve_f32.h"
+#include "agent_convolve_half.h"
+#include "agent_delta.h"
+#include "agent_dot.h"
+#include "agent_gathered.h"
+#include "agent_kernel_f32.h"
+#include "agent_kernel_grad_f32.h"
+#include "agent_kernel_grad_half.h"
+#include "agent_kernel_half.h"
+#include "agent_kernel_sum_f32.h"
+#include "agent_kernel_sum_half.h"
+#include "agent_load_f32.h"
+#include "agent_load_half.h"
+#include "agent_pool_f32.h"
+#include "agent_pool_half.h"
+#include "agent_product_f32.h"
+#include "agent_product_half.h"
+#include "agent_rows_f32.h"
+#include "agent_rows_half.h"
+#include "agent_store_f32.h"
+#include "agent_store_half.h"
+#include "agent_sum.h"
+#include "agent_unpool_f32.h"
+#include "agent_unpool_half.h"
+
+/* A tensor [B, H, N, width]. */
+typedef struct agent_tensor_push {
+    uint32_t base, batch, head, row;
+} agent_tensor_push;
+
+/* CHUNK_FIELDS, WEIGHT_FIELDS, BIAS_FIELDS */
+typedef struct agent_chunk_push {
+    uint32_t heads, agents, unit0, positions, first, count;
+} agent_chunk_push;
+
+typedef struct agent_weight_push {
+    uint32_t most, total;
+} agent_weight_push;
+
+typedef struct agent_bias_push {
+    uint32_t base, head, row, column;
+} agent_bias_push;
+
+typedef struct agent_bins_push {
+    uint32_t grid_y, grid_x, bins_y, bins_x;
+} agent_bins_push;
+
+typedef struct agent_pool_push {
+    uint32_t heads, width;
+    agent_bins_push bins;
+    agent_tensor_push q;
+    uint32_t to_base;
+} agent_pool_push;
+
+typedef struct agent_load_push {
+    uint32_t heads, size, width;
+    agent_tensor_push from;
+} agent_load_push;
+
+typedef struct agent_store_push {
+    uint32_t size, to_base;
+} agent_store_push;
+
+typedef struct agent_attend_push {
+    uint32_t heads, units, rows, keys, width, values;
+    agent_tensor_push q, k, v, o;
+    agent_bias_push bias;
+    uint32_t split_keys;
+    agent_weight_push stats;
+    float scale;
+} agent_attend_push;
+
+typedef struct agent_gathered_push {
+    uint32_t units, agents, values, splits, u_base;
+    agent_weight_push stats;
+} agent_gathered_push;
+
+typedef struct agent_product_push {
+    agent_chunk_push chunk;
+    uint32_t width, left_base;
+    agent_tensor_push right;
+    agent_bias_push bias;
+    float scale;
+} agent_product_push;
+
+typedef struct agent_rows_push {
+    agent_chunk_push chunk;
+    agent_weight_push stats;
+    uint32_t width;
+    agent_tensor_push right;
+    uint32_t units, splits, split_positions;
+} agent_rows_push;
+
+typedef struct agent_columns_push {
+    agent_chunk_push chunk;
+    agent_weight_push stats;
+    uint32_t width, right_base;
+    agent_tensor_push to;
+    float scale;
+} agent_columns_push;
+
+typedef struct agent_sum_push {
+    uint32_t size, splits, to_at;
+    float scale;
+} agent_sum_push;
+
+typedef struct agent_delta_push {
+    agent_chunk_push chunk;
+    agent_weight_push stats;
+} agent_delta_push;
+
+typedef struct agent_dot_push {
+    uint32_t width, u_base;
+} agent_dot_push;
+
+typedef struct agent_bias_grad_push {
+    agent_chunk_push chunk;
+    agent_weight_push stats;
+    uint32_t units;
+} agent_bias_grad_push;
+
+typedef struct agent_unpool_push {
+    uint32_t heads, width;
+    agent_bins_push bins;
+    agent_tensor_push to;
+} agent_unpool_push;
+
+typedef struct agent_convolve_push {
+    uint32_t heads, width;
+    int32_t grid_y, grid_x, taps;
+    uint32_t has_bias;
+    agent_tensor_push from, to;
+    uint32_t add_base;
+} agent_convolve_push;
+
+typedef struct agent_kernel_push {
+    uint32_t channels, taps, first, count, base, stride_channel, stride_y, stride_x;
+} agent_kernel_push;
+
+typedef struct agent_kernel_grad_push {
+    uint32_t heads, batches, width;
+    int32_t grid_y, grid_x, taps;
+    uint32_t slots;
+    agent_tensor_push from, grad;
+} agent_kernel_grad_push;
+
+typedef struct agent_kernel_sum_push {
+    uint32_t channels, taps, first, count, slots, to_base;
+} agent_kernel_sum_push;
+
+#define AGENT_SHADER(kernel, push, buffers, needs)                                                 \
+    {                                                                                              \
+        .size = sizeof(rapt_vulkan_shader), .features = needs, .name = "agent." #kernel,           \
+        .code = agent_##kernel, .code_bytes = sizeof agent_##kernel, .n_buffers = buffers,         \
+        .push_bytes = sizeof(push)                                                                 \
+    }
+/* For float32 elements and for 16 bits. */
+#define AGENT_SHADERS(kernel, push, buffers)                                                       \
+    {                                                                                              \
+        AGENT_SHADER(kernel##_f32, push, buffers, 0),                                              \
+            AGENT_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16)                      \
+    }
+
+static const rapt_vulkan_shader pool_shader[2] = AGENT_SHADERS(pool, agent_pool_push, 2);
+static const rapt_vulkan_shader load_shader[2] = AGENT_SHADERS(load, agent_load_push, 2);
+static const rapt_vulkan_shader store_shader[2] = AGENT_SHADERS(store, agent_store_push, 2);
+static const rapt_vulkan_shader gather_shader[2] =
+    AGENT_SHADERS(attend_gather, agent_attend_push, 9);
+static const rapt_vulkan_shader hand_out_shader[2] =
+    AGENT_SHADERS(attend_hand_out, agent_attend_push, 9);
+static const rapt_vulkan_shader gathered_shader = AGENT_SHADER(gathered, agent_gathered_push, 6, 0);
+static const rapt_vulkan_shader product_shader[2] = AGENT_SHADERS(product, agent_product_push, 5);
+static const rapt_vulkan_shader rows_shader[2] = AGENT_SHADERS(rows, agent_rows_push, 7);
+static const rapt_vulkan_shader columns_shader[2] = AGENT_SHADERS(columns, agent_columns_push, 8);
+static const rapt_vulkan_shader sum_shader = AGENT_SHADER(sum, agent_sum_push, 2, 0);
+static const rapt_vulkan_shader delta_shader = AGENT_SHADER(delta, agent_delta_push, 5, 0);
+static const rapt_vulkan_shader dot_shader = AGENT_SHADER(dot, agent_dot_push, 3, 0);
+static const rapt_vulkan_shader bias_grad_shader =
+    AGENT_SHADER(bias_grad, agent_bias_grad_push, 6, 0);
+static const rapt_vulkan_shader unpool_shader[2] = AGENT_SHADERS(unpool, agent_unpool_push, 3);
+static const rapt_vulkan_shader convolve_shader[2] =
+    AGENT_SHADERS(convolve, agent_convolve_push, 4);
+static const rapt_vulkan_shader kernel_shader[2] = AGENT_SHADERS(kernel, agent_kernel_push, 2);
+static const rapt_vulkan_shader kernel_grad_shader[2] =
+    AGENT_SHADERS(kernel_grad, agent_kernel_grad_push, 3);
+static const rapt_vulkan_shader kernel_sum_shader[2] =
+    AGENT_SHADERS(kernel_sum, agent_kernel_sum_push, 2);
+
+#endif

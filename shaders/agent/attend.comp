@@ -1,0 +1,198 @@
+#version 450
+// Softmax attention of float32 agents over keys (gathering) or of queries over float32 agents
+// (HAND_OUT), 64 rows at a time, with a running maximum. Gathering leaves parts: for each split of the
+// keys the unnormalised sums, the maximum and the sum of exponentials. Groups: tiles of values times
+// tiles of rows, splits, batch * heads + head.
+#extension GL_GOOGLE_include_directive : require
+#include "kit/element.glsl"
+#include "agent/bias.glsl"
+
+layout(constant_id = 2) const uint FLOATS = 0; // handing out: 1: to `floats`, not to `o`
+layout(constant_id = 3) const uint SAVE = 0;   // handing out: 1: leave the rows' statistics
+
+layout(push_constant) uniform Push {
+    uint heads, units, rows, keys, width, values;
+    uint q_base, q_batch, q_head, q_row;
+    uint k_base, k_batch, k_head, k_row;
+    uint v_base, v_batch, v_head, v_row;
+    uint o_base, o_batch, o_head, o_row;
+    BIAS_FIELDS
+    uint split_keys;
+    uint most_base, total_base;
+    float scale;
+};
+
+#ifdef HAND_OUT
+#define Q_STORED   STORED
+#define Q_LOAD(x)  LOAD(x)
+#define KV_STORED  float
+#define KV_LOAD(x) (x)
+#else
+#define Q_STORED   float
+#define Q_LOAD(x)  (x)
+#define KV_STORED  STORED
+#define KV_LOAD(x) LOAD(x)
+#endif
+
+layout(std430, binding = 0) readonly buffer Q { Q_STORED q[]; };
+layout(std430, binding = 1) readonly buffer K { KV_STORED k_[]; };
+layout(std430, binding = 2) readonly buffer V { KV_STORED v_[]; };
+BIAS_BINDINGS(3, 4)
+layout(std430, binding = 5) writeonly buffer O { STORED o[]; };
+layout(std430, binding = 6) writeonly buffer Floats { float floats[]; };
+layout(std430, binding = 7) writeonly buffer Most { float most[]; };
+layout(std430, binding = 8) writeonly buffer Total { float total[]; };
+
+uint q_at, k_at, v_at, row0, key0, e0, end;
+bool of_scores; // which product the loads are for
+
+float product_left(uint row, uint k)
+{
+    return row0 + row < rows && k < width ? Q_LOAD(q[q_at + row * q_row + k]) : 0.0;
+}
+
+float key_element(uint column, uint k)
+{
+    return key0 + column < end && k < width ? KV_LOAD(k_[k_at + (key0 + column) * k_row + k]) : 0.0;
+}
+
+// Of value `k` of the tile.
+float product_right(uint column, uint k)
+{
+    return key0 + k < end && e0 + column < values ? KV_LOAD(v_[v_at + (key0 + k) * v_row + column])
+                                                  : 0.0;
+}
+
+#define PRODUCT_LEFT_ALONG_K  1
+#define PRODUCT_RIGHT_ALONG_K 0
+#include "kit/product.glsl"
+
+#define LOWEST -3.4e38
+
+shared float across[64 * 9];
+
+void load_keys(uint from)
+{
+    [[unroll]] for (uint i = 0; i < 16; i++) {
+        const uint at = i * PRODUCT_LANES + PRODUCT_LANE, column = at >> 4, k = at & 15u;
+        product_b[k * PRODUCT_PITCH + (column >> 2)][column & 3u] = key_element(column, from + k);
+    }
+}
+
+void main()
+{
+    const uint unit = gl_WorkGroupID.z, split = gl_WorkGroupID.y;
+    const uint batch = unit / heads, head = unit % heads;
+    const uint tiles = (values + PRODUCT_TILE - 1u) / PRODUCT_TILE;
+    const uint row_tile = tiles > 0u ? gl_WorkGroupID.x / tiles : gl_WorkGroupID.x;
+    row0 = row_tile * PRODUCT_TILE;
+    e0 = (gl_WorkGroupID.x - row_tile * tiles) * PRODUCT_TILE;
+    end = min(keys, (split + 1u) * split_keys);
+    q_at = q_base + batch * q_batch + head * q_head + row0 * q_row;
+    k_at = k_base + batch * k_batch + head * k_head;
+    v_at = v_base + batch * v_batch + head * v_head + e0;
+
+    PRODUCT_SUMS(sums);
+    PRODUCT_CLEAR(sums)
+    float top[8], part[8];
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        top[r] = LOWEST;
+        part[r] = 0.0;
+    }
+    for (key0 = split * split_keys; key0 < end; key0 += PRODUCT_TILE) {
+        PRODUCT_SUMS(scores);
+        PRODUCT_CLEAR(scores)
+        for (uint d = 0; d < width; d += PRODUCT_CHUNK) {
+            product_load_left(d);
+            load_keys(d);
+            barrier();
+            PRODUCT_MULTIPLY(scores)
+            barrier();
+        }
+        [[unroll]] for (uint r = 0; r < 8; r++) {
+            const uint row = row0 + product_row(r);
+            float here = LOWEST;
+            [[unroll]] for (uint c = 0; c < 8; c++) {
+                const uint key = key0 + product_column(c >> 2, c & 3u);
+                float x = LOWEST;
+                if (key < end && row < rows)
+                    x = scale * scores[r][c >> 2][c & 3u] + bias_at(head, row, key);
+                scores[r][c >> 2][c & 3u] = x;
+                here = max(here, x);
+            }
+            across[product_row(r) * 9u + PRODUCT_X] = here;
+        }
+        barrier();
+        [[unroll]] for (uint r = 0; r < 8; r++) {
+            float higher = top[r];
+            [[unroll]] for (uint x = 0; x < 8; x++)
+                higher = max(higher, across[product_row(r) * 9u + x]);
+            const float factor = exp(top[r] - higher);
+            top[r] = higher;
+            part[r] *= factor;
+            sums[r][0] *= factor;
+            sums[r][1] *= factor;
+            [[unroll]] for (uint c = 0; c < 8; c++) {
+                const uint key = key0 + product_column(c >> 2, c & 3u);
+                const float p = key < end ? exp(scores[r][c >> 2][c & 3u] - higher) : 0.0;
+                scores[r][c >> 2][c & 3u] = p;
+                part[r] += p;
+            }
+        }
+        // Keys 16 c to 16 c + 15 of the tile lie in vector c / 2 of the invocations with x / 4 = c % 2.
+        [[unroll]] for (uint chunk = 0; chunk < 4; chunk++) {
+            barrier();
+            if (PRODUCT_X >> 2 == (chunk & 1u))
+                [[unroll]] for (uint c = 0; c < 4; c++) {
+                    const uint at = (4u * (PRODUCT_X & 3u) + c) * PRODUCT_PITCH + PRODUCT_Y;
+                    const uint v = chunk >> 1;
+                    product_a[at] = vec4(scores[0][v][c], scores[1][v][c], scores[2][v][c],
+                                         scores[3][v][c]);
+                    product_a[at + 8u] = vec4(scores[4][v][c], scores[5][v][c], scores[6][v][c],
+                                              scores[7][v][c]);
+                }
+            product_load_right(chunk * PRODUCT_CHUNK);
+            barrier();
+            PRODUCT_MULTIPLY(sums)
+        }
+        barrier();
+    }
+    barrier();
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        across[product_row(r) * 9u + PRODUCT_X] = part[r];
+    barrier();
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        const uint row = row0 + product_row(r);
+        float sum = 0.0;
+        [[unroll]] for (uint x = 0; x < 8; x++)
+            sum += across[product_row(r) * 9u + x];
+        if (row >= rows)
+            continue;
+#ifdef HAND_OUT
+        const uint stat = unit * rows + row;
+        const float factor = sum > 0.0 ? 1.0 / sum : 0.0;
+        const bool first = SAVE != 0 && e0 == 0u && PRODUCT_X == 0u;
+#else
+        const uint stat = (split * units + unit) * rows + row;
+        const float factor = 1.0;
+        const bool first = e0 == 0u && PRODUCT_X == 0u;
+#endif
+        if (first) {
+            most[most_base + stat] = top[r];
+            total[total_base + stat] = sum;
+        }
+        [[unroll]] for (uint c = 0; c < 8; c++) {
+            const uint e = e0 + product_column(c >> 2, c & 3u);
+            if (e >= values)
+                continue;
+            const float x = factor * sums[r][c >> 2][c & 3u];
+#ifdef HAND_OUT
+            if (FLOATS == 0) {
+                o[o_base + batch * o_batch + head * o_head + row * o_row + e] = STORE(x);
+                continue;
+            }
+#endif
+            floats[stat * values + e] = x;
+        }
+    }
+}

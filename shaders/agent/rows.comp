@@ -1,0 +1,56 @@
+#version 450
+// part[split][unit][agent][e] = sum over the positions of the split of value(agent, position)
+// right_position[e]. Groups: tiles of e times splits, tiles of agents, units.
+#extension GL_GOOGLE_include_directive : require
+#include "kit/element.glsl"
+#include "agent/chunk.glsl"
+
+layout(push_constant) uniform Push {
+    CHUNK_FIELDS
+    WEIGHT_FIELDS
+    uint width;
+    uint right_base, right_batch, right_head, right_row;
+    uint units, splits, split_positions;
+};
+
+CHUNK_UNITS
+#include "agent/value.glsl"
+layout(std430, binding = 5) readonly buffer Right { STORED right[]; };
+layout(std430, binding = 6) writeonly buffer Part { float part[]; };
+
+uint unit, right_at, row0, e0, end;
+
+float product_left(uint row, uint k)
+{
+    return row0 + row < agents && k < end ? value(unit, row0 + row, k) : 0.0;
+}
+
+float product_right(uint column, uint k)
+{
+    return e0 + column < width && k < end ? LOAD(right[right_at + k * right_row + column]) : 0.0;
+}
+
+#define PRODUCT_LEFT_ALONG_K  1
+#define PRODUCT_RIGHT_ALONG_K 0
+#include "kit/product.glsl"
+
+void main()
+{
+    unit = gl_WorkGroupID.z;
+    row0 = gl_WorkGroupID.y * PRODUCT_TILE;
+    e0 = gl_WorkGroupID.x / splits * PRODUCT_TILE;
+    const uint split = gl_WorkGroupID.x % splits, from = split * split_positions;
+    end = min(count, from + split_positions);
+    right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
+               first * right_row + e0;
+    PRODUCT_SUMS(sums);
+    PRODUCT_CLEAR(sums)
+    PRODUCT_RUN(sums, from, end)
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        [[unroll]] for (uint c = 0; c < 8; c++) {
+            const uint agent = row0 + product_row(r), e = e0 + product_column(c >> 2, c & 3u);
+            if (agent < agents && e < width)
+                part[((split * units + unit) * agents + agent) * width + e] =
+                    sums[r][c >> 2][c & 3u];
+        }
+}
