@@ -202,6 +202,20 @@ static inline rapt_status rapt_linear_check_borders(rapt_call *call, const char 
     return RAPT_OK;
 }
 
+/* The longest buffer that one head needs: its states, or what goes with them. */
+static inline uint64_t rapt_linear_lane_bytes(const rapt_linear_vulkan *x)
+{
+    const uint64_t state = (uint64_t)(x->d * x->e) * sizeof(float);
+    uint64_t bytes = (uint64_t)x->lane_states * state;
+    if (x->levels) {
+        const uint64_t decays = (uint64_t)x->slots * RAPT_LINEAR_CHUNK * 2 * sizeof(float);
+        const uint64_t parts = (uint64_t)(x->part_levels * x->lane_parts) * state;
+        bytes = decays > bytes ? decays : bytes;
+        bytes = parts > bytes ? parts : bytes;
+    }
+    return bytes;
+}
+
 /* Lays out the table and the states. In `supports` (views without data) it says what does not fit. */
 static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
 {
@@ -221,7 +235,7 @@ static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
     x->lane_parts = (x->slots >> 3) + x->sequences + 1;
     const uint64_t most = x->device.limits->buffer_bytes & ~(uint64_t)255;
     const uint64_t state = (uint64_t)(x->d * x->e) * sizeof(float);
-    const uint64_t group = (uint64_t)x->share * (uint64_t)x->lane_states * state;
+    const uint64_t group = (uint64_t)x->share * rapt_linear_lane_bytes(x);
     if (group > most || group >> 32)
         return call->host->error(
             call, RAPT_UNSUPPORTED,

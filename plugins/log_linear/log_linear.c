@@ -73,16 +73,29 @@ static const rapt_attr attrs[] = {
 
 static const rapt_state_arg states[] = {RAPT_LINEAR_STATES};
 
-static const rapt_kernel kernels[] = {{
-    .size = sizeof(rapt_kernel),
-    .name = "cpu",
-    .device = "cpu",
-    .dtypes = RAPT_DTYPES_COMPUTE,
-    .supports = log_linear_supports,
-    .forward = log_linear_cpu_forward,
-    .backward = log_linear_cpu_backward,
-    .step = log_linear_cpu_step,
-}};
+static const rapt_kernel kernels[] = {
+    {
+        .size = sizeof(rapt_kernel),
+        .name = "cpu",
+        .device = "cpu",
+        .dtypes = RAPT_DTYPES_COMPUTE,
+        .supports = log_linear_supports,
+        .forward = log_linear_cpu_forward,
+        .backward = log_linear_cpu_backward,
+        .step = log_linear_cpu_step,
+    },
+    {
+        .size = sizeof(rapt_kernel),
+        .name = "vulkan",
+        .device = "vulkan",
+        .dtypes = RAPT_DTYPES_COMPUTE,
+        .supports = log_linear_vulkan_supports,
+        .workspace = log_linear_vulkan_workspace,
+        .forward = log_linear_vulkan_forward,
+        .backward = log_linear_vulkan_backward,
+        .step = log_linear_vulkan_step,
+    },
+};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),
@@ -108,7 +121,7 @@ static const rapt_operator operators[] = {{
     .n_states = sizeof states / sizeof *states,
     .example = "B=2 H=4 G=2 N=100 D=16 E=16 L=ceil_log2(N)+1",
     .kernels = kernels,
-    .n_kernels = 1,
+    .n_kernels = sizeof kernels / sizeof *kernels,
     .infer = log_linear_infer,
 }};
 

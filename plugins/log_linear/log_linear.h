@@ -22,4 +22,10 @@ rapt_status log_linear_cpu_forward(rapt_call *call);
 rapt_status log_linear_cpu_backward(rapt_call *call);
 rapt_status log_linear_cpu_step(rapt_call *call);
 
+rapt_status log_linear_vulkan_supports(rapt_call *call);
+size_t log_linear_vulkan_workspace(rapt_call *call);
+rapt_status log_linear_vulkan_forward(rapt_call *call);
+rapt_status log_linear_vulkan_backward(rapt_call *call);
+rapt_status log_linear_vulkan_step(rapt_call *call);
+
 #endif

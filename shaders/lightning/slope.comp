@@ -45,54 +45,13 @@ vec4 sums[8];
 vec4 pairs[8];
 
 #include "kit/linear_operand.glsl"
-
-#define PRODUCT(result, left, right, columns)                                                       \
-    LINEAR_CLEAR(result)                                                                            \
-    for (uint x = 0; x < columns; x += SLICE) {                                                     \
-        const uint extent = columns;                                                                \
-        for (uint i = t >> 2; i < CHUNK; i += 32) {                                                 \
-            const uint column = (t & 3u) * 4;                                                       \
-            const vec4 own = OPERAND(left, chunk, lane, i, x + column, 0);                          \
-            const vec4 other = OPERAND(right, chunk, lane, i, x + column, 0);                       \
-            LINEAR_TURN(left_slice, i, column, own)                                                 \
-            LINEAR_TURN(right_slice, i, column, other)                                              \
-        }                                                                                           \
-        barrier();                                                                                  \
-        LINEAR_MULTIPLY(result, (t >> 4) * 2, t & 15u)                                              \
-        barrier();                                                                                  \
-    }
-
-// sum over i and columns of row_factor_i (left_i . S) right_i
-#define ACROSS(total, left, state, right)                                                           \
-    for (uint w = 0; w < width; w += CHUNK) {                                                       \
-        LINEAR_CLEAR(sums)                                                                          \
-        for (uint x = 0; x < inner; x += SLICE) {                                                   \
-            uint extent = inner;                                                                    \
-            for (uint i = t >> 2; i < CHUNK; i += 32) {                                             \
-                const uint column = (t & 3u) * 4;                                                   \
-                const vec4 own = row_factor[i] * OPERAND(left, chunk, lane, i, x + column, 0);      \
-                LINEAR_TURN(left_slice, i, column, own)                                             \
-            }                                                                                       \
-            for (uint r = t >> 4; r < SLICE; r += 8) {                                              \
-                const uint column = w + (t & 15u) * 4;                                              \
-                right_slice[r * STRIDE + (t & 15u)] =                                               \
-                    state##_load(at + (x + r) * width + column,                                     \
-                                 x + r < inner ? int(width) - int(column) : 0);                     \
-            }                                                                                       \
-            barrier();                                                                              \
-            LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)                                            \
-            barrier();                                                                              \
-        }                                                                                           \
-        const uint extent = width;                                                                  \
-        [[unroll]] for (uint r = 0; r < 8; r++)                                                     \
-            total += dot(sums[r], OPERAND(right, chunk, lane, (t >> 4) * 8 + r, w + (t & 15u) * 4, 0)); \
-    }
+#include "kit/linear_pairs.glsl"
 
 float inside(linear_chunk chunk, uint lane, uint t)
 {
     float total = 0.0;
-    PRODUCT(pairs, q, k, inner)
-    PRODUCT(sums, d_o, v, width)
+    LINEAR_PAIRS(pairs, chunk, t, q, lane, k, lane, inner)
+    LINEAR_PAIRS(sums, chunk, t, d_o, lane, v, lane, width)
     [[unroll]] for (uint r = 0; r < 8; r++) {
         [[unroll]] for (uint c = 0; c < 4; c++) {
             const uint i = (t >> 4) * 8 + r, j = (t & 15u) * 4 + c;
@@ -109,20 +68,22 @@ float across(linear_chunk chunk, uint lane, uint at, uint t)
     const float step = step_of(lane);
     const bool reads = chunk.index > 0 || (flags & HAS_FROM) != 0;
     const bool is_read = chunk.index + 1 < chunk.chunks || (flags & HAS_TO) != 0;
-    float total = 0.0, through = 0.0;
+    float dots[8] = float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), total = 0.0, through = 0.0;
     if (reads) {
         if (i < CHUNK)
             row_factor[i] = scale * float(i + 1) * exp(step * float(i + 1));
         barrier();
-        ACROSS(total, q, before, d_o)
+        LINEAR_ACROSS(dots, chunk, t, q, lane, before, at, d_o, lane)
     }
     if (is_read) {
         const int left = int(chunk.count) - 1 - int(i);
         if (i < CHUNK)
             row_factor[i] = left > 0 ? float(left) * exp(step * float(left)) : 0.0;
         barrier();
-        ACROSS(total, k, after, v)
+        LINEAR_ACROSS(dots, chunk, t, k, lane, after, at, v, lane)
     }
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        total += dots[r];
     if (reads && is_read)
         for (uint x = i; x < inner * width; x += 128)
             through += before_one[at + x] * after_one[at + x];
