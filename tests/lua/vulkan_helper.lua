@@ -33,7 +33,8 @@ function helper.assert_silent()
   assert(os.getenv "RAPT_VULKAN_VALIDATE" == "1", "RAPT_VULKAN_VALIDATE=1 was expected")
   rapt.synchronize(helper.device)
   local messages = rapt.vulkan.messages()
-  assert(#messages == 0, #messages .. " messages of the validation layers; the first: " .. tostring(messages[1]))
+  local first = tostring(messages[1])
+  assert(messages.count == 0, messages.count .. " messages of the validation layers; the first: " .. first)
 end
 
 return helper

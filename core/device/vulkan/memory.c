@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_LEAST ((uint64_t)8 << 20)
+#define BLOCK_LEAST ((uint64_t)1 << 20)
 #define BLOCK_MOST  ((uint64_t)256 << 20)
 
 /* --- Free ranges by size: eight classes to a power of two ------------------------------------- */
@@ -48,12 +48,15 @@ static void unlist_free(rapt_vk_heap *heap, rapt_vk_memory *memory)
     memory->free = false;
 }
 
-/* The first free range that is large enough: of the class itself it is looked for, of the greater
- * classes any will do. */
+enum { LOOKED_AT = 16 };
+
+/* A free range that is large enough: of the class itself some are looked at, of the greater classes
+ * any will do. */
 static rapt_vk_memory *find_free(rapt_vk_heap *heap, uint64_t bytes)
 {
     uint32_t c = class_of(bytes);
-    for (rapt_vk_memory *m = heap->classes[c]; m; m = m->older)
+    int looked = 0;
+    for (rapt_vk_memory *m = heap->classes[c]; m && looked < LOOKED_AT; m = m->older, looked++)
         if (m->bytes >= bytes)
             return m;
     for (c++; c < RAPT_VK_CLASSES; c++)

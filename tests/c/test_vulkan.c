@@ -1,0 +1,524 @@
+/* The Vulkan device: memory, transfers, dispatches, pipelines, failures. Under the validation
+ * layers, which must stay silent (RAPT_VULKAN_VALIDATE=1). */
+#include "vulkan_case.h"
+
+#include "grid.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct scale_push {
+    uint32_t n;
+    float add;
+} scale_push;
+
+static uint32_t state = 1;
+
+static uint32_t next_random(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return state >> 8;
+}
+
+/* --- The list -------------------------------------------------------------------------------- */
+
+static void list_has_software_last(void **unused)
+{
+    (void)unused;
+    bool software = false;
+    for (size_t i = 0; i < vulkan_count; i++) {
+        char name[32];
+        const rapt_vk_device *device = vulkan_drivers[i].self;
+        snprintf(name, sizeof name, "vulkan:%zu", i);
+        assert_string_equal(vulkan_drivers[i].info.name, name);
+        assert_string_equal(vulkan_drivers[i].kind, "vulkan");
+        assert_true(vulkan_drivers[i].info.memory_bytes > 0);
+        assert_non_null(strstr(vulkan_drivers[i].info.detail, "plain on"));
+        assert_false(software && !device->features.software);
+        software = device->features.software;
+        assert_true(device->limits.shared_bytes >= 16384 && device->limits.invocations >= 128);
+        assert_true(device->limits.buffer_bytes >= (uint64_t)128 << 20 ||
+                    device->limits.buffer_bytes == device->features.max_buffer);
+    }
+}
+
+/* --- Transfers ------------------------------------------------------------------------------- */
+
+static void check_bytes(int64_t bytes)
+{
+    unsigned char *sent = malloc((size_t)bytes), *got = calloc(1, (size_t)bytes);
+    for (int64_t i = 0; i < bytes; i++)
+        sent[i] = (unsigned char)next_random();
+    void *memory = vulkan_take(bytes + 64);
+    const uint64_t offset = next_random() % 64;
+    vulkan_put(memory, offset, sent, bytes);
+    vulkan_get(memory, offset, got, bytes);
+    assert_memory_equal(sent, got, (size_t)bytes);
+    vulkan_give(memory, bytes + 64);
+    free(sent);
+    free(got);
+}
+
+static void bytes_come_back(void **unused)
+{
+    (void)unused;
+    const int64_t sizes[] = {1, 3, 63, 64, 4097, 1 << 20, (9 << 20) + 13};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        check_bytes(sizes[i]);
+}
+
+/* The same through staging memory, as on a device whose memory the host does not reach. */
+static void bytes_come_back_staged(void **unused)
+{
+    rapt_vk_device *device = vulkan_device();
+    vulkan_reopen();
+    device = vulkan_device();
+    device->features.unified = false;
+    bytes_come_back(unused);
+    device = vulkan_device();
+    assert_null(device->heap.blocks->mapped);
+    vulkan_reopen();
+}
+
+/* Bytes that commands still read are not written over by later ones from the host. */
+static void writes_keep_their_order(void **unused)
+{
+    (void)unused;
+    enum { N = 1 << 16 };
+    static float x[N];
+    const float factor = 1.0f;
+    const scale_push push = {N, 1.0f};
+    void *memory = vulkan_take(sizeof x);
+    const rapt_vulkan_buffer y = {memory, 0, sizeof x};
+    const rapt_vulkan_dispatch add = vulkan_scale(&y, &factor, &push);
+    for (int round = 0; round < 20; round++) {
+        memset(x, 0, sizeof x);
+        vulkan_put(memory, 0, x, sizeof x);
+        for (int i = 0; i <= round; i++)
+            assert_int_equal(vulkan_run(&add), RAPT_OK);
+        if (round % 3 == 0)
+            continue;
+        vulkan_get(memory, 0, x, sizeof x);
+        for (int i = 0; i < N; i++)
+            assert_float_equal(x[i], (float)(round + 1), 0);
+    }
+    vulkan_give(memory, sizeof x);
+}
+
+static void clears(void **unused)
+{
+    (void)unused;
+    unsigned char x[1024];
+    memset(x, 7, sizeof x);
+    void *memory = vulkan_take(sizeof x);
+    vulkan_put(memory, 0, x, sizeof x);
+    assert_int_equal(vulkan_driver()->clear(vulkan_driver(), memory, 64, 128, &vulkan_error),
+                     RAPT_OK);
+    vulkan_get(memory, 0, x, sizeof x);
+    for (int i = 0; i < 1024; i++)
+        assert_int_equal(x[i], i >= 64 && i < 192 ? 0 : 7);
+    assert_int_equal(vulkan_driver()->clear(vulkan_driver(), memory, 2, 4, &vulkan_error),
+                     RAPT_INTERNAL);
+    assert_int_equal(vulkan_driver()->clear(vulkan_driver(), memory, 0, 2048, &vulkan_error),
+                     RAPT_INTERNAL);
+    vulkan_give(memory, sizeof x);
+}
+
+/* --- Dispatches ------------------------------------------------------------------------------ */
+
+/* Ten thousand calls in a row: right, in few submissions, without memory that grows. */
+static void many_dispatches(void **unused)
+{
+    (void)unused;
+    enum { N = 100, CALLS = 10000 };
+    float x[N] = {0};
+    const float factor = 1.0f;
+    const scale_push push = {N, 1.0f};
+    void *memory = vulkan_take(sizeof x);
+    const rapt_vulkan_buffer y = {memory, 0, sizeof x};
+    const rapt_vulkan_dispatch add = vulkan_scale(&y, &factor, &push);
+    vulkan_put(memory, 0, x, sizeof x);
+    rapt_vk_device *device = vulkan_device();
+    uint64_t reserved = 0, pools = 0, before = device->queue.submitted;
+    for (int i = 0; i < CALLS; i++) {
+        void *other = vulkan_take(1000);
+        assert_int_equal(vulkan_run(&add), RAPT_OK);
+        vulkan_give(other, 1000);
+        uint64_t now = 0;
+        for (int b = 0; b < RAPT_VK_BATCHES; b++)
+            now += device->queue.batch[b].n_pools;
+        if (i == CALLS / 2) {
+            reserved = device->heap.reserved;
+            pools = now;
+        }
+        if (i > CALLS / 2) {
+            assert_int_equal(device->heap.reserved, reserved);
+            assert_true(now <= pools + RAPT_VK_BATCHES);
+        }
+    }
+    assert_true(device->queue.submitted - before < CALLS / 10);
+    vulkan_get(memory, 0, x, sizeof x);
+    for (int i = 0; i < N; i++)
+        assert_float_equal(x[i], CALLS, 0);
+    vulkan_give(memory, sizeof x);
+}
+
+static void constants_make_pipelines(void **unused)
+{
+    (void)unused;
+    float x[4] = {1, 2, 3, 4};
+    const float factors[] = {2.0f, 3.0f, 2.0f, 0.5f};
+    const scale_push push = {4, 0};
+    void *memory = vulkan_take(sizeof x);
+    const rapt_vulkan_buffer y = {memory, 0, sizeof x};
+    vulkan_put(memory, 0, x, sizeof x);
+    for (int i = 0; i < 4; i++) {
+        const rapt_vulkan_dispatch scale = vulkan_scale(&y, &factors[i], &push);
+        assert_int_equal(vulkan_run(&scale), RAPT_OK);
+    }
+    vulkan_get(memory, 0, x, sizeof x);
+    for (int i = 0; i < 4; i++)
+        assert_float_equal(x[i], 6.0f * (float)(i + 1), 0);
+    vulkan_give(memory, sizeof x);
+}
+
+static const rapt_vulkan_shader grid_shader = {
+    .size = sizeof(rapt_vulkan_shader),
+    .name = "test.grid",
+    .code = grid_code,
+    .code_bytes = sizeof grid_code,
+    .n_buffers = 1,
+    .params_bytes = 12,
+};
+
+static void check_grid(uint32_t gx, uint32_t gy, uint32_t gz)
+{
+    const size_t n = (size_t)gx * gy * gz;
+    uint32_t *x = malloc(4 * n);
+    const uint32_t strides[3] = {1, gx, gx * gy};
+    void *memory = vulkan_take((int64_t)(4 * n));
+    assert_int_equal(vulkan_driver()->clear(vulkan_driver(), memory, 0, (int64_t)(4 * n), NULL),
+                     RAPT_OK);
+    const rapt_vulkan_buffer y = {memory, 0, 4 * n};
+    const rapt_vulkan_dispatch grid = {.size = sizeof grid,
+                                       .shader = &grid_shader,
+                                       .groups = {gx, gy, gz},
+                                       .buffers = &y,
+                                       .params = strides};
+    assert_int_equal(vulkan_run(&grid), RAPT_OK);
+    vulkan_get(memory, 0, x, (int64_t)(4 * n));
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(x[i], 1);
+    vulkan_give(memory, (int64_t)(4 * n));
+    free(x);
+}
+
+static void grids_are_split(void **unused)
+{
+    (void)unused;
+    uint32_t *most = vulkan_device()->features.properties.limits.maxComputeWorkGroupCount;
+    const uint32_t were[3] = {most[0], most[1], most[2]};
+    check_grid(3, 4, 5);
+    most[0] = 7, most[1] = 2, most[2] = 3; /* as if the device counted no farther */
+    check_grid(20, 5, 4);
+    check_grid(7, 2, 3);
+    check_grid(8, 1, 1);
+    memcpy(most, were, sizeof were);
+    check_grid(70000, 1, 1);
+    const rapt_vulkan_dispatch none = {
+        .size = sizeof none, .shader = &grid_shader, .groups = {0, 1, 1}};
+    const rapt_vulkan_buffer nothing = {0};
+    rapt_vulkan_dispatch empty = none;
+    empty.buffers = &nothing;
+    assert_int_equal(vulkan_run(&empty), RAPT_OK);
+}
+
+static void bad_dispatches_are_refused(void **unused)
+{
+    (void)unused;
+    const float factor = 1;
+    const scale_push push = {4, 0};
+    void *memory = vulkan_take(256);
+    rapt_vulkan_buffer y = {memory, 0, 256};
+    rapt_vulkan_dispatch scale = vulkan_scale(&y, &factor, &push);
+    y.offset = 1;
+    assert_int_equal(vulkan_run(&scale), RAPT_INTERNAL);
+    y.offset = 0;
+    y.bytes = 1024;
+    assert_int_equal(vulkan_run(&scale), RAPT_INTERNAL);
+    assert_non_null(strstr(vulkan_error.message, "test.scale"));
+    y.bytes = 256;
+    rapt_vulkan_shader shader = *scale.shader;
+    scale.shader = &shader;
+    shader.features = 1u << 30;
+    assert_int_equal(vulkan_run(&scale), RAPT_UNSUPPORTED);
+    assert_non_null(strstr(vulkan_error.message, vulkan_driver()->info.name));
+    shader.features = 0;
+    shader.subgroup = 512;
+    assert_int_equal(vulkan_run(&scale), RAPT_UNSUPPORTED);
+    shader.subgroup = 0;
+    shader.push_bytes = 132;
+    assert_int_equal(vulkan_run(&scale), RAPT_INTERNAL);
+    shader.push_bytes = 8;
+    assert_int_equal(vulkan_run(&scale), RAPT_OK);
+    vulkan_give(memory, 256);
+}
+
+/* --- Memory ---------------------------------------------------------------------------------- */
+
+/* Random sizes, taken and given back in any order: ranges do not overlap and are used again. */
+static void memory_is_reused(void **unused)
+{
+    (void)unused;
+    enum { SLOTS = 100, ROUNDS = 5000 };
+    void *slot[SLOTS] = {0};
+    int64_t bytes[SLOTS];
+    rapt_vk_device *device = vulkan_device();
+    uint64_t most = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        const uint32_t i = next_random() % SLOTS;
+        if (slot[i]) {
+            uint32_t mark[2];
+            vulkan_get(slot[i], 0, mark, 8);
+            assert_int_equal(mark[0], i);
+            assert_int_equal(mark[1], (uint32_t)bytes[i]);
+            vulkan_give(slot[i], bytes[i]);
+            slot[i] = NULL;
+            continue;
+        }
+        bytes[i] = 64 + (int64_t)(next_random() % (1u << next_random() % 18));
+        slot[i] = vulkan_take(bytes[i]);
+        const uint32_t mark[2] = {i, (uint32_t)bytes[i]};
+        vulkan_put(slot[i], 0, mark, 8);
+        assert_true(((rapt_vk_memory *)slot[i])->offset % RAPT_VK_ALIGN == 0);
+        most = device->heap.reserved > most ? device->heap.reserved : most;
+    }
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (slot[i])
+            vulkan_give(slot[i], bytes[i]);
+    assert_true(most <= (uint64_t)16 << 20);
+    assert_int_equal(device->heap.used, RAPT_VK_ALIGN); /* `nothing` */
+}
+
+static void budget_is_kept(void **unused)
+{
+    (void)unused;
+    setenv("RAPT_VULKAN_MEMORY", "20000000", 1);
+    vulkan_reopen();
+    rapt_device_driver *driver = vulkan_driver();
+    void *a = vulkan_take(12000000), *b = NULL;
+    assert_int_equal(driver->allocate(driver, 12000000, &b, &vulkan_error), RAPT_NO_MEMORY);
+    assert_non_null(strstr(vulkan_error.message, "RAPT_VULKAN_MEMORY"));
+    assert_non_null(strstr(vulkan_error.message, "12000000"));
+    vulkan_give(a, 12000000);
+    /* Other sizes: the block that held `a` is given back first. */
+    b = vulkan_take(18000000);
+    vulkan_give(b, 18000000);
+    assert_int_equal(driver->allocate(driver, INT64_C(1) << 60, &b, &vulkan_error), RAPT_NO_MEMORY);
+    assert_non_null(strstr(vulkan_error.message, "greatest"));
+    setenv("RAPT_VULKAN_MEMORY", "much", 1);
+    vulkan_reopen();
+    assert_int_equal(driver->allocate(driver, 64, &b, &vulkan_error), RAPT_INVALID);
+    unsetenv("RAPT_VULKAN_MEMORY");
+    vulkan_give(vulkan_take(64), 64);
+    vulkan_reopen();
+}
+
+/* --- Failures -------------------------------------------------------------------------------- */
+
+static VKAPI_ATTR VkResult VKAPI_CALL lose(VkQueue queue, uint32_t n, const VkSubmitInfo *info,
+                                           VkFence fence)
+{
+    (void)queue;
+    (void)n;
+    (void)info;
+    (void)fence;
+    return VK_ERROR_DEVICE_LOST;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL no_memory(VkDevice device, const VkMemoryAllocateInfo *info,
+                                                const VkAllocationCallbacks *callbacks,
+                                                VkDeviceMemory *memory)
+{
+    (void)device;
+    (void)info;
+    (void)callbacks;
+    (void)memory;
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
+static void loss_is_an_error(void **unused)
+{
+    (void)unused;
+    const float factor = 1;
+    const scale_push push = {4, 0};
+    float x[4] = {0};
+    void *memory = vulkan_take(256);
+    const rapt_vulkan_buffer y = {memory, 0, 256};
+    const rapt_vulkan_dispatch scale = vulkan_scale(&y, &factor, &push);
+    rapt_device_driver *driver = vulkan_driver();
+    assert_int_equal(vulkan_run(&scale), RAPT_OK);
+    assert_int_equal(driver->synchronize(driver, NULL), RAPT_OK);
+    vulkan_device()->vk.QueueSubmit = lose;
+    assert_int_equal(vulkan_run(&scale), RAPT_DEVICE_LOST);
+    assert_non_null(strstr(vulkan_error.message, "VK_ERROR_DEVICE_LOST"));
+    assert_int_equal(vulkan_run(&scale), RAPT_DEVICE_LOST);
+    assert_int_equal(driver->read(driver, memory, 0, x, sizeof x, &vulkan_error), RAPT_DEVICE_LOST);
+    assert_int_equal(driver->synchronize(driver, &vulkan_error), RAPT_DEVICE_LOST);
+    vulkan_give(memory, 256);
+    vulkan_reopen();
+    memory = vulkan_take(256);
+    vulkan_put(memory, 0, x, sizeof x);
+    vulkan_give(memory, 256);
+}
+
+static void no_memory_leaves_it_usable(void **unused)
+{
+    (void)unused;
+    rapt_vk_device *device = vulkan_device();
+    vulkan_give(vulkan_take(64), 64);
+    const PFN_vkAllocateMemory was = device->vk.AllocateMemory;
+    void *memory = NULL;
+    device->vk.AllocateMemory = no_memory;
+    assert_int_equal(vulkan_driver()->allocate(vulkan_driver(), 200 << 20, &memory, &vulkan_error),
+                     RAPT_NO_MEMORY);
+    assert_non_null(strstr(vulkan_error.message, "out of memory"));
+    device->vk.AllocateMemory = was;
+    check_bytes(1000);
+}
+
+/* --- Pipelines on disk ----------------------------------------------------------------------- */
+
+static char cache_folder[] = "/tmp/rapt-vulkan-XXXXXX";
+
+static void find_cache(char *path, size_t size)
+{
+    char command[256];
+    snprintf(command, sizeof command, "ls %s/rapt/pipelines-* | head -n 1", cache_folder);
+    FILE *list = popen(command, "r");
+    assert_non_null(list);
+    path[0] = 0;
+    if (fgets(path, (int)size, list))
+        path[strcspn(path, "\n")] = 0;
+    pclose(list);
+    assert_true(path[0] == '/');
+}
+
+static void run_one(void)
+{
+    const float factor = 3;
+    const scale_push push = {4, 0};
+    float x[4] = {1, 1, 1, 1};
+    void *memory = vulkan_take(256);
+    const rapt_vulkan_buffer y = {memory, 0, 256};
+    const rapt_vulkan_dispatch scale = vulkan_scale(&y, &factor, &push);
+    vulkan_put(memory, 0, x, sizeof x);
+    assert_int_equal(vulkan_run(&scale), RAPT_OK);
+    vulkan_get(memory, 0, x, sizeof x);
+    assert_float_equal(x[3], 3, 0);
+    vulkan_give(memory, 256);
+}
+
+static void pipelines_are_kept(void **unused)
+{
+    (void)unused;
+    char path[512];
+    struct stat s;
+    assert_non_null(mkdtemp(cache_folder));
+    const char *was = getenv("XDG_CACHE_HOME");
+    char *before = was ? strdup(was) : NULL;
+    setenv("XDG_CACHE_HOME", cache_folder, 1);
+    vulkan_reopen();
+    run_one();
+    vulkan_reopen();
+    find_cache(path, sizeof path);
+    assert_int_equal(stat(path, &s), 0);
+    assert_true(s.st_size > 40);
+    /* Damaged, cut short, writable by others: passed over. */
+    assert_int_equal(truncate(path, s.st_size - 1), 0);
+    run_one();
+    vulkan_reopen();
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 50, SEEK_SET), 0);
+    fputc(99, file);
+    fclose(file);
+    run_one();
+    vulkan_reopen();
+    assert_int_equal(chmod(path, 0666), 0);
+    run_one();
+    vulkan_reopen();
+    char command[256];
+    snprintf(command, sizeof command, "rm -r %s", cache_folder);
+    assert_int_equal(system(command), 0);
+    if (before)
+        setenv("XDG_CACHE_HOME", before, 1);
+    else
+        unsetenv("XDG_CACHE_HOME");
+    free(before);
+    vulkan_reopen();
+}
+
+/* --- Threads --------------------------------------------------------------------------------- */
+
+static void *work(void *unused)
+{
+    (void)unused;
+    const float factor = 2;
+    const scale_push push = {16, 1};
+    rapt_device_driver *driver = vulkan_driver();
+    for (int round = 0; round < 50; round++) {
+        float x[16] = {0};
+        void *memory = NULL;
+        rapt_error error;
+        if (driver->allocate(driver, 4096, &memory, &error) != RAPT_OK ||
+            driver->write(driver, memory, 0, x, sizeof x, &error) != RAPT_OK)
+            return "transfer";
+        const rapt_vulkan_buffer y = {memory, 0, sizeof x};
+        const rapt_vulkan_dispatch scale = vulkan_scale(&y, &factor, &push);
+        for (int i = 0; i < 3; i++)
+            if (vulkan_run(&scale) != RAPT_OK)
+                return "dispatch";
+        if (driver->read(driver, memory, 0, x, sizeof x, &error) != RAPT_OK || x[15] != 7.0f)
+            return "result";
+        driver->release(driver, memory, 4096);
+    }
+    return NULL;
+}
+
+static void threads_share_a_device(void **unused)
+{
+    (void)unused;
+    pthread_t thread[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, work, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        void *failed;
+        assert_int_equal(pthread_join(thread[i], &failed), 0);
+        assert_null(failed);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(list_has_software_last),
+        cmocka_unit_test(bytes_come_back),
+        cmocka_unit_test(bytes_come_back_staged),
+        cmocka_unit_test(writes_keep_their_order),
+        cmocka_unit_test(clears),
+        cmocka_unit_test(many_dispatches),
+        cmocka_unit_test(constants_make_pipelines),
+        cmocka_unit_test(grids_are_split),
+        cmocka_unit_test(bad_dispatches_are_refused),
+        cmocka_unit_test(memory_is_reused),
+        cmocka_unit_test(budget_is_kept),
+        cmocka_unit_test(loss_is_an_error),
+        cmocka_unit_test(no_memory_leaves_it_usable),
+        cmocka_unit_test(pipelines_are_kept),
+        cmocka_unit_test(threads_share_a_device),
+    };
+    return cmocka_run_group_tests(tests, vulkan_setup, vulkan_teardown);
+}
