@@ -130,6 +130,8 @@ static void map_task_f64(void *context, int64_t begin, int64_t end, int worker)
 rapt_status rapt_map(rapt_call *call, const rapt_walk *walk, enum rapt_loop_id loop,
                      const rapt_loop_args *args)
 {
+    if (rapt_on_vulkan(call))
+        return rapt_vulkan_map(call, walk, (int)loop, args->a, args->b);
     const rapt_loops *loops = rapt_loops_select(call->host);
     map m = {walk, loops->elementwise[loop], loops->elementwise_f64[loop], args};
     const int64_t blocks = (walk->count + RAPT_BLOCK - 1) / RAPT_BLOCK;

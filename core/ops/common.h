@@ -6,6 +6,7 @@
 
 #include "ops/loops.h"
 #include "ops/ops.h"
+#include "ops/vulkan/kernels.h"
 
 /* --- Descriptions --------------------------------------------------------------------------- */
 
@@ -40,9 +41,17 @@
 #define RAPT_INPUTS(array)  .inputs = (array), .n_inputs = RAPT_COUNT(array)
 #define RAPT_OUTPUTS(array) .outputs = (array), .n_outputs = RAPT_COUNT(array)
 #define RAPT_ATTRS(array)   .attrs = (array), .n_attrs = RAPT_COUNT(array)
-#define RAPT_KERNEL(array)  .kernels = (array), .n_kernels = 1
+#define RAPT_KERNEL(array)  .kernels = (array), .n_kernels = RAPT_COUNT(array)
 #define RAPT_CPU            .size = sizeof(rapt_kernel), .name = "cpu", .device = "cpu"
-#define RAPT_CORE(label)    .size = sizeof(rapt_operator), .name = "core." label, .version = "1.0"
+/* Its kernels are in vulkan/; `supports` refuses element types that the device cannot hold. */
+#define RAPT_VULKAN                                                                                \
+    .size = sizeof(rapt_kernel), .name = "vulkan", .device = "vulkan",                             \
+    .supports = rapt_vulkan_supports
+/* Of operators that only move elements. */
+#define RAPT_VULKAN_COPY                                                                           \
+    .size = sizeof(rapt_kernel), .name = "vulkan", .device = "vulkan",                             \
+    .supports = rapt_vulkan_supports_copy
+#define RAPT_CORE(label) .size = sizeof(rapt_operator), .name = "core." label, .version = "1.0"
 
 /* The tables that ops.c registers. */
 typedef struct rapt_group {
@@ -60,6 +69,10 @@ int64_t rapt_elements(const rapt_view *view);
 bool rapt_view_same_shape(const rapt_view *a, const rapt_view *b);
 /* Pieces of about `work` elements each when one index stands for `each`: a grain. */
 int64_t rapt_grain(int64_t work, int64_t each);
+/* What AdamW's attributes come down to. */
+rapt_adamw_args rapt_adamw_begin(const rapt_call *call);
+/* Dropout's stream of random numbers, apart from those of others that share the seed. */
+#define RAPT_DROPOUT_STREAM ((uint64_t)0x64726f706f7574)
 /* What a piece of a parallel loop is worth starting for, in elements. */
 #define RAPT_PIECE 16384
 
@@ -73,7 +86,7 @@ rapt_status rapt_ops_dim(rapt_call *call, int64_t given, int32_t ndim, int32_t *
 /* --- Maps and folds ------------------------------------------------------------------------- */
 
 /* An elementwise loop over an ended walk; its last operand is written. Double precision if the
- * output is f64. */
+ * output is f64. Runs on the device of the call's kernel, as rapt_fold_run does. */
 rapt_status rapt_map(rapt_call *call, const rapt_walk *walk, enum rapt_loop_id loop,
                      const rapt_loop_args *args);
 
@@ -94,8 +107,10 @@ typedef struct rapt_fold {
     rapt_loop_args args;
     rapt_fold_kind kind;
     double scale;
-    void *out;
-    rapt_dtype dtype;
+    const rapt_view *out;
+    const int64_t *ignored; /* Vulkan's counting of labels: the one left out, or NULL */
+    uint64_t room; /* Vulkan: where in the workspace partial sums may lie, a multiple of 256
+                      with rapt_vulkan_fold_room behind it */
 } rapt_fold;
 
 rapt_status rapt_fold_run(rapt_call *call, rapt_fold *fold);

@@ -86,6 +86,8 @@ static rapt_status copy_walk(rapt_call *call, rapt_walk *walk)
 static rapt_status copy(rapt_call *call, const rapt_view *source, const rapt_view *target)
 {
     rapt_walk walk;
+    if (rapt_on_vulkan(call))
+        return rapt_vulkan_copy(call, source, target);
     rapt_walk_begin(&walk, call, target->ndim, target->shape);
     rapt_walk_add(&walk, source);
     rapt_walk_add(&walk, target);
@@ -199,9 +201,11 @@ static rapt_status cat_backward(rapt_call *call)
 static const rapt_arg copy_inputs[] = {RAPT_REAL("x: ...", "any shape, strides and dtype")};
 static const rapt_arg copy_outputs[] = {
     RAPT_REAL("y: ...", "contiguous, in the shape and dtype of x")};
-static const rapt_kernel copy_kernel[] = {{RAPT_CPU, .dtypes = EVERY_DTYPE,
-                                           .flags = RAPT_ANY_STRIDES, .keep = "",
-                                           .forward = copy_forward, .backward = copy_backward}};
+static const rapt_kernel copy_kernel[] = {
+    {RAPT_CPU, .dtypes = EVERY_DTYPE, .flags = RAPT_ANY_STRIDES, .keep = "",
+     .forward = copy_forward, .backward = copy_backward},
+    {RAPT_VULKAN_COPY, .dtypes = EVERY_DTYPE, .flags = RAPT_ANY_STRIDES, .keep = "",
+     .forward = copy_forward, .backward = copy_backward}};
 
 #define FURTHER(name)                                                                              \
     RAPT_OTHER(name ": *", "T", RAPT_OPTIONAL | RAPT_DIFFERENTIABLE,                               \
@@ -224,7 +228,10 @@ static const rapt_arg cat_saved[] = {
     RAPT_OTHER("sizes: 8", "i64", 0, "of the inputs along the dimension; 0 for those absent")};
 static const rapt_kernel cat_kernel[] = {
     {RAPT_CPU, .dtypes = EVERY_DTYPE, .flags = RAPT_ANY_STRIDES, .keep = "", .saved = cat_saved,
-     .n_saved = 1, .forward = cat_forward, .backward = cat_backward}};
+     .n_saved = 1, .forward = cat_forward, .backward = cat_backward},
+    {RAPT_VULKAN_COPY, .dtypes = EVERY_DTYPE, .flags = RAPT_ANY_STRIDES, .keep = "",
+     .saved = cat_saved, .n_saved = 1, .forward = rapt_vulkan_cat_forward,
+     .backward = rapt_vulkan_cat_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("copy"), .title = "Copy", .doc = "y = x, bit by bit, in memory of its own.",

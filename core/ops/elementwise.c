@@ -56,7 +56,9 @@ static const rapt_arg unary_outputs[] = {RAPT_REAL("y: ...", "in the shape of x"
 #define KEEP_x    "x"
 #define KEEP_y    "y"
 
-#define UNARY_KERNEL(name, forward_loop, backward_loop, kept)                                      \
+/* `types`: those that a Vulkan device computes in; float64 has no transcendental functions there.
+ */
+#define UNARY_KERNEL(name, forward_loop, backward_loop, kept, types)                               \
     static rapt_status name##_forward(rapt_call *call)                                             \
     {                                                                                              \
         return unary_forward(call, forward_loop);                                                  \
@@ -67,28 +69,32 @@ static const rapt_arg unary_outputs[] = {RAPT_REAL("y: ...", "in the shape of x"
     }                                                                                              \
     static const rapt_kernel name##_kernel[] = {                                                   \
         {RAPT_CPU, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = KEEP_##kept,     \
+         .forward = name##_forward, .backward = name##_backward},                                  \
+        {RAPT_VULKAN, .dtypes = (types), .flags = RAPT_ANY_STRIDES, .keep = KEEP_##kept,           \
          .forward = name##_forward, .backward = name##_backward}};
 
 /* name, title, formula, flops of forward and of backward for one element, what backward keeps, its
- * loop. */
+ * loop, whether it is arithmetic alone. */
 #define UNARIES(X)                                                                                 \
-    X(neg, "Negation", "y = -x.", "1", "1", none, neg)                                             \
-    X(abs, "Absolute value", "y = |x|; the gradient at 0 is 0.", "1", "2", x, abs_grad)            \
-    X(exp, "Exponential", "y = exp(x).", "10", "1", y, exp_grad_y)                                 \
-    X(log, "Natural logarithm", "y = log(x); -inf at 0, NaN below.", "10", "1", x, log_grad)       \
+    X(neg, "Negation", "y = -x.", "1", "1", none, neg, REAL)                                       \
+    X(abs, "Absolute value", "y = |x|; the gradient at 0 is 0.", "1", "2", x, abs_grad, REAL)      \
+    X(exp, "Exponential", "y = exp(x).", "10", "1", y, exp_grad_y, COMPUTE)                        \
+    X(log, "Natural logarithm", "y = log(x); -inf at 0, NaN below.", "10", "1", x, log_grad,       \
+      COMPUTE)                                                                                     \
     X(sqrt, "Square root", "y = sqrt(x); NaN below 0, an infinite slope at 0.", "1", "2", y,       \
-      sqrt_grad_y)                                                                                 \
-    X(sin, "Sine", "y = sin(x), x in radians.", "10", "11", x, sin_grad)                           \
-    X(cos, "Cosine", "y = cos(x), x in radians.", "10", "11", x, cos_grad)                         \
-    X(tanh, "Hyperbolic tangent", "y = tanh(x).", "10", "3", y, tanh_grad_y)                       \
-    X(sigmoid, "Logistic function", "y = 1 / (1 + exp(-x)).", "10", "3", y, sigmoid_grad_y)        \
-    X(relu, "Rectifier", "y = max(x, 0); the gradient at 0 is 0.", "1", "1", y, relu_grad_y)       \
-    X(silu, "SiLU (swish)", "y = x / (1 + exp(-x)).", "11", "15", x, silu_grad)                    \
+      sqrt_grad_y, REAL)                                                                           \
+    X(sin, "Sine", "y = sin(x), x in radians.", "10", "11", x, sin_grad, COMPUTE)                  \
+    X(cos, "Cosine", "y = cos(x), x in radians.", "10", "11", x, cos_grad, COMPUTE)                \
+    X(tanh, "Hyperbolic tangent", "y = tanh(x).", "10", "3", y, tanh_grad_y, COMPUTE)              \
+    X(sigmoid, "Logistic function", "y = 1 / (1 + exp(-x)).", "10", "3", y, sigmoid_grad_y,        \
+      COMPUTE)                                                                                     \
+    X(relu, "Rectifier", "y = max(x, 0); the gradient at 0 is 0.", "1", "1", y, relu_grad_y, REAL) \
+    X(silu, "SiLU (swish)", "y = x / (1 + exp(-x)).", "11", "15", x, silu_grad, COMPUTE)           \
     X(softplus, "Softplus", "y = log(1 + exp(x)), without overflow or loss for large |x|.", "24",  \
-      "11", x, softplus_grad)
+      "11", x, softplus_grad, COMPUTE)
 
-#define X(name, title, formula, flops, flops_backward, kept, grad)                                 \
-    UNARY_KERNEL(name, RAPT_LOOP_##name, RAPT_LOOP_##grad, kept)
+#define X(name, title, formula, flops, flops_backward, kept, grad, types)                          \
+    UNARY_KERNEL(name, RAPT_LOOP_##name, RAPT_LOOP_##grad, kept, RAPT_DTYPES_##types)
 UNARIES(X)
 #undef X
 
@@ -98,19 +104,20 @@ static const rapt_attr scale_add_attrs[] = {
     RAPT_ATTR("scale", RAPT_ATTR_FLOAT, "1", "the factor"),
     RAPT_ATTR("shift", RAPT_ATTR_FLOAT, "0", "what is added"),
 };
-UNARY_KERNEL(scale_add, RAPT_LOOP_scale_add, RAPT_LOOP_scale, none)
+UNARY_KERNEL(scale_add, RAPT_LOOP_scale_add, RAPT_LOOP_scale, none, RAPT_DTYPES_REAL)
 
 static const rapt_attr pow_attrs[] = {
     RAPT_ATTR("exponent", RAPT_ATTR_FLOAT, NULL, "the power", .flags = RAPT_REQUIRED),
 };
-UNARY_KERNEL(pow_scalar, RAPT_LOOP_power, RAPT_LOOP_power_grad, x)
+UNARY_KERNEL(pow_scalar, RAPT_LOOP_power, RAPT_LOOP_power_grad, x, RAPT_DTYPES_COMPUTE)
 
 static const rapt_attr gelu_attrs[] = {
     RAPT_ATTR("approximate", RAPT_ATTR_CHOICE, "none", "the error function, or a tanh close to it",
               .choices = "none|tanh"),
 };
 UNARY_KERNEL(gelu, call->attrs[0].i[0] ? RAPT_LOOP_gelu_tanh : RAPT_LOOP_gelu,
-             call->attrs[0].i[0] ? RAPT_LOOP_gelu_tanh_grad : RAPT_LOOP_gelu_grad, x)
+             call->attrs[0].i[0] ? RAPT_LOOP_gelu_tanh_grad : RAPT_LOOP_gelu_grad, x,
+             RAPT_DTYPES_COMPUTE)
 
 /* --- Two inputs ----------------------------------------------------------------------------- */
 
@@ -151,9 +158,19 @@ static rapt_status broadcast_grad(rapt_call *call, enum rapt_loop_id loop, const
         rapt_walk_end(&fold.walk);
         return rapt_map(call, &fold.walk, loop, &fold.args);
     }
-    fold.out = rapt_view_data(target);
-    fold.dtype = rapt_view_dtype(target);
+    fold.out = target;
     return rapt_fold_run(call, &fold);
+}
+
+/* Of Vulkan: what sums of broadcast gradients need. */
+static size_t broadcast_workspace(rapt_call *call)
+{
+    const rapt_view *g = call->phase == RAPT_BACKWARD ? call->grad_outputs[0] : NULL;
+    for (uint32_t i = 0; g != NULL && i < call->op->n_inputs; i++)
+        if (call->grad_inputs[i] != NULL &&
+            rapt_broadcast_dims(call->grad_inputs[i], g->ndim, g->shape) != 0)
+            return rapt_vulkan_fold_workspace(call);
+    return 0;
 }
 
 static rapt_status binary_backward(rapt_call *call, const binary_grad *grads)
@@ -203,7 +220,10 @@ static const rapt_arg binary_outputs[] = {RAPT_REAL("c: ...", "in the common sha
     }                                                                                              \
     static const rapt_kernel name##_kernel[] = {                                                   \
         {RAPT_CPU, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = (kept),          \
-         .forward = name##_forward, .backward = name##_backward}};
+         .forward = name##_forward, .backward = name##_backward},                                  \
+        {RAPT_VULKAN, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = (kept),       \
+         .workspace = broadcast_workspace, .forward = name##_forward,                              \
+         .backward = name##_backward}};
 BINARIES(X)
 #undef X
 
@@ -231,9 +251,11 @@ static rapt_status where_backward(rapt_call *call)
     return status;
 }
 
-static const rapt_kernel where_kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_REAL,
-                                            .flags = RAPT_ANY_STRIDES, .keep = "condition",
-                                            .forward = where_forward, .backward = where_backward}};
+static const rapt_kernel where_kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = "condition",
+     .forward = where_forward, .backward = where_backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = "condition",
+     .workspace = broadcast_workspace, .forward = where_forward, .backward = where_backward}};
 
 static const rapt_arg masked_fill_inputs[] = {
     RAPT_REAL("x: ...?", "any strides"),
@@ -258,7 +280,10 @@ static rapt_status masked_fill_backward(rapt_call *call)
 
 static const rapt_kernel masked_fill_kernel[] = {
     {RAPT_CPU, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = "mask",
-     .forward = masked_fill_forward, .backward = masked_fill_backward}};
+     .forward = masked_fill_forward, .backward = masked_fill_backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = "mask",
+     .workspace = broadcast_workspace, .forward = masked_fill_forward,
+     .backward = masked_fill_backward}};
 
 /* --- Descriptions --------------------------------------------------------------------------- */
 
@@ -270,7 +295,7 @@ static const rapt_kernel masked_fill_kernel[] = {
 #define BROADCAST " The shapes are broadcast; gradients are summed back."
 
 static const rapt_operator operators[] = {
-#define X(name, title, formula, flops, flops_backward, kept, grad)                                 \
+#define X(name, title, formula, flops, flops_backward, kept, grad, types)                          \
     {UNARY(name, title, formula, flops, flops_backward, "")},
     UNARIES(X)
 #undef X

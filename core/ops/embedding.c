@@ -144,12 +144,18 @@ static const rapt_arg inputs[] = {
 };
 static const rapt_arg outputs[] = {RAPT_REAL("y: ... D", "the row of each id")};
 static const rapt_kernel kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .keep = "ids",
-                                      .forward = forward, .backward = backward}};
+                                      .forward = forward, .backward = backward},
+                                     {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .keep = "ids",
+                                      .workspace = rapt_vulkan_embedding_workspace,
+                                      .forward = rapt_vulkan_embedding_forward,
+                                      .backward = rapt_vulkan_embedding_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("embedding"), .title = "Rows of a table by number",
-     .doc = "y[..., d] = weight[ids[...], d]. Ids must lie within 0 <= id < V. The gradient of a "
-            "row adds up those of all its uses, in their order.",
+     .doc =
+         "y[..., d] = weight[ids[...], d]. Ids must lie within 0 <= id < V. The gradient of a "
+         "row adds up those of all its uses, in their order. A GPU does not wait for the ids to be "
+         "looked at: there the row of a wrong one is NaN.",
      RAPT_INPUTS(inputs), RAPT_OUTPUTS(outputs), .flops = "0", .flops_backward = "leading * D",
      .example = "...=2,7 V=11 D=65", RAPT_KERNEL(kernel)},
 };

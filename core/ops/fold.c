@@ -42,7 +42,8 @@ static void emit(const plan *p, int64_t piece, int64_t output, int64_t n, double
     }
     for (int64_t i = 0; i < n; i++)
         values[i] *= p->fold->scale;
-    rapt_store_values(p->kept.math, p->fold->dtype, p->fold->out, output, n, values);
+    rapt_store_values(p->kept.math, rapt_view_dtype(p->fold->out), rapt_view_data(p->fold->out),
+                      output, n, values);
 }
 
 /* --- Rows: the innermost dimension is summed over ------------------------------------------- */
@@ -96,7 +97,7 @@ static double row_total_f64(const plan *p, int64_t output, int64_t begin, int64_
 static void row_task(void *context, int64_t begin, int64_t end, int worker)
 {
     const plan *p = context;
-    const bool wide = p->fold->dtype == RAPT_F64;
+    const bool wide = rapt_view_dtype(p->fold->out) == RAPT_F64;
     (void)worker;
     for (int64_t unit = begin; unit < end; unit++) {
         const int64_t output = unit / p->pieces, piece = unit % p->pieces;
@@ -216,6 +217,8 @@ static void combine_task(void *context, int64_t begin, int64_t end, int worker)
 
 rapt_status rapt_fold_run(rapt_call *call, rapt_fold *fold)
 {
+    if (rapt_on_vulkan(call))
+        return rapt_vulkan_fold(call, fold);
     plan p = {.fold = fold, .loops = rapt_loops_select(call->host), .tiles = 1, .width = 1};
     rapt_task task = row_task;
     rapt_walk_take(&p.kept, &fold->walk, ~fold->reduced);
@@ -225,7 +228,7 @@ rapt_status rapt_fold_run(rapt_call *call, rapt_fold *fold)
         return RAPT_OK;
     p.length = SUM_PIECE;
     if (innermost_kept(fold) && p.kept.shape[p.kept.ndim - 1] >= NARROW &&
-        fold->dtype != RAPT_F64) {
+        rapt_view_dtype(fold->out) != RAPT_F64) {
         take_columns(&p);
         task = column_task;
         p.length = SUM_PIECE / (p.width < RAPT_BLOCK ? p.width : RAPT_BLOCK);

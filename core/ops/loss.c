@@ -210,13 +210,19 @@ static const rapt_attr attrs[] = {
 };
 static const rapt_arg saved[] = {
     RAPT_OTHER("lse: ...", "f32", 0, "log sum exp of each row of logits")};
-static const rapt_kernel kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .saved = saved,
-                                      .n_saved = 1, .forward = forward, .backward = backward}};
+static const rapt_kernel kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .saved = saved, .n_saved = 1, .forward = forward,
+     .backward = backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .saved = saved, .n_saved = 1,
+     .workspace = rapt_vulkan_cross_entropy_workspace, .forward = rapt_vulkan_cross_entropy_forward,
+     .backward = rapt_vulkan_cross_entropy_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("cross_entropy"), .title = "Cross entropy with class labels",
-     .doc = "loss = log sum_v exp(logits_v) - logits_target for each row, then their mean or sum. "
-            "A mean over no rows is 0. Labels must lie within 0 <= label < V.",
+     .doc =
+         "loss = log sum_v exp(logits_v) - logits_target for each row, then their mean or sum. "
+         "A mean over no rows is 0. Labels must lie within 0 <= label < V. A GPU does not wait for "
+         "the labels to be looked at: there the loss of a row with a wrong one is NaN.",
      RAPT_INPUTS(inputs), RAPT_OUTPUTS(outputs), RAPT_ATTRS(attrs), .flops = "13 * leading * V",
      .flops_backward = "13 * leading * V", .example = "...=5 V=65", RAPT_KERNEL(kernel),
      .infer = infer},

@@ -46,7 +46,8 @@ static rapt_status infer(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], int3
 static rapt_matrix matrix(const rapt_view *view, const rapt_view *like, bool transpose)
 {
     const int32_t n = view->ndim, missing = like->ndim - n;
-    rapt_matrix x = {.data = rapt_view_data(view), .dtype = rapt_view_dtype(view)};
+    rapt_matrix x = {.view = view, .dtype = rapt_view_dtype(view)};
+    x.data = view->device.type == RAPT_DEVICE_CPU ? rapt_view_data(view) : NULL;
     x.row = view->strides[transpose ? n - 1 : n - 2];
     x.column = view->strides[transpose ? n - 2 : n - 1];
     for (int32_t d = 0; d < like->ndim - 2; d++)
@@ -57,13 +58,13 @@ static rapt_matrix matrix(const rapt_view *view, const rapt_view *like, bool tra
 }
 
 /* target = left right, over the leading dimensions of `like`. */
-static rapt_status multiply(rapt_call *call, const rapt_view *like, rapt_matrix left,
-                            rapt_matrix right, rapt_matrix target, int64_t m, int64_t n, int64_t k)
+static rapt_product product(const rapt_view *like, rapt_matrix left, rapt_matrix right,
+                            rapt_matrix target, int64_t m, int64_t n, int64_t k)
 {
     rapt_product p = {.m = m, .n = n, .k = k, .a = left, .b = right, .c = target};
     for (int32_t d = 0; d < like->ndim - 2; d++)
         p.batch[p.n_batch++] = like->shape[d];
-    return rapt_product_run(call, &p);
+    return p;
 }
 
 static int64_t inner_size(const rapt_call *call, const rapt_view *a)
@@ -71,32 +72,61 @@ static int64_t inner_size(const rapt_call *call, const rapt_view *a)
     return a->shape[transposed(call, 0) ? a->ndim - 2 : a->ndim - 1];
 }
 
-static rapt_status forward(rapt_call *call)
+static rapt_product forward_product(const rapt_call *call)
 {
     const rapt_view *a = call->inputs[0], *b = call->inputs[1], *c = call->outputs[0];
-    return multiply(call, c, matrix(a, c, transposed(call, 0)), matrix(b, c, transposed(call, 1)),
-                    matrix(c, c, false), c->shape[c->ndim - 2], c->shape[c->ndim - 1],
-                    inner_size(call, a));
+    return product(c, matrix(a, c, transposed(call, 0)), matrix(b, c, transposed(call, 1)),
+                   matrix(c, c, false), c->shape[c->ndim - 2], c->shape[c->ndim - 1],
+                   inner_size(call, a));
 }
 
 /* dA = dC B^T, dB = A^T dC, summed where the leading dimensions were broadcast. */
-static rapt_status backward(rapt_call *call)
+static rapt_product grad_product(const rapt_call *call, int i)
 {
     const rapt_view *a = call->inputs[0], *b = call->inputs[1], *g = call->grad_outputs[0];
+    const rapt_matrix target = matrix(call->grad_inputs[i], g, transposed(call, i));
     const int64_t m = g->shape[g->ndim - 2], n = g->shape[g->ndim - 1], k = inner_size(call, a);
+    if (i == 0)
+        return product(g, matrix(g, g, false), matrix(b, g, !transposed(call, 1)), target, m, k, n);
+    return product(g, matrix(a, g, !transposed(call, 0)), matrix(g, g, false), target, k, n, m);
+}
+
+static rapt_status forward(rapt_call *call)
+{
+    rapt_product p = forward_product(call);
+    return rapt_product_run(call, &p);
+}
+
+static rapt_status backward(rapt_call *call)
+{
     rapt_status status = RAPT_OK;
-    if (call->grad_inputs[0] != NULL)
-        status = multiply(call, g, matrix(g, g, false), matrix(b, g, !transposed(call, 1)),
-                          matrix(call->grad_inputs[0], g, transposed(call, 0)), m, k, n);
-    if (status == RAPT_OK && call->grad_inputs[1] != NULL)
-        status = multiply(call, g, matrix(a, g, !transposed(call, 0)), matrix(g, g, false),
-                          matrix(call->grad_inputs[1], g, transposed(call, 1)), k, n, m);
+    for (int i = 0; i < 2 && status == RAPT_OK; i++) {
+        if (call->grad_inputs[i] == NULL)
+            continue;
+        rapt_product p = grad_product(call, i);
+        status = rapt_product_run(call, &p);
+    }
     return status;
 }
 
-static const rapt_kernel kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_REAL,
-                                      .flags = RAPT_ANY_STRIDES, .forward = forward,
-                                      .backward = backward}};
+static size_t workspace(rapt_call *call)
+{
+    size_t most = 0;
+    if (call->phase != RAPT_BACKWARD)
+        return rapt_product_workspace(forward_product(call));
+    for (int i = 0; i < 2; i++)
+        if (call->grad_inputs[i] != NULL) {
+            const size_t bytes = rapt_product_workspace(grad_product(call, i));
+            most = bytes > most ? bytes : most;
+        }
+    return most;
+}
+
+static const rapt_kernel kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .forward = forward,
+     .backward = backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .workspace = workspace,
+     .forward = forward, .backward = backward}};
 
 #define PRODUCTS "leading * I * J * (transpose_b * P + (1 - transpose_b) * Q)"
 

@@ -206,9 +206,11 @@ static const rapt_arg inputs[] = {
     RAPT_REAL("b: ... E", "the output over the other keys"), SUM("b_lse: ...", "its log-sum-exp")};
 static const rapt_arg outputs[] = {RAPT_REAL("o: ... E", "the output over all keys"),
                                    SUM("lse: ...", "the log-sum-exp over all keys")};
-static const rapt_kernel kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE,
-                                      .flags = RAPT_ANY_STRIDES, .forward = forward,
-                                      .backward = backward}};
+static const rapt_kernel kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .forward = forward,
+     .backward = backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES,
+     .forward = rapt_vulkan_merge_forward, .backward = rapt_vulkan_merge_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("merge"), .title = "Merge of two attentions",

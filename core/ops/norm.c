@@ -168,11 +168,7 @@ static rapt_status add_pieces(rapt_call *call, float *partial, int64_t pieces,
                               const rapt_view *target)
 {
     const int64_t shape[2] = {pieces, target->shape[0]}, stride[2] = {target->shape[0], 1};
-    rapt_fold fold = {.reduced = 1,
-                      .loop = RAPT_LOOP_copy,
-                      .scale = 1,
-                      .out = rapt_view_data(target),
-                      .dtype = rapt_view_dtype(target)};
+    rapt_fold fold = {.reduced = 1, .loop = RAPT_LOOP_copy, .scale = 1, .out = target};
     rapt_walk_begin(&fold.walk, call, 2, shape);
     rapt_walk_add_strided(&fold.walk, partial, RAPT_F32, stride);
     return rapt_fold_run(call, &fold);
@@ -262,12 +258,24 @@ static const rapt_arg saved_args[] = {
     RAPT_OTHER("scale: ...", "f32", 0, "1 / sqrt(mean square + eps) of each row"),
     RAPT_OTHER("mean: ...", "f32", 0, "of each row"),
 };
-static const rapt_kernel rms_kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE,
-                                          .saved = saved_args, .n_saved = 1, .forward = rms_forward,
-                                          .backward = rms_backward}};
-static const rapt_kernel layer_kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE,
-                                            .saved = saved_args, .n_saved = 2, .keep = "x weight",
-                                            .forward = layer_forward, .backward = layer_backward}};
+/* Of Vulkan: what the sums over rows need. */
+static size_t norm_workspace(rapt_call *call)
+{
+    return call->phase == RAPT_BACKWARD ? rapt_vulkan_fold_workspace(call) : 0;
+}
+
+static const rapt_kernel rms_kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .saved = saved_args, .n_saved = 1,
+     .forward = rms_forward, .backward = rms_backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .saved = saved_args, .n_saved = 1,
+     .workspace = norm_workspace, .forward = rapt_vulkan_rms_norm_forward,
+     .backward = rapt_vulkan_rms_norm_backward}};
+static const rapt_kernel layer_kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .saved = saved_args, .n_saved = 2, .keep = "x weight",
+     .forward = layer_forward, .backward = layer_backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .saved = saved_args, .n_saved = 2,
+     .keep = "x weight", .workspace = norm_workspace, .forward = rapt_vulkan_layer_norm_forward,
+     .backward = rapt_vulkan_layer_norm_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("rms_norm"), .title = "Root mean square norm", .paper = "arXiv 1910.07467",

@@ -33,21 +33,27 @@ static void update_task(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-static rapt_status forward(rapt_call *call)
+rapt_adamw_args rapt_adamw_begin(const rapt_call *call)
 {
     const rapt_value *attrs = call->attrs;
-    const rapt_view *param = call->inputs[PARAM];
     const double step = (double)attrs[STEP].i[0];
-    update u = {.loops = rapt_loops_select(call->host)};
-    u.args.decay = (float)(1 - attrs[LR].f * attrs[DECAY].f);
-    u.args.beta1 = (float)attrs[BETA1].f;
-    u.args.beta2 = (float)attrs[BETA2].f;
-    u.args.rest1 = (float)(1 - attrs[BETA1].f);
-    u.args.rest2 = (float)(1 - attrs[BETA2].f);
-    u.args.eps = (float)attrs[EPS].f;
-    u.args.grad_scale = (float)attrs[GRAD_SCALE].f;
-    u.args.step_size = (float)(attrs[LR].f / (1 - pow(attrs[BETA1].f, step)));
-    u.args.correction2 = (float)(1 / sqrt(1 - pow(attrs[BETA2].f, step)));
+    return (rapt_adamw_args){
+        .decay = (float)(1 - attrs[LR].f * attrs[DECAY].f),
+        .beta1 = (float)attrs[BETA1].f,
+        .beta2 = (float)attrs[BETA2].f,
+        .rest1 = (float)(1 - attrs[BETA1].f),
+        .rest2 = (float)(1 - attrs[BETA2].f),
+        .eps = (float)attrs[EPS].f,
+        .grad_scale = (float)attrs[GRAD_SCALE].f,
+        .step_size = (float)(attrs[LR].f / (1 - pow(attrs[BETA1].f, step))),
+        .correction2 = (float)(1 / sqrt(1 - pow(attrs[BETA2].f, step))),
+    };
+}
+
+static rapt_status forward(rapt_call *call)
+{
+    const rapt_view *param = call->inputs[PARAM];
+    update u = {.loops = rapt_loops_select(call->host), .args = rapt_adamw_begin(call)};
     rapt_walk_begin(&u.walk, call, param->ndim, param->shape);
     for (int i = 0; i < OPERANDS; i++)
         rapt_walk_add(&u.walk, call->inputs[i]);
@@ -78,7 +84,9 @@ static const rapt_attr attrs[] = {
               "factor on the gradient: clipping, or undoing a loss scale"),
 };
 static const rapt_kernel kernel[] = {
-    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .forward = forward}};
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .forward = forward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES,
+     .forward = rapt_vulkan_adamw_forward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("adamw"), .title = "AdamW step", .paper = "arXiv 1711.05101",

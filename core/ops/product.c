@@ -509,12 +509,25 @@ static bool empty(const rapt_product *p)
 
 rapt_status rapt_product_run(rapt_call *call, rapt_product *p)
 {
+    const bool vulkan = rapt_on_vulkan(call);
     if (p->m == 0 || p->n == 0 || empty(p)) {
+        if (vulkan)
+            return rapt_vulkan_fill(call, p->c.view, 0);
         clear(p);
         return RAPT_OK;
     }
     simplify(p);
+    if (vulkan)
+        return rapt_vulkan_product(call, p);
     if (p->c.dtype == RAPT_F64)
         return product_f64(call, p);
     return p->c.dtype == RAPT_F32 ? product_f32(call, p) : product_half(call, p);
+}
+
+size_t rapt_product_workspace(rapt_product product)
+{
+    if (product.m == 0 || product.n == 0 || empty(&product))
+        return 0;
+    simplify(&product);
+    return rapt_vulkan_product_workspace(&product);
 }

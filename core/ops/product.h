@@ -6,7 +6,8 @@
 
 /* A matrix in memory, and the same one in each product of a batch. */
 typedef struct rapt_matrix {
-    char *data;
+    char *data;            /* NULL where the host cannot follow the view's data */
+    const rapt_view *view; /* that it is of */
     rapt_dtype dtype;
     int64_t row, column;          /* elements between neighbours of a column, of a row */
     int64_t batch[RAPT_MAX_DIMS]; /* elements between products, along each batch dimension */
@@ -28,5 +29,7 @@ typedef struct rapt_product {
  * blocks converted to float32, float32 sums. f64: plain loops. Changes `product` as it simplifies
  * it. */
 rapt_status rapt_product_run(rapt_call *call, rapt_product *product);
+/* Bytes of workspace that it needs on a Vulkan device. */
+size_t rapt_product_workspace(rapt_product product);
 
 #endif

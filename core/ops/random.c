@@ -3,7 +3,6 @@
 #include "ops/common.h"
 
 enum { P, SEED };
-#define STREAM 0x64726f706f7574u /* apart from the streams of others that share the seed */
 
 typedef struct dropout {
     rapt_walk walk; /* source, target */
@@ -23,7 +22,7 @@ static void dropout_task(void *context, int64_t begin, int64_t end, int worker)
         const int64_t n = left < RAPT_BLOCK ? left : RAPT_BLOCK;
         const float *x = rapt_walk_load(walk, 0, index, n, source);
         float *y = rapt_walk_target(walk, 1, index, target);
-        d->random->uniform(d->seed, STREAM, (uint64_t)index, n, chance);
+        d->random->uniform(d->seed, RAPT_DROPOUT_STREAM, (uint64_t)index, n, chance);
         for (int64_t i = 0; i < n; i++)
             y[i] = chance[i] >= d->p ? x[i] * d->scale : 0;
         rapt_walk_store(walk, 1, index, n, y);
@@ -69,9 +68,11 @@ static const rapt_attr attrs[] = {
     RAPT_ATTR("seed", RAPT_ATTR_INT, NULL, "the same seed drops the same elements",
               .flags = RAPT_REQUIRED),
 };
-static const rapt_kernel kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE,
-                                      .flags = RAPT_ANY_STRIDES, .keep = "", .forward = forward,
-                                      .backward = backward}};
+static const rapt_kernel kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .keep = "",
+     .forward = forward, .backward = backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .keep = "",
+     .forward = rapt_vulkan_dropout_forward, .backward = rapt_vulkan_dropout_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("dropout"), .title = "Dropout", .paper = "Srivastava et al., JMLR 15, 2014",

@@ -65,29 +65,11 @@ static int64_t reduced_count(const rapt_view *x, uint32_t bits)
     return count;
 }
 
-/* Adds `y`, whose shape lacks the reduced dimensions (or has them as 1), broadcast along them. */
-static void add_reduced(rapt_walk *walk, const rapt_view *y, uint32_t bits)
-{
-    int64_t stride[RAPT_MAX_DIMS];
-    const bool kept = y->ndim == walk->ndim;
-    int32_t next = 0;
-    for (int32_t d = 0; d < walk->ndim; d++) {
-        const bool reduced = bits >> d & 1;
-        stride[d] = reduced ? 0 : y->strides[kept ? d : next];
-        next += !reduced;
-    }
-    rapt_walk_add_strided(walk, rapt_view_data(y), rapt_view_dtype(y), stride);
-}
-
 static rapt_status reduce(rapt_call *call, rapt_fold_kind kind, uint32_t bits, double scale)
 {
     const rapt_view *x = call->inputs[0], *y = call->outputs[0];
-    rapt_fold fold = {.reduced = bits,
-                      .loop = RAPT_LOOP_copy,
-                      .kind = kind,
-                      .scale = scale,
-                      .out = rapt_view_data(y),
-                      .dtype = rapt_view_dtype(y)};
+    rapt_fold fold = {
+        .reduced = bits, .loop = RAPT_LOOP_copy, .kind = kind, .scale = scale, .out = y};
     rapt_walk_begin(&fold.walk, call, x->ndim, x->shape);
     rapt_walk_add(&fold.walk, x);
     return rapt_fold_run(call, &fold);
@@ -100,7 +82,7 @@ static rapt_status spread(rapt_call *call, uint32_t bits, double scale)
     const rapt_loop_args args = {.math = rapt_ops_math(call), .a = scale};
     rapt_walk walk;
     rapt_walk_begin(&walk, call, dx->ndim, dx->shape);
-    add_reduced(&walk, call->grad_outputs[0], bits);
+    rapt_walk_add_reduced(&walk, call->grad_outputs[0], bits);
     rapt_walk_add(&walk, dx);
     rapt_walk_end(&walk);
     return rapt_map(call, &walk, RAPT_LOOP_scale, &args);
@@ -204,7 +186,7 @@ static void extreme_task(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-static rapt_status extreme_backward(rapt_call *call)
+static rapt_status extreme_backward(rapt_call *call, bool largest)
 {
     const rapt_view *x = call->inputs[0], *dx = call->grad_inputs[0];
     extreme_grad e;
@@ -215,10 +197,12 @@ static rapt_status extreme_backward(rapt_call *call)
     const rapt_status status = reduced_dims(call, x->ndim, &bits);
     if (status != RAPT_OK)
         return status;
+    if (rapt_on_vulkan(call))
+        return rapt_vulkan_extreme_backward(call, bits, largest);
     rapt_walk_begin(&all, call, x->ndim, x->shape);
     rapt_walk_add(&all, x);
-    add_reduced(&all, call->outputs[0], bits);
-    add_reduced(&all, call->grad_outputs[0], bits);
+    rapt_walk_add_reduced(&all, call->outputs[0], bits);
+    rapt_walk_add_reduced(&all, call->grad_outputs[0], bits);
     rapt_walk_add(&all, dx);
     rapt_walk_take(&e.kept, &all, ~bits);
     rapt_walk_take(&e.reduced, &all, bits);
@@ -236,6 +220,16 @@ static rapt_status max_forward(rapt_call *call)
 static rapt_status min_forward(rapt_call *call)
 {
     return extreme(call, RAPT_FOLD_MIN);
+}
+
+static rapt_status max_backward(rapt_call *call)
+{
+    return extreme_backward(call, true);
+}
+
+static rapt_status min_backward(rapt_call *call)
+{
+    return extreme_backward(call, false);
 }
 
 /* --- argmax --------------------------------------------------------------------------------- */
@@ -296,6 +290,8 @@ static rapt_status argmax_forward(rapt_call *call)
     argmax_context a = {.out = rapt_view_data(call->outputs[0])};
     rapt_walk all;
     int32_t dim;
+    if (rapt_on_vulkan(call))
+        return rapt_vulkan_argmax_forward(call);
     const rapt_status status = rapt_ops_dim(call, call->attrs[0].i[0], x->ndim, &dim);
     if (status != RAPT_OK)
         return status;
@@ -366,11 +362,8 @@ static const rapt_arg norm2_outputs[] = {RAPT_OTHER("y:", "f32", RAPT_DIFFERENTI
 static rapt_status norm2_forward(rapt_call *call)
 {
     const rapt_view *x = call->inputs[0];
-    rapt_fold fold = {.reduced = (1u << x->ndim) - 1,
-                      .loop = RAPT_LOOP_mul,
-                      .scale = 1,
-                      .out = rapt_view_data(call->outputs[0]),
-                      .dtype = RAPT_F32};
+    rapt_fold fold = {
+        .reduced = (1u << x->ndim) - 1, .loop = RAPT_LOOP_mul, .scale = 1, .out = call->outputs[0]};
     rapt_walk_begin(&fold.walk, call, x->ndim, x->shape);
     rapt_walk_add(&fold.walk, x);
     rapt_walk_add(&fold.walk, x);
@@ -383,6 +376,8 @@ static rapt_status norm2_backward(rapt_call *call)
     float g;
     if (dx == NULL)
         return RAPT_OK;
+    if (rapt_on_vulkan(call))
+        return rapt_vulkan_norm2_backward(call);
     rapt_loop_args args = {.math = rapt_ops_math(call)};
     rapt_walk walk;
     rapt_walk_begin(&walk, call, x->ndim, x->shape);
@@ -396,14 +391,22 @@ static rapt_status norm2_backward(rapt_call *call)
 
 /* --- Descriptions --------------------------------------------------------------------------- */
 
+/* Of Vulkan: forward is a fold, backward needs none. */
+static size_t fold_workspace(rapt_call *call)
+{
+    return call->phase == RAPT_FORWARD ? rapt_vulkan_fold_workspace(call) : 0;
+}
+
 #define KERNEL(name, types, kept, forward_, backward_)                                             \
-    static const rapt_kernel name##_kernel[] = {{RAPT_CPU, .dtypes = (types),                      \
-                                                 .flags = RAPT_ANY_STRIDES, .keep = (kept),        \
-                                                 .forward = (forward_), .backward = (backward_)}};
+    static const rapt_kernel name##_kernel[] = {                                                   \
+        {RAPT_CPU, .dtypes = (types), .flags = RAPT_ANY_STRIDES, .keep = (kept),                   \
+         .forward = (forward_), .backward = (backward_)},                                          \
+        {RAPT_VULKAN, .dtypes = (types), .flags = RAPT_ANY_STRIDES, .keep = (kept),                \
+         .workspace = fold_workspace, .forward = (forward_), .backward = (backward_)}};
 KERNEL(sum, RAPT_DTYPES_REAL, "", sum_forward, sum_backward)
 KERNEL(mean, RAPT_DTYPES_REAL, "", mean_forward, mean_backward)
-KERNEL(max, RAPT_DTYPES_COMPUTE, "x y", max_forward, extreme_backward)
-KERNEL(min, RAPT_DTYPES_COMPUTE, "x y", min_forward, extreme_backward)
+KERNEL(max, RAPT_DTYPES_COMPUTE, "x y", max_forward, max_backward)
+KERNEL(min, RAPT_DTYPES_COMPUTE, "x y", min_forward, min_backward)
 KERNEL(argmax, RAPT_DTYPES_REAL, NULL, argmax_forward, NULL)
 KERNEL(sum_to, RAPT_DTYPES_REAL, "", sum_to_forward, sum_to_backward)
 KERNEL(norm2, RAPT_DTYPES_COMPUTE, "x", norm2_forward, norm2_backward)

@@ -114,8 +114,10 @@ static const rapt_attr attrs[] = {
               "which features turn together: i and i + D/2, or neighbours",
               .choices = "halves|pairs"),
 };
-static const rapt_kernel kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .keep = "",
-                                      .forward = forward, .backward = backward}};
+static const rapt_kernel kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .keep = "", .forward = forward, .backward = backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .keep = "", .forward = rapt_vulkan_rope_forward,
+     .backward = rapt_vulkan_rope_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("rope"), .title = "Rotary position embedding", .paper = "arXiv 2104.09864",

@@ -64,9 +64,11 @@ static const rapt_arg outputs[] = {RAPT_REAL("y: ...", "in the shape of x")};
 static const rapt_attr attrs[] = {RAPT_ATTR("dim", RAPT_ATTR_INT, "-1",
                                             "the dimension, counted from 0, negative from the end",
                                             RAPT_DIM_BOUNDS)};
-static const rapt_kernel kernel[] = {{RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE,
-                                      .flags = RAPT_ANY_STRIDES, .keep = "", .forward = forward,
-                                      .backward = backward}};
+static const rapt_kernel kernel[] = {
+    {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .keep = "",
+     .forward = forward, .backward = backward},
+    {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .keep = "",
+     .forward = rapt_vulkan_cumsum_forward, .backward = rapt_vulkan_cumsum_backward}};
 
 static const rapt_operator operators[] = {
     {RAPT_CORE("cumsum"), .title = "Running sum",

@@ -180,7 +180,9 @@ static const rapt_attr attrs[] = {RAPT_ATTR("dim", RAPT_ATTR_INT, "-1",
 #define KERNEL(name)                                                                               \
     static const rapt_kernel name##_kernel[] = {                                                   \
         {RAPT_CPU, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .keep = "y",          \
-         .forward = name##_forward, .backward = name##_backward}};
+         .forward = name##_forward, .backward = name##_backward},                                  \
+        {RAPT_VULKAN, .dtypes = RAPT_DTYPES_COMPUTE, .flags = RAPT_ANY_STRIDES, .keep = "y",       \
+         .forward = rapt_vulkan_##name##_forward, .backward = rapt_vulkan_##name##_backward}};
 KERNEL(softmax)
 KERNEL(log_softmax)
 

@@ -18,10 +18,18 @@ void rapt_walk_add_strided(rapt_walk *walk, void *data, rapt_dtype dtype, const 
 {
     rapt_operand *operand = &walk->operands[walk->n++];
     operand->data = data;
+    operand->view = NULL;
     operand->dtype = dtype;
     operand->linear = false;
     for (int32_t d = 0; d < walk->ndim; d++)
         operand->stride[d] = walk->shape[d] == 1 ? 0 : stride[d];
+}
+
+void rapt_walk_add_view(rapt_walk *walk, const rapt_view *view, const int64_t *stride)
+{
+    const bool host = view->device.type == RAPT_DEVICE_CPU;
+    rapt_walk_add_strided(walk, host ? rapt_view_data(view) : NULL, rapt_view_dtype(view), stride);
+    walk->operands[walk->n - 1].view = view;
 }
 
 void rapt_walk_add(rapt_walk *walk, const rapt_view *view)
@@ -30,7 +38,20 @@ void rapt_walk_add(rapt_walk *walk, const rapt_view *view)
     const int32_t missing = walk->ndim - view->ndim;
     for (int32_t d = 0; d < walk->ndim; d++)
         stride[d] = d < missing || view->shape[d - missing] == 1 ? 0 : view->strides[d - missing];
-    rapt_walk_add_strided(walk, rapt_view_data(view), rapt_view_dtype(view), stride);
+    rapt_walk_add_view(walk, view, stride);
+}
+
+void rapt_walk_add_reduced(rapt_walk *walk, const rapt_view *y, uint32_t bits)
+{
+    int64_t stride[RAPT_MAX_DIMS];
+    const bool kept = y->ndim == walk->ndim;
+    int32_t next = 0;
+    for (int32_t d = 0; d < walk->ndim; d++) {
+        const bool reduced = bits >> d & 1;
+        stride[d] = reduced ? 0 : y->strides[kept ? d : next];
+        next += !reduced;
+    }
+    rapt_walk_add_view(walk, y, stride);
 }
 
 static bool joins(const rapt_walk *walk, int32_t outer, int32_t inner)
@@ -110,6 +131,7 @@ void rapt_walk_take(rapt_walk *walk, const rapt_walk *from, uint32_t bits)
     walk->ndim = n;
     for (int k = 0; k < from->n; k++) {
         walk->operands[k].data = from->operands[k].data;
+        walk->operands[k].view = from->operands[k].view;
         walk->operands[k].dtype = from->operands[k].dtype;
     }
     rapt_walk_end(walk);

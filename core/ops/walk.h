@@ -17,7 +17,8 @@
 #define RAPT_MAX_OPERANDS 5
 
 typedef struct rapt_operand {
-    char *data;
+    char *data;            /* NULL where the host cannot follow the view's data */
+    const rapt_view *view; /* that it is of, or NULL */
     rapt_dtype dtype;
     bool linear; /* element i of the space is element i of the memory */
     int64_t stride[RAPT_MAX_DIMS];
@@ -37,7 +38,12 @@ void rapt_walk_begin(rapt_walk *walk, const rapt_call *call, int32_t ndim, const
 /* `view` is aligned with the last dimensions of the space; sizes of 1 and missing leading
  * dimensions are broadcast. */
 void rapt_walk_add(rapt_walk *walk, const rapt_view *view);
-/* Memory with strides of its own, one for each dimension of the space. */
+/* `y`, whose shape lacks the dimensions of the space whose bits are set (or has them as 1),
+ * broadcast along them. */
+void rapt_walk_add_reduced(rapt_walk *walk, const rapt_view *y, uint32_t bits);
+/* `view` with strides of its own, one for each dimension of the space. */
+void rapt_walk_add_view(rapt_walk *walk, const rapt_view *view, const int64_t *stride);
+/* The same of plain memory. */
 void rapt_walk_add_strided(rapt_walk *walk, void *data, rapt_dtype dtype, const int64_t *stride);
 /* An ended walk over those dimensions of `from` (not ended) whose bits are set. */
 void rapt_walk_take(rapt_walk *walk, const rapt_walk *from, uint32_t bits);
