@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPIR-V that a Debian 12 glslang cannot make (VK_KHR_cooperative_matrix) is kept in shaders/kept, one
-# C header a shader, listed in shaders/kept.txt: "NAME ROOM/FILE.comp [-DMACRO ...]".
+# text of its words a shader, listed in shaders/kept.txt: "NAME ROOM/FILE.comp [-DMACRO ...]".
 #
-#     scripts/spirv.sh check    every header is of its sources as they are now; exit status 1 if not
+#     scripts/spirv.sh check    every text is of its sources as they are now; exit status 1 if not
 #     scripts/spirv.sh make     makes those that are not. Takes GLSLANG, or a glslang of the system
 #                               that knows the extension, or unpacks Debian 13's into ./build/glslang
 #
-# A header names the files it was made from and the SHA-256 of them all, so checking needs no compiler.
+# A text names the files it was made from and the SHA-256 of them all, so checking needs no compiler.
 set -u
 
 packages='glslang-tools libc6 libstdc++6 libgcc-s1'
@@ -27,19 +27,19 @@ sum_of() {
         sha256sum | cut -d' ' -f1
 }
 
-# What a header says of itself: field HEADER NAME.
+# What a text says of itself: field TEXT NAME.
 field() {
-    sed -n "s,^// $2: ,,p" "$1"
+    sed -n "s,^# $2: ,,p" "$1"
 }
 
 current() {
-    header=kept/$1.h
-    [ -f "$header" ] || return 1
-    sources=$(field "$header" sources)
+    text=kept/$1.txt
+    [ -f "$text" ] || return 1
+    sources=$(field "$text" sources)
     for source in $sources; do
         [ -f "$source" ] || return 1
     done
-    [ "$(field "$header" sha256)" = "$(sum_of "$sources" "$2")" ]
+    [ "$(field "$text" sha256)" = "$(sum_of "$sources" "$2")" ]
 }
 
 able() {
@@ -99,12 +99,12 @@ make_one() {
         sed '/^$/d' | sort -u | tr '\n' ' ' | sed 's/ $//')
     mkdir -p kept
     {
-        echo '// Made by scripts/spirv.sh; not to be edited.'
-        echo "// sources: $sources"
-        echo "// sha256: $(sum_of "$sources" "$options")"
-        sed '/^[[:space:]]*\/\//d; /#pragma/d' "$work/code"
-    } >"kept/$name.h.new" && mv "kept/$name.h.new" "kept/$name.h" || fail "cannot write kept/$name.h"
-    echo "made shaders/kept/$name.h"
+        echo '# Made by scripts/spirv.sh; not to be edited.'
+        echo "# sources: $sources"
+        echo "# sha256: $(sum_of "$sources" "$options")"
+        grep -o '0x[0-9a-f]*' "$work/code" | paste -sd ' ' | fold -sw 110
+    } >"kept/$name.txt.new" && mv "kept/$name.txt.new" "kept/$name.txt" || fail "cannot write kept/$name.txt"
+    echo "made shaders/kept/$name.txt"
 }
 
 [ $# -eq 1 ] || fail 'usage: scripts/spirv.sh check|make'
@@ -116,7 +116,7 @@ while read -r name file options; do
     current "$name" "$options" && continue
     case $1 in
     check)
-        echo "shaders/kept/$name.h is not of its sources: scripts/spirv.sh make" >&2
+        echo "shaders/kept/$name.txt is not of its sources: scripts/spirv.sh make" >&2
         status=1
         ;;
     make)
@@ -126,11 +126,11 @@ while read -r name file options; do
     *) fail 'usage: scripts/spirv.sh check|make' ;;
     esac
 done <kept.txt
-for header in kept/*.h; do
-    [ -f "$header" ] || continue
-    name=${header#kept/}
-    grep -q "^${name%.h} " kept.txt || {
-        echo "shaders/$header is in no line of shaders/kept.txt" >&2
+for text in kept/*.txt; do
+    [ -f "$text" ] || continue
+    name=${text#kept/}
+    grep -q "^${name%.txt} " kept.txt || {
+        echo "shaders/$text is in no line of shaders/kept.txt" >&2
         status=1
     }
 done

@@ -1,6 +1,7 @@
 /* Pipelines by what they are made of, and the driver's cache of them on disk. */
 #include "base/error.h"
 #include "device/vulkan/cache.h"
+#include "device/vulkan/code.h"
 #include "device/vulkan/vulkan.h"
 #include <sha2.h>
 #include <stdio.h>
@@ -125,7 +126,7 @@ static VkResult get_layout(rapt_vk_device *device, uint32_t bindings, uint32_t p
 
 /* --- Pipelines ------------------------------------------------------------------------------- */
 
-static VkResult compile(rapt_vk_device *device, const rapt_vulkan_shader *shader,
+static VkResult compile(rapt_vk_device *device, const rapt_vk_words *words,
                         rapt_vk_pipeline *pipeline)
 {
     VkSpecializationMapEntry entries[RAPT_VK_MAX_CONSTANTS];
@@ -137,8 +138,8 @@ static VkResult compile(rapt_vk_device *device, const rapt_vulkan_shader *shader
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
         .requiredSubgroupSize = pipeline->subgroup};
     const VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-                                           .codeSize = shader->code_bytes,
-                                           .pCode = shader->code};
+                                           .codeSize = words->bytes,
+                                           .pCode = words->code};
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT,
@@ -226,11 +227,18 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_shade
             *out = at;
             return RAPT_OK;
         }
+    rapt_vk_words words;
+    status = rapt_vk_unpack(shader, &words, error);
+    if (status != RAPT_OK)
+        return status;
     rapt_vk_pipeline *made = malloc(sizeof *made);
-    if (!made)
+    if (!made) {
+        free(words.owned);
         return rapt_fail_memory(error, sizeof *made, "a pipeline");
+    }
     *made = key;
-    result = compile(device, shader, made);
+    result = compile(device, &words, made);
+    free(words.owned);
     if (result != VK_SUCCESS) {
         char what[160];
         snprintf(what, sizeof what, "making the pipeline of shader %s", shader->name);

@@ -477,9 +477,10 @@ typedef struct rapt_vulkan_limits {
  * params_bytes binding n_buffers is a read-only storage buffer that holds the dispatch's params. */
 typedef struct rapt_vulkan_shader {
     uint32_t size;
-    uint32_t features;    /* RAPT_VULKAN_* that the device must have on */
-    const char *name;     /* "cog.forward.half": in messages and timings */
-    const uint32_t *code; /* SPIR-V with the entry point main */
+    uint32_t features; /* RAPT_VULKAN_* that the device must have on */
+    const char *name;  /* "cog.forward.half": in messages and timings */
+    const uint32_t
+        *code; /* SPIR-V with the entry point main, as it is or deflated by zlib (RFC 1950) */
     uint64_t code_bytes;
     uint32_t n_buffers;
     uint32_t push_bytes;   /* push constants: at most 128, a multiple of 4 */
@@ -487,8 +488,8 @@ typedef struct rapt_vulkan_shader {
     uint32_t subgroup;     /* the subgroup size it must run with, in full subgroups; 0: any */
 } rapt_vulkan_shader;
 
-/* A range of device memory: `memory` is the data of a view or the call's workspace. NULL: no memory;
- * the shader may declare the binding but touches nothing of it. */
+/* A range of device memory: `memory` is the data of a view or the call's workspace. NULL: no
+ * memory; the shader may declare the binding but touches nothing of it. */
 typedef struct rapt_vulkan_buffer {
     const void *memory;
     uint64_t offset; /* bytes; a multiple of limits->offset_alignment */
