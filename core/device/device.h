@@ -38,6 +38,12 @@ struct rapt_device_driver {
     rapt_status (*synchronize)(rapt_device_driver *driver, rapt_error *error);
     /* A service of this device, or NULL: what host->service returns. */
     const void *(*service)(rapt_device_driver *driver, const char *name, uint32_t version);
+    /* Waits; the seconds that the device has worked since it was opened, by its own clock. NULL: it
+     * has none. */
+    rapt_status (*seconds)(rapt_device_driver *driver, double *seconds, rapt_error *error);
+    /* Addresses of code may stand for other code from now on: a plugin was loaded. NULL: it does
+     * not care. */
+    void (*forget)(rapt_device_driver *driver);
     /* Rates for `bench`: see rapt_measure_gemm and rapt_measure_copy. */
     rapt_status (*measure_gemm)(rapt_device_driver *driver, int64_t n, double *gflops,
                                 rapt_error *error);

@@ -57,6 +57,7 @@ static rapt_status find_plugins(rapt_context *context, const rapt_options *optio
         return rapt_fail(error, why.status, "%s", why.message);
     rapt_loading = context;
     rapt_registry_scan(context->registry, folders);
+    rapt_devices_forget();
     rapt_loading = NULL;
     free(folders);
     return RAPT_OK;
@@ -157,6 +158,7 @@ rapt_status rapt_load_plugin(rapt_context *context, const char *path, rapt_error
 {
     rapt_loading = context;
     const rapt_status status = rapt_registry_load(context->registry, path, error);
+    rapt_devices_forget();
     rapt_loading = NULL;
     return status;
 }
@@ -165,6 +167,7 @@ rapt_status rapt_reload(rapt_context *context, const char *op, rapt_error *error
 {
     rapt_loading = context;
     const rapt_status status = rapt_registry_reload(context->registry, op, error);
+    rapt_devices_forget();
     rapt_loading = NULL;
     return status;
 }

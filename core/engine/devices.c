@@ -241,6 +241,14 @@ void rapt_devices_drop(void)
     pthread_mutex_unlock(&lock);
 }
 
+void rapt_devices_forget(void)
+{
+    const size_t n = atomic_load(&n_drivers);
+    for (size_t i = 0; i < n; i++)
+        if (drivers[i].forget)
+            drivers[i].forget(&drivers[i]);
+}
+
 size_t rapt_devices_count(void)
 {
     return atomic_load(&n_drivers);
@@ -448,6 +456,18 @@ rapt_status rapt_synchronize(rapt_context *context, rapt_device device, rapt_err
     if (!driver)
         return RAPT_UNSUPPORTED;
     return driver->synchronize ? driver->synchronize(driver, error) : RAPT_OK;
+}
+
+rapt_status rapt_device_seconds(rapt_context *context, rapt_device device, double *seconds,
+                                rapt_error *error)
+{
+    (void)context;
+    rapt_device_driver *driver = rapt_devices_find(device, error);
+    if (!driver)
+        return RAPT_UNSUPPORTED;
+    if (!driver->seconds)
+        return rapt_fail(error, RAPT_UNSUPPORTED, "%s has no clock of its own", driver->info.name);
+    return driver->seconds(driver, seconds, error);
 }
 
 rapt_status rapt_measure_gemm(rapt_context *context, rapt_device device, int64_t n, double *gflops,

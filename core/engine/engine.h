@@ -39,6 +39,7 @@ extern rapt_group_opener rapt_late_opener;
  * every tensor whose memory came from one, so that tensors may outlive their context. */
 rapt_status rapt_devices_hold(rapt_error *error);
 void rapt_devices_drop(void);
+void rapt_devices_forget(void); /* rapt_device_driver.forget on all of them */
 size_t rapt_devices_count(void);
 rapt_device_driver *rapt_devices_at(size_t i);
 /* NULL and `no device "vulkan:0"; there are cpu`. */

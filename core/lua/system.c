@@ -198,6 +198,24 @@ static int l_synchronize(lua_State *L)
     return 0;
 }
 
+/* rapt.device_seconds(device) -> seconds that the device has worked; nil where it has no clock. */
+static int l_device_seconds(lua_State *L)
+{
+    rapt_context *context = rapt_lua_context(L);
+    const rapt_device device = optional_device(L, 1, "rapt.device_seconds");
+    double seconds = 0;
+    rapt_error error;
+
+    if (device.type == RAPT_DEVICE_CPU) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (rapt_device_seconds(context, device, &seconds, &error) != RAPT_OK)
+        return rapt_lua_raise(L, &error);
+    lua_pushnumber(L, seconds);
+    return 1;
+}
+
 /* rapt.memory() -> {current, peak}; rapt.memory("reset") starts the peak anew after it was read. */
 static int l_memory(lua_State *L)
 {
@@ -277,6 +295,7 @@ void rapt_lua_open_system(lua_State *L)
                                          {"plugins", l_plugins},
                                          {"devices", l_devices},
                                          {"synchronize", l_synchronize},
+                                         {"device_seconds", l_device_seconds},
                                          {"memory", l_memory},
                                          {"measure", l_measure},
                                          {"now", l_now},

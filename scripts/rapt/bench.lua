@@ -124,16 +124,27 @@ local function collect()
   collectgarbage()
 end
 
--- Seconds of each of several runs, after some that warm up, sorted. Slow calls are run less often.
-local function time_runs(run, synchronize, at_least)
+--- Waits for a device and reads a clock that counts its work: its own, or the host's where it has none.
+function bench.clock(device)
+  local rapt = require "rapt"
+  if rapt.device_seconds(device) then
+    return function() return rapt.device_seconds(device) end
+  end
   local uv = require "luv"
+  return function()
+    rapt.synchronize(device)
+    return uv.hrtime() * 1e-9
+  end
+end
+
+-- Seconds of each of several runs, after some that warm up, sorted. Slow calls are run less often.
+local function time_runs(run, clock, at_least)
   local times, total = {}, 0
   local function once()
     collectgarbage()
-    local start = uv.hrtime()
+    local start = clock()
     run()
-    synchronize()
-    return (uv.hrtime() - start) * 1e-9
+    return clock() - start
   end
   local slow = once() > SLOW_SECONDS
   if not slow then once() end
@@ -176,7 +187,7 @@ local function measure_forward(case)
   local function run()
     return rapt.no_grad(function() return all_outputs(rapt.call(case.op, case.inputs, case.attrs)) end)
   end
-  local times = time_runs(run, case.synchronize, case.seconds)
+  local times = time_runs(run, case.clock, case.seconds)
   local result = summary(times, case.cost.flops, case.cost.bytes)
   result.extra_bytes = extra_memory(rapt, run)
   return result
@@ -204,7 +215,7 @@ local function measure_backward(case)
     for _, leaf in ipairs(leaves) do kept[#kept + 1] = leaf.grad end
     return kept
   end
-  local times = time_runs(run, case.synchronize, case.seconds)
+  local times = time_runs(run, case.clock, case.seconds)
   local flops = case.cost.flops + case.cost.flops_backward
   local result = summary(times, flops, nil)
   result.extra_bytes = extra_memory(rapt, run)
@@ -216,7 +227,7 @@ local function measure_eager(case)
   local rapt = case.rapt
   local plain = require("rapt.eager").prepare(case.op, case.inputs, case.attrs)
   local function run() return rapt.no_grad(function() return { plain() } end) end
-  local result = summary(time_runs(run, case.synchronize, case.seconds), case.cost.flops)
+  local result = summary(time_runs(run, case.clock, case.seconds), case.cost.flops)
   result.extra_bytes = extra_memory(rapt, run)
   return result
 end
@@ -240,7 +251,7 @@ local function attributes_of(description, request)
 end
 
 --- One call to be measured: inputs, attributes, cost. `context`: device, dtype, seconds (at least so long for
---- each figure), synchronize.
+--- each figure), clock.
 function bench.case(name, request, context)
   local rapt, make = require "rapt", require "rapt.inputs"
   local description, common = rapt.describe(name), usual[name] or {}
@@ -251,7 +262,7 @@ function bench.case(name, request, context)
   local attrs = attributes_of(description, request)
   rapt.manual_seed(1)
   local case = { rapt = rapt, op = name, attrs = attrs, sizes = sizes, seconds = context.seconds,
-    synchronize = context.synchronize, differentiable = {}, with = with,
+    clock = context.clock, differentiable = {}, with = with,
     inputs = make.make(description, sizes, attrs, { dtype = context.dtype, device = context.device,
       with = with }) }
   for input, value in pairs(common.fill or {}) do
@@ -321,7 +332,7 @@ function bench.run(request)
   result.dtype, result.peak_gflops, result.peak_gbytes = dtype, peak.gflops, peak.gbytes
   result.peak_side, result.rows = side, {}
   local context = { device = device, dtype = dtype, seconds = request.seconds or MIN_SECONDS,
-    synchronize = function() rapt.synchronize(device) end }
+    clock = bench.clock(device) }
   for i, name in ipairs(request) do result.rows[i] = measure(name, request, context) end
   -- The machine may be busy with other things: what it reached at its best, before or after, is the peak.
   local again = bench.peak(side, device)

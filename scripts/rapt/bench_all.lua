@@ -128,12 +128,12 @@ end
 
 -- All cases on the threads of this process.
 local function measure_here(request)
-  local bench, rapt = require "rapt.bench", require "rapt"
+  local bench = require "rapt.bench"
   local side = request.peak_side or 2048
   local peak = bench.peak(side, request.device)
   local result = bench.machine(request.device) -- names the libraries that have been used
   local context = { device = request.device, dtype = request.dtype, seconds = request.seconds,
-    synchronize = function() rapt.synchronize(request.device) end }
+    clock = bench.clock(request.device) }
   result.rows, result.load_before = {}, (require("luv").loadavg())
   for _, name in ipairs(request.operators) do
     for _, d in ipairs(request.dims) do

@@ -21,7 +21,7 @@ local rapt = {
   reload = core.reload, plugins = core.plugins,
   -- the machine
   devices = core.devices, synchronize = core.synchronize, memory = core.memory, measure = core.measure,
-  now = core.now, vulkan = core.vulkan,
+  now = core.now, device_seconds = core.device_seconds, vulkan = core.vulkan,
 }
 
 extend(rapt, core)

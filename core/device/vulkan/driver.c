@@ -120,6 +120,46 @@ static rapt_status vulkan_synchronize(rapt_device_driver *driver, rapt_error *er
     return leave(device, status);
 }
 
+static rapt_status vulkan_seconds(rapt_device_driver *driver, double *seconds, rapt_error *error)
+{
+    rapt_vk_device *device = enter(driver);
+    rapt_status status = rapt_vk_device_ready(device, error);
+    if (status == RAPT_OK && !device->queue.queries)
+        status = rapt_fail(error, RAPT_UNSUPPORTED, "%s has no clock", device->name);
+    if (status == RAPT_OK)
+        status = rapt_vk_wait(device, device->queue.recording, error);
+    if (status == RAPT_OK)
+        *seconds = device->queue.seconds;
+    return leave(device, status);
+}
+
+static void vulkan_forget(rapt_device_driver *driver)
+{
+    rapt_vk_device *device = enter(driver);
+    rapt_vk_forget(device);
+    leave(device, RAPT_OK);
+}
+
+static rapt_status vulkan_measure_gemm(rapt_device_driver *driver, int64_t n, double *gflops,
+                                       rapt_error *error)
+{
+    rapt_vk_device *device = enter(driver);
+    rapt_status status = rapt_vk_device_ready(device, error);
+    if (status == RAPT_OK)
+        status = rapt_vk_measure_fma(device, n, gflops, error);
+    return leave(device, status);
+}
+
+static rapt_status vulkan_measure_copy(rapt_device_driver *driver, double *gbytes,
+                                       rapt_error *error)
+{
+    rapt_vk_device *device = enter(driver);
+    rapt_status status = rapt_vk_device_ready(device, error);
+    if (status == RAPT_OK)
+        status = rapt_vk_measure_copy(device, gbytes, error);
+    return leave(device, status);
+}
+
 /* --- The list -------------------------------------------------------------------------------- */
 
 static void fill_limits(rapt_vk_device *device)
@@ -172,6 +212,10 @@ static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_drive
     driver->copy = vulkan_copy;
     driver->clear = vulkan_clear;
     driver->synchronize = vulkan_synchronize;
+    driver->seconds = vulkan_seconds;
+    driver->forget = vulkan_forget;
+    driver->measure_gemm = vulkan_measure_gemm;
+    driver->measure_copy = vulkan_measure_copy;
     snprintf(device->name, sizeof device->name, "vulkan:%d", (int)index);
     fill_limits(device);
     fill_info(device, &driver->info);

@@ -282,6 +282,12 @@ rapt_status rapt_vk_clear(rapt_vk_device *device, rapt_vk_memory *memory, uint64
 rapt_status rapt_vk_copy(rapt_vk_device *device, const rapt_view *target, const rapt_view *source,
                          rapt_error *error);
 
+/* [locked] GFLOP/s of float32 multiplications and additions in registers, about 2 n^3 of them; GB/s
+ * of a large copy. */
+rapt_status rapt_vk_measure_fma(rapt_vk_device *device, int64_t n, double *gflops,
+                                rapt_error *error);
+rapt_status rapt_vk_measure_copy(rapt_vk_device *device, double *gbytes, rapt_error *error);
+
 /* The open device of an index, or NULL. */
 rapt_vk_device *rapt_vk_device_at(int32_t index);
 

@@ -308,6 +308,12 @@ RAPT_API rapt_status rapt_synchronize(rapt_context *context, rapt_device device,
 RAPT_API size_t rapt_vulkan_message_count(void);
 RAPT_API const char *rapt_vulkan_message(size_t i);
 
+/* Waits until all work submitted to a device is done, and gives the seconds that it has worked since
+ * it was opened, by its own clock: a difference is what the calls in between took. RAPT_UNSUPPORTED
+ * where there is none, as on the CPU. */
+RAPT_API rapt_status rapt_device_seconds(rapt_context *context, rapt_device device, double *seconds,
+                                         rapt_error *error);
+
 /* --- Measuring ----------------------------------------------------------------------------- */
 
 /* Work of one call by the operator's own cost expressions. */
@@ -328,8 +334,9 @@ RAPT_API rapt_memory rapt_memory_usage(void);
 RAPT_API void rapt_memory_reset_peak(void);
 
 /* Rates of this machine, measured now, float32: GFLOP/s of a matrix product of `n` cubed by
- * OpenBLAS on the threads in use, and GB/s of a large copy (bytes read plus bytes written).
- * Medians. */
+ * OpenBLAS on the threads in use, and GB/s of a large copy (bytes read plus bytes written). On a
+ * Vulkan device the former are multiplications and additions in registers, about as many as that
+ * product has: what the shaders' arithmetic can reach, matrix units apart. Medians. */
 RAPT_API rapt_status rapt_measure_gemm(rapt_context *context, rapt_device device, int64_t n,
                                        double *gflops, rapt_error *error);
 RAPT_API rapt_status rapt_measure_copy(rapt_context *context, rapt_device device, double *gbytes,
