@@ -24,7 +24,7 @@
  * A few heads and a stretch of chunks are in work at a time, so that what one pass writes the next
  * finds in the cache, however long the sequence is. Memory beyond inputs and outputs, of the heads
  * in work: flat, a state for each chunk of the stretch, and backward one more for each chunk;
- * hierarchical, two for each chunk, and backward four.
+ * hierarchical, two for each chunk of the stretch, and backward four for each chunk.
  *
  * A plugin fills a rapt_linear and calls rapt_linear_forward or _backward inside its kernel. All
  * sums are taken in a fixed order: results do not depend on the number of threads.
@@ -45,6 +45,8 @@ typedef struct rapt_linear_chunk {
     int64_t index;      /* of this chunk in its sequence */
     int64_t batch, row; /* first position, in the tensors */
     int64_t count;      /* positions, at most RAPT_LINEAR_CHUNK */
+    int64_t skip;       /* rows of its tiles before the first position: chunks lie on a grid that
+                           begins with position 0, a sequence may begin later */
 } rapt_linear_chunk;
 
 /* States of D x E, padded, of some heads: for each, `lane` of them, beginning with number `first`.
@@ -76,9 +78,13 @@ typedef struct rapt_linear {
     float *state_out;
     const float *d_state_out;
     float *d_state_in;
-    /* [sequences, H, L, D, E], contiguous, or NULL; hierarchical form only. Entry l + 1 is the
-     * state of the last aligned block of 2^l positions where bit l of the number of positions is
-     * set. Forward writes it; a step updates it. */
+    /* Hierarchical form: how many positions came before, of every sequence, and what they left:
+     * [sequences, H, L, D, E], contiguous, or NULL. Entry l + 1 is the state of the last aligned
+     * block of 2^l positions where bit l of the number of positions is set, decayed to now; the
+     * others are not read and written as 0. A step updates levels_out in place. */
+    int64_t position;
+    const float *levels_in, *d_levels_out;
+    float *d_levels_in;
     float *levels_out;
     /* Work of the caller's own on the stretches, each NULL or called between two passes with `from`
      * and `until`, `first_head` and `round_heads` saying what is in work: `enter` before the states
@@ -101,20 +107,26 @@ typedef struct rapt_linear {
     const rapt_math_service *math;
     int64_t from, until; /* the chunks in work */
     int64_t stretch;     /* how many that is at most */
-    int64_t nodes;       /* tree: nodes of all trees of a head */
+    struct linear_tree {
+        int64_t nodes;  /* slots of a head */
+        int64_t *first; /* [sequences][levels]: nodes of a level in the sequences before */
+        int64_t *base;  /* [levels + 1]: where a level's slots begin, behind them the pieces' */
+        int64_t *room;  /* [levels + 1]: how many there are */
+        int levels;
+        bool whole; /* every node has a slot of its own */
+    } tree;
     /* Flat: the state before each chunk; tree: nodes by level. */
     rapt_linear_states states;
     /* The same for gradients: after each chunk; tree: totals by level. */
     rapt_linear_states reverse;
     /* Flat: the state [round_heads] that goes on from one stretch to the next, read and written. */
     float *carried[2];
-    double *decay;      /* [round_heads][n_chunks]: the chunk's total log decay */
-    double *prefix;     /* [round_heads][n_chunks]: the sum of those before it in its sequence */
-    double *passing;    /* [round_heads][n_chunks][2]: pair weights that begin in, end in a chunk */
-    float *rate;        /* [round_heads][n_chunks][RAPT_LINEAR_CHUNK]: gradients of the decays */
-    int64_t *node_base; /* tree: where each sequence's nodes begin in a lane */
-    float *grad_tiles;  /* [round_heads][stretch] of dq, dk [CHUNK, width_d], dv [CHUNK, width_e] */
-    char *scratch;      /* one block per worker */
+    double *decay;     /* [round_heads][n_chunks]: the chunk's total log decay */
+    double *prefix;    /* [round_heads][n_chunks]: the sum of those before it in its sequence */
+    double *passing;   /* [round_heads][n_chunks][2]: pair weights that begin in, end in a chunk */
+    float *rate;       /* [round_heads][n_chunks][RAPT_LINEAR_CHUNK]: gradients of the decays */
+    float *grad_tiles; /* [round_heads][stretch] of dq, dk [CHUNK, width_d], dv [CHUNK, width_e] */
+    char *scratch;     /* one block per worker */
     int64_t scratch_size;
 } rapt_linear;
 

@@ -41,6 +41,15 @@
 #define linear_tree_step   RAPT_LEVEL_NAME(linear_tree_step)
 #define linear_tree_part   RAPT_LEVEL_NAME(linear_tree_part)
 #define linear_tree_final  RAPT_LEVEL_NAME(linear_tree_final)
+#define linear_add         RAPT_LEVEL_NAME(linear_add)
+#define linear_store       RAPT_LEVEL_NAME(linear_store)
+#define linear_plant_state RAPT_LEVEL_NAME(linear_plant_state)
+#define linear_final_entry RAPT_LEVEL_NAME(linear_final_entry)
+#define linear_node_start  RAPT_LEVEL_NAME(linear_node_start)
+#define linear_node_read   RAPT_LEVEL_NAME(linear_node_read)
+#define linear_piece_back  RAPT_LEVEL_NAME(linear_piece_back)
+#define linear_state_back  RAPT_LEVEL_NAME(linear_state_back)
+#define linear_final_key   RAPT_LEVEL_NAME(linear_final_key)
 #define linear_code        RAPT_LEVEL_NAME(linear_code)
 #endif
 
@@ -61,18 +70,27 @@ static void linear_exp_n(const float *x, float *y)
 static void linear_load(const rapt_rows *rows, const rapt_linear_chunk *chunk, int64_t head,
                         float factor, float *tile, int64_t ld)
 {
-    if (!rows->data) {
-        memset(tile, 0, (size_t)(CHUNK * ld) * sizeof *tile);
+    const int64_t skipped = rows->data ? chunk->skip : CHUNK;
+    memset(tile, 0, (size_t)(skipped * ld) * sizeof *tile);
+    if (!rows->data)
         return;
-    }
+    tile += skipped * ld;
     rows_load(rows->dtype, rapt_row_at(rows, chunk->batch, head, chunk->row), rows->row,
-              chunk->count, CHUNK, rows->width, factor, tile, ld);
+              chunk->count, CHUNK - skipped, rows->width, factor, tile, ld);
     if (rows->feature == RAPT_FEATURE_SIGMOID)
         rows_sigmoid(chunk->count, rows->width, tile, ld);
     if (rows->factor)
         rows_scale(chunk->count, ld,
                    rows->factor + (chunk->batch * rows->heads + head) * rows->length + chunk->row,
                    tile, tile);
+}
+
+/* to += factor * from over n floats, n a multiple of SIMD_LANES. */
+static void linear_add(int64_t n, float factor, const float *from, float *to)
+{
+    const simd_f scale = simd_set(factor);
+    for (int64_t i = 0; i < n; i += SIMD_LANES)
+        simd_store(to + i, simd_fma(scale, simd_load(from + i), simd_load(to + i)));
 }
 
 /* The tiles of one worker. */
@@ -109,7 +127,15 @@ static void linear_weight_rows(const rapt_linear *x, const rapt_linear_chunk *ch
     memset(t->levels, 0, sizeof t->levels);
     for (int64_t i = 0; i < chunk->count; i++)
         x->math->load(n, x->l.dtype, rapt_row_at(&x->l, chunk->batch, head, chunk->row + i),
-                      t->levels[i]);
+                      t->levels[chunk->skip + i]);
+}
+
+/* The rows of a tile that stand for positions, to a tensor. */
+static void linear_store(const rapt_rows *rows, const rapt_linear_chunk *chunk, int64_t head,
+                         int64_t width, float factor, const float *tile, int64_t ld)
+{
+    rows_store(rows->dtype, rapt_row_at(rows, chunk->batch, head, chunk->row), rows->row,
+               chunk->count, width, factor, tile + chunk->skip * ld, ld);
 }
 
 /* --- Pairs inside a chunk ----------------------------------------------------------------------
@@ -248,10 +274,10 @@ static void linear_far_output(const rapt_linear *x, linear_tiles *t, int64_t lan
         linear_exp_n(factor, factor);
         if (far.level >= 0)
             for (int i = 0; i < CHUNK; i++)
-                factor[i] *= t->levels[i][far.level];
+                factor[i] *= t->levels[i][linear_far_level(&far, i)];
         rows_scale(CHUNK, x->width_d, factor, t->q, t->work);
         tile_multiply(CHUNK, x->width_e, x->width_d, t->work, x->width_d, 1,
-                      linear_node(x, &x->states, lane, &far), x->width_e, o, x->width_e, 1);
+                      linear_slot(x, &x->states, lane, far.number), x->width_e, o, x->width_e, 1);
     }
 }
 
@@ -316,58 +342,6 @@ static void linear_carry_back(void *context, int64_t begin, int64_t end, int wor
     }
 }
 
-/* Parents from children: the left one decayed over the right one's block, plus the right one. Those
- * that end among the chunks in work. */
-static void linear_grow(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    (void)worker;
-    for (int64_t item = begin; item < end; item++) {
-        const linear_slice slice = linear_slice_of(x, item);
-        const int64_t chunks = x->sequences[slice.sequence].chunks;
-        for (int b = 1; linear_level_nodes(chunks, b - 1) > 1; b++) {
-            const linear_ending ending = linear_ending_of(x, slice.sequence, b);
-            for (int64_t j = ending.first; j < ending.end; j++) {
-                const float *left = linear_tree_slot(x, &x->states, &slice, b - 1, 2 * j);
-                const float *right = linear_tree_slot(x, &x->states, &slice, b - 1, 2 * j + 1);
-                float *parent = linear_tree_slot(x, &x->states, &slice, b, j);
-                memcpy(parent, left, (size_t)slice.size * sizeof *left);
-                rows_axpy(slice.size, linear_block_decay(x, &slice, b - 1, 2 * j + 1), right,
-                          parent);
-            }
-        }
-    }
-}
-
-/* A node whose end is among the chunks in work has all of its gradient: its readers and what its
- * parent hands down lie behind it. It hands that on to its children. */
-static void linear_shed(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    (void)worker;
-    for (int64_t item = begin; item < end; item++) {
-        const linear_slice slice = linear_slice_of(x, item);
-        const int64_t chunks = x->sequences[slice.sequence].chunks;
-        int top = 0;
-        while (linear_level_nodes(chunks, top) > 1)
-            top++;
-        for (int b = top; b > 0; b--) {
-            const linear_ending ending = linear_ending_of(x, slice.sequence, b);
-            for (int64_t j = ending.first; j < ending.end; j++) {
-                const float *parent = linear_tree_slot(x, &x->reverse, &slice, b, j);
-                float *left = linear_tree_slot(x, &x->reverse, &slice, b - 1, 2 * j);
-                float *right = linear_tree_slot(x, &x->reverse, &slice, b - 1, 2 * j + 1);
-                const simd_f decay = simd_set(linear_block_decay(x, &slice, b - 1, 2 * j + 1));
-                for (int64_t i = 0; i < slice.size; i += SIMD_LANES) {
-                    const simd_f from = simd_load(parent + i);
-                    simd_store(left + i, simd_fma(decay, from, simd_load(left + i)));
-                    simd_store(right + i, from + simd_load(right + i));
-                }
-            }
-        }
-    }
-}
-
 /* --- Forward -----------------------------------------------------------------------------------
  */
 
@@ -392,367 +366,15 @@ static void linear_outputs(void *context, int64_t begin, int64_t end, int worker
         linear_local_mask(x, t, t->p);
         linear_by_pairs(x->width_e, t->p, t->v, t->dv, 0);
         linear_far_output(x, t, lane, c, t->dv);
-        rows_store(x->o.dtype, rapt_row_at(&x->o, chunk->batch, head, chunk->row), x->o.row,
-                   chunk->count, x->e, 1.0f, t->dv, x->width_e);
+        linear_store(&x->o, chunk, head, x->e, 1.0f, t->dv, x->width_e);
     }
 }
 
-/* Items: chunks of the heads in work; flat form. What a chunk's outputs say of the state before it.
- */
-static void linear_reverse(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    linear_tiles *t = linear_take(x, worker);
-    const int64_t chunks = x->until - x->from;
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t lane = item / chunks, c = x->from + item % chunks;
-        const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
-        const rapt_linear_chunk *chunk = &x->chunks[c];
-        linear_chunk_decay(x, chunk, head, &t->decay);
-        linear_exp_n(t->decay.sum, t->decay.work);
-        linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-        linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
-        rows_scale(CHUNK, x->width_d, t->decay.work, t->q, t->q);
-        tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e,
-                      linear_leaf(x, &x->reverse, lane, c), x->width_e, 0);
-    }
-}
-
-/* Items: tree nodes of the heads in work. The gradient of a left node's state from the block that
- * reads it, as far as that block is in work; the last stretch, which comes first, sets all to 0. */
-static void linear_nodes(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    linear_tiles *t = linear_take(x, worker);
-    const size_t bytes = (size_t)(x->width_d * x->width_e) * sizeof(float);
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t lane = item / x->nodes;
-        const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
-        float *to = linear_slot(x, &x->reverse, lane, item % x->nodes);
-        const linear_reader reader = linear_reader_of(x, item % x->nodes);
-        const int64_t first = reader.first > x->from ? reader.first : x->from;
-        const int64_t last = reader.end < x->until ? reader.end : x->until;
-        if (x->until == x->n_chunks)
-            memset(to, 0, bytes);
-        for (int64_t c = first; c < last; c++) {
-            const rapt_linear_chunk *chunk = &x->chunks[c];
-            const double gap = linear_gap(x, lane, reader.first, c);
-            float factor[CHUNK];
-            linear_chunk_decay(x, chunk, head, &t->decay);
-            linear_weight_rows(x, chunk, head, t);
-            for (int i = 0; i < CHUNK; i++)
-                factor[i] = (float)((double)t->decay.sum[i] + gap);
-            linear_exp_n(factor, factor);
-            for (int i = 0; i < CHUNK; i++)
-                factor[i] *= t->levels[i][reader.level];
-            linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-            linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
-            rows_scale(CHUNK, x->width_d, factor, t->q, t->q);
-            tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e,
-                          to, x->width_e, 1);
-        }
-    }
-}
-
-/* From p = q k^T and d_p = do v^T to both times their weights. `pairs`: of the decays' gradients,
- * rows less columns; `dl`, unless NULL, the gradients of the level weights. */
-static void linear_local_grad(const rapt_linear *x, linear_tiles *t, double *pairs,
-                              float (*dl)[LINEAR_MAX_LEVELS])
-{
-    float decay[CHUNK], level[CHUNK], said[CHUNK], column[CHUNK] = {0};
-    const bool rates = linear_rates_wanted(x);
-    for (int i = 0; i < CHUNK; i++) {
-        float *p = t->p + i * CHUNK, *d_p = t->d_p + i * CHUNK;
-        simd_f sum = simd_zero();
-        int j = 0;
-        linear_decay_row(x, t, i, decay);
-        if (x->l.data)
-            linear_level_row(t->levels[i], i, level);
-        for (; j <= i; j += SIMD_LANES) {
-            simd_f w = simd_load(decay + j);
-            const simd_f a = simd_load(p + j), b = simd_load(d_p + j);
-            simd_store(said + j, a * b * w);
-            if (x->l.data)
-                w = w * simd_load(level + j);
-            if (rates) { /* a position is no decay away from itself */
-                const simd_mask before = simd_lt_i(simd_iota() + j, simd_set_i(i));
-                const simd_f pair = simd_keep(before, a * b * w);
-                sum = sum + pair;
-                simd_store(column + j, simd_load(column + j) + pair);
-            }
-            simd_store(p + j, a * w);
-            simd_store(d_p + j, b * w);
-        }
-        for (; j < COLUMNS(i); j += SIMD_LANES) {
-            simd_store(p + j, simd_zero());
-            simd_store(d_p + j, simd_zero());
-        }
-        if (dl)
-            linear_level_sums(i, said, dl[i]);
-        pairs[i] = (double)simd_sum(sum);
-    }
-    for (int i = 0; i < CHUNK; i++)
-        pairs[i] -= (double)column[i];
-}
-
-/* dq of this head += what states give; far[i] = q_i . that; dl of the states' levels. */
-static void linear_far_query(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c,
-                             double *far_sum, float (*dl)[LINEAR_MAX_LEVELS])
-{
-    linear_far far;
-    for (linear_far_start(x, lane, c, &far); linear_far_next(x, &far);) {
-        float factor[CHUNK];
-        for (int i = 0; i < CHUNK; i++)
-            factor[i] = (float)((double)t->decay.sum[i] + far.decay);
-        linear_exp_n(factor, factor);
-        rows_transpose(x->width_d, x->width_e, linear_node(x, &x->states, lane, &far), x->width_e,
-                       t->state_t, x->width_d);
-        tile_multiply(CHUNK, x->width_d, x->width_e, t->d_o, x->width_e, 1, t->state_t, x->width_d,
-                      t->work, x->width_d, 0);
-        for (int i = 0; i < CHUNK; i++) {
-            const float *row = t->work + i * x->width_d;
-            float dot = factor[i] * rows_dot(x->width_d, row, t->q + i * x->width_d);
-            float *dq = t->dq + i * x->width_d;
-            if (far.level >= 0) {
-                if (dl)
-                    dl[i][far.level] = dot;
-                dot *= t->levels[i][far.level];
-                factor[i] *= t->levels[i][far.level];
-            }
-            far_sum[i] += dot;
-            for (int64_t col = 0; col < x->width_d; col += SIMD_LANES)
-                simd_store(dq + col, simd_fma(simd_set(factor[i]), simd_load(row + col),
-                                              simd_load(dq + col)));
-        }
-    }
-}
-
-/* dk, dv of this head += what the state after the chunk says; far[j] = k_j . that. */
-static void linear_far_key(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c,
-                           double *far_sum)
-{
-    const float *after = linear_leaf(x, &x->reverse, lane, c);
-    linear_exp_n(t->decay.left, t->decay.work);
-    rows_transpose(x->width_d, x->width_e, after, x->width_e, t->state_t, x->width_d);
-    rows_scale(CHUNK, x->width_e, t->decay.work, t->v, t->work);
-    tile_multiply(CHUNK, x->width_d, x->width_e, t->work, x->width_e, 1, t->state_t, x->width_d,
-                  t->k_t, x->width_d, 0);
-    for (int i = 0; i < CHUNK; i++) {
-        const float *row = t->k_t + i * x->width_d;
-        far_sum[i] = rows_dot(x->width_d, row, t->k + i * x->width_d);
-        rows_axpy(x->width_d, 1.0f, row, t->dk + i * x->width_d);
-    }
-    rows_scale(CHUNK, x->width_d, t->decay.work, t->k, t->work);
-    tile_multiply(CHUNK, x->width_e, x->width_d, t->work, x->width_d, 1, after, x->width_e, t->dv,
-                  x->width_e, 1);
-}
-
-/* The tiles of a chunk's gradients, for the caller. */
-static void linear_keep_grads(const rapt_linear *x, const linear_tiles *t, float *to)
-{
-    const int64_t d = CHUNK * x->width_d, e = CHUNK * x->width_e;
-    for (int64_t i = 0; i < d; i += SIMD_LANES)
-        simd_store(to + i, simd_set((float)x->scale) * simd_load(t->dq + i));
-    memcpy(to + d, t->dk, (size_t)d * sizeof *to);
-    memcpy(to + 2 * d, t->dv, (size_t)e * sizeof *to);
-}
-
-/* One head of one chunk: adds to t->dq and t->dk, writes dv, the level gradients and the decay's.
- */
-static void linear_head_grad(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c)
-{
-    const rapt_linear_chunk *chunk = &x->chunks[c];
-    const int64_t head = x->first_head + lane;
-    double pairs[CHUNK], query[CHUNK] = {0}, key[CHUNK], through = 0;
-    float dl[CHUNK][LINEAR_MAX_LEVELS];
-    if (x->dl.data)
-        memset(dl, 0, sizeof dl);
-    linear_chunk_decay(x, chunk, head, &t->decay);
-    linear_near(x, head, &t->decay);
-    linear_weight_rows(x, chunk, head, t);
-    linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
-    linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
-    rows_transpose(CHUNK, x->width_d, t->k, x->width_d, t->k_t, CHUNK);
-    rows_transpose(CHUNK, x->width_e, t->v, x->width_e, t->v_t, CHUNK);
-    linear_pairs(x->width_d, t->q, t->k_t, t->p);
-    linear_pairs(x->width_e, t->d_o, t->v_t, t->d_p);
-    linear_local_grad(x, t, pairs, x->dl.data ? dl : NULL);
-    linear_by_pairs(x->width_d, t->d_p, t->k, t->dq, 1);
-    linear_by_columns(x->width_d, t->d_p, t->q, t->dk, 1);
-    linear_by_columns(x->width_e, t->p, t->d_o, t->dv, 0);
-    linear_far_query(x, t, lane, c, query, x->dl.data ? dl : NULL);
-    linear_far_key(x, t, lane, c, key);
-    if (x->grads_in_tiles)
-        linear_keep_grads(x, t, rapt_linear_grad_tile(x, lane, c));
-    else if (x->dv.data)
-        rows_store(x->dv.dtype, rapt_row_at(&x->dv, chunk->batch, head, chunk->row), x->dv.row,
-                   chunk->count, x->e, 1.0f, t->dv, x->width_e);
-    linear_store_levels(x, chunk, head, dl);
-    if (!x->l.data && linear_rates_wanted(x))
-        through = exp(t->decay.total) * rows_dot(x->width_d * x->width_e,
-                                                 linear_leaf(x, &x->states, lane, c),
-                                                 linear_leaf(x, &x->reverse, lane, c));
-    linear_keep_decay(x, lane, c, pairs, query, key, through);
-}
-
-/* Items: (chunk, query head) of the heads in work: the value heads of a group in order. */
-static void linear_gradients(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    linear_tiles *t = linear_take(x, worker);
-    const int64_t share = x->heads / x->groups, chunks = x->until - x->from;
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t c = x->from + item % chunks, first = item / chunks * share;
-        const int64_t group = (x->first_head + first) / share;
-        const rapt_linear_chunk *chunk = &x->chunks[c];
-        linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-        linear_load(&x->k, chunk, group, 1.0f, t->k, x->width_d);
-        memset(t->dq, 0, (size_t)(CHUNK * x->width_d) * sizeof(float));
-        memset(t->dk, 0, (size_t)(CHUNK * x->width_d) * sizeof(float));
-        for (int64_t i = 0; i < share; i++)
-            linear_head_grad(x, t, first + i, c);
-        if (x->dq.data)
-            rows_store(x->dq.dtype, rapt_row_at(&x->dq, chunk->batch, group, chunk->row), x->dq.row,
-                       chunk->count, x->d, (float)x->scale, t->dq, x->width_d);
-        if (x->dk.data)
-            rows_store(x->dk.dtype, rapt_row_at(&x->dk, chunk->batch, group, chunk->row), x->dk.row,
-                       chunk->count, x->d, 1.0f, t->dk, x->width_d);
-    }
-}
-
-/* --- One position ------------------------------------------------------------------------------
- */
-
-/* Items: (batch, head), N = 1. state_out = e^g state_out + k v^T in place, o = scale q . state_out.
- */
-static void linear_step(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    linear_tiles *t = linear_take(x, worker);
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t b = item / x->heads, head = item % x->heads;
-        const int64_t group = head * x->groups / x->heads;
-        const rapt_linear_chunk *chunk = &x->chunks[b];
-        linear_chunk_decay(x, chunk, head, &t->decay);
-        const simd_f decay = simd_set((float)exp(t->decay.total));
-        rows_load(x->q.dtype, rapt_row_at(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
-                  x->width_d);
-        rows_load(x->k.dtype, rapt_row_at(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
-                  x->width_d);
-        rows_load(x->v.dtype, rapt_row_at(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v,
-                  x->width_e);
-        memset(t->dv, 0, (size_t)x->width_e * sizeof(float));
-        for (int64_t d = 0; d < x->d; d++) {
-            float *state = x->state_out + ((b * x->heads + head) * x->d + d) * x->e;
-            const simd_f key = simd_set(t->k[d]), query = simd_set(t->q[d]);
-            for (int64_t e = 0; e < x->e; e += SIMD_LANES) {
-                const int n = x->e - e < SIMD_LANES ? (int)(x->e - e) : SIMD_LANES;
-                const simd_f old =
-                    n == SIMD_LANES ? simd_load(state + e) : simd_load_n(state + e, n);
-                const simd_f now = simd_fma(key, simd_load(t->v + e), decay * old);
-                simd_store(t->dv + e, simd_fma(query, now, simd_load(t->dv + e)));
-                simd_store_n(state + e, now, n);
-            }
-        }
-        rows_store(x->o.dtype, rapt_row_at(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
-    }
-}
-
-/* Items: (batch, head), N = 1, hierarchical. levels_out holds, at l + 1, the state of the 2^l
- * positions that bit l of `position` stands for; the new position joins them as a counter counts.
- */
-static void linear_tree_step(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    linear_tiles *t = linear_take(x, worker);
-    const int64_t position = x->call->position, size = x->d * x->e;
-    int carry = 0;
-    while (position >> carry & 1)
-        carry++;
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t b = item / x->heads, head = item % x->heads;
-        const int64_t group = head * x->groups / x->heads;
-        float *levels = x->levels_out + item * x->levels * size;
-        linear_chunk_decay(x, &x->chunks[b], head, &t->decay);
-        linear_weight_rows(x, &x->chunks[b], head, t);
-        const simd_f decay = simd_set((float)exp(t->decay.total));
-        rows_load(x->q.dtype, rapt_row_at(&x->q, b, group, 0), 0, 1, 1, x->d, (float)x->scale, t->q,
-                  x->width_d);
-        rows_load(x->k.dtype, rapt_row_at(&x->k, b, group, 0), 0, 1, 1, x->d, 1.0f, t->k,
-                  x->width_d);
-        rows_load(x->v.dtype, rapt_row_at(&x->v, b, head, 0), 0, 1, 1, x->e, 1.0f, t->v,
-                  x->width_e);
-        memset(t->dv, 0, (size_t)x->width_e * sizeof(float));
-        for (int64_t d = 0; d < x->d; d++)
-            for (int64_t e = 0; e < x->e; e += SIMD_LANES) {
-                const int n = x->e - e < SIMD_LANES ? (int)(x->e - e) : SIMD_LANES;
-                const simd_f own = simd_set(t->k[d]) * simd_load(t->v + e);
-                simd_f seen = simd_set(t->levels[0][0]) * own, joined = own;
-                for (int bit = 0; bit + 1 < x->levels && position >> bit; bit++) {
-                    float *at = levels + (bit + 1) * size + d * x->e + e;
-                    if (!(position >> bit & 1))
-                        continue;
-                    const simd_f old = decay * simd_load_n(at, n);
-                    seen = simd_fma(simd_set(t->levels[0][bit + 1]), old, seen);
-                    if (bit < carry)
-                        joined = joined + old;
-                    simd_store_n(at, bit < carry ? simd_zero() : old, n);
-                }
-                if (carry + 1 < x->levels)
-                    simd_store_n(levels + (carry + 1) * size + d * x->e + e, joined, n);
-                simd_store(t->dv + e, simd_fma(simd_set(t->q[d]), seen, simd_load(t->dv + e)));
-            }
-        rows_store(x->o.dtype, rapt_row_at(&x->o, b, head, 0), 0, 1, x->e, 1.0f, t->dv, x->width_e);
-    }
-}
-
-/* t->state_t = the state of `count` positions of a chunk from position `first` of its sequence,
- * decayed to the chunk's end. */
-static void linear_tree_part(const rapt_linear *x, linear_tiles *t, int64_t head, int64_t c,
-                             int64_t first, int64_t count)
-{
-    const rapt_linear_chunk *chunk = &x->chunks[c];
-    const int64_t from = first % CHUNK;
-    linear_chunk_decay(x, chunk, head, &t->decay);
-    linear_exp_n(t->decay.left, t->decay.work);
-    linear_load(&x->k, chunk, head * x->groups / x->heads, 1.0f, t->k, x->width_d);
-    linear_load(&x->v, chunk, head, 1.0f, t->v, x->width_e);
-    rows_scale(CHUNK, x->width_d, t->decay.work, t->k, t->k);
-    tile_multiply(x->width_d, x->width_e, count, t->k + from * x->width_d, 1, x->width_d,
-                  t->v + from * x->width_e, x->width_e, t->state_t, x->width_e, 0);
-}
-
-/* Items: (head in work, sequence). After linear_grow: the states of the blocks that the bits of the
- * sequence's length stand for, decayed to its end, into levels_out. */
-static void linear_tree_final(void *context, int64_t begin, int64_t end, int worker)
-{
-    rapt_linear *x = (rapt_linear *)context;
-    linear_tiles *t = linear_take(x, worker);
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t lane = item / x->n_sequences, s = item % x->n_sequences;
-        const rapt_linear_sequence *sequence = &x->sequences[s];
-        const int64_t head = x->first_head + lane;
-        const int64_t last = sequence->first + sequence->chunks - 1;
-        float *levels = x->levels_out + (s * x->heads + head) * x->levels * x->d * x->e;
-        memset(levels, 0, (size_t)(x->levels * x->d * x->e) * sizeof *levels);
-        const int64_t length = linear_sequence_length(x, s);
-        for (int bit = 0; bit + 1 < x->levels && length >> bit; bit++) {
-            if (!(length >> bit & 1))
-                continue;
-            float *to = levels + (bit + 1) * x->d * x->e;
-            if (bit < RAPT_LINEAR_CHUNK_LOG)
-                linear_tree_part(x, t, head, last, ((length >> bit) - 1) << bit, 1 << bit);
-            const int64_t node = x->node_base[s] + (length >> bit) - 1 +
-                                 linear_level_base(sequence->chunks, bit - RAPT_LINEAR_CHUNK_LOG);
-            const float *from =
-                bit < RAPT_LINEAR_CHUNK_LOG ? t->state_t : linear_slot(x, &x->states, lane, node);
-            const float decay = (float)exp(linear_tail(x, lane, s, length >> bit << bit, bit));
-            for (int64_t d = 0; d < x->d; d++)
-                for (int64_t e = 0; e < x->e; e++)
-                    to[d * x->e + e] = decay * from[d * x->width_e + e];
-        }
-    }
-}
+#include "linear_tree_body.h"
+/* Backward reads what trees do. */
+#include "linear_grad_body.h"
+/* One position. */
+#include "linear_step_body.h"
 
 static const rapt_linear_code linear_code = {
     .states = linear_states,

@@ -59,6 +59,24 @@ static inline rapt_status rapt_linear_check(rapt_call *call, const char *name,
     return RAPT_OK;
 }
 
+/* The chunks of a sequence of `length` rows from row `first` on. */
+static inline void linear_cut(rapt_linear *x, int64_t s, int64_t batch, int64_t first,
+                              int64_t length)
+{
+    int64_t index = linear_origin(x), skip = x->position % RAPT_LINEAR_CHUNK;
+    for (int64_t row = 0; row < length; skip = 0) {
+        const int64_t room = RAPT_LINEAR_CHUNK - skip, left = length - row;
+        const rapt_linear_chunk chunk = {.sequence = s,
+                                         .index = index++,
+                                         .batch = batch,
+                                         .row = first + row,
+                                         .count = left < room ? left : room,
+                                         .skip = skip};
+        x->chunks[x->n_chunks++] = chunk;
+        row += chunk.count;
+    }
+}
+
 static inline rapt_status rapt_linear_sequences(rapt_linear *x, int64_t batch, int64_t n,
                                                 const rapt_view *cu_seqlens)
 {
@@ -70,34 +88,21 @@ static inline rapt_status rapt_linear_sequences(rapt_linear *x, int64_t batch, i
     x->n_sequences = cu_seqlens ? cu_seqlens->shape[0] - 1 : batch;
     if (x->n_sequences < 0)
         x->n_sequences = 0;
-    /* Each sequence has at most one chunk that is not whole. */
-    const int64_t bound = batch * (n / RAPT_LINEAR_CHUNK + 1) + x->n_sequences;
+    /* Each sequence has at most two chunks that are not whole. */
+    const int64_t bound = batch * (n / RAPT_LINEAR_CHUNK + 1) + 2 * x->n_sequences;
     x->sequences = (rapt_linear_sequence *)call->host->scratch(call, (size_t)(x->n_sequences + 1) *
                                                                          sizeof *x->sequences);
     x->chunks = (rapt_linear_chunk *)call->host->scratch(call, (size_t)bound * sizeof *x->chunks);
-    x->node_base =
-        (int64_t *)call->host->scratch(call, (size_t)(x->n_sequences + 1) * sizeof *x->node_base);
-    if (!x->sequences || !x->chunks || !x->node_base)
+    if (!x->sequences || !x->chunks)
         return RAPT_NO_MEMORY;
-    int64_t nodes = 0;
     x->n_chunks = 0;
     for (int64_t s = 0; s < x->n_sequences; s++) {
         const int64_t first = cu_seqlens ? rapt_linear_border(cu_seqlens, s) : 0;
         const int64_t length = (cu_seqlens ? rapt_linear_border(cu_seqlens, s + 1) : n) - first;
         x->sequences[s].first = x->n_chunks;
-        for (int64_t row = 0; row < length; row += RAPT_LINEAR_CHUNK) {
-            rapt_linear_chunk *chunk = &x->chunks[x->n_chunks++];
-            chunk->sequence = s;
-            chunk->index = row / RAPT_LINEAR_CHUNK;
-            chunk->batch = cu_seqlens ? 0 : s;
-            chunk->row = first + row;
-            chunk->count = length - row < RAPT_LINEAR_CHUNK ? length - row : RAPT_LINEAR_CHUNK;
-        }
+        linear_cut(x, s, cu_seqlens ? 0 : s, first, length);
         x->sequences[s].chunks = x->n_chunks - x->sequences[s].first;
-        x->node_base[s] = nodes;
-        nodes += linear_tree_nodes(x->sequences[s].chunks);
     }
-    x->nodes = nodes;
     return RAPT_OK;
 }
 
@@ -130,6 +135,55 @@ static inline void linear_plan(rapt_linear *x, bool backward)
         x->stretch = 1;
 }
 
+/* How many sequences a stretch reaches over, at most. */
+static inline int64_t linear_spread(const rapt_linear *x)
+{
+    int64_t most = 1;
+    for (int64_t from = 0; from < x->n_chunks; from += x->stretch) {
+        const int64_t until = from + x->stretch < x->n_chunks ? from + x->stretch : x->n_chunks;
+        const int64_t spread = x->chunks[until - 1].sequence - x->chunks[from].sequence + 1;
+        most = spread > most ? spread : most;
+    }
+    return most;
+}
+
+/* Where the nodes lie. Unless every node has a slot, a level keeps what a stretch reads and makes:
+ * its own nodes, and of each sequence in it those just before and the ones that stay incomplete. */
+static inline rapt_status linear_plant(rapt_linear *x, bool whole)
+{
+    struct linear_tree *tree = &x->tree;
+    const int64_t spread = linear_spread(x);
+    tree->levels = 1;
+    for (int64_t s = 0; s < x->n_sequences; s++)
+        if (linear_levels_of(x, s) > tree->levels)
+            tree->levels = linear_levels_of(x, s);
+    const size_t entries = (size_t)(x->n_sequences + 2) * (size_t)(tree->levels + 1);
+    tree->first = (int64_t *)x->call->host->scratch(x->call, entries * sizeof *tree->first);
+    if (!tree->first)
+        return RAPT_NO_MEMORY;
+    tree->base = tree->first + x->n_sequences * tree->levels;
+    tree->room = tree->base + tree->levels + 1;
+    tree->whole = whole;
+    tree->nodes = 0;
+    for (int b = 0; b < tree->levels; b++) {
+        int64_t slots = 0;
+        const int64_t enough = (x->stretch >> b) + 4 * spread + 4;
+        for (int64_t s = 0; s < x->n_sequences; s++) {
+            tree->first[s * tree->levels + b] = slots;
+            slots += linear_level_slots(x, s, b);
+        }
+        tree->base[b] = tree->nodes;
+        tree->room[b] = whole || slots < enough ? slots : enough;
+        tree->nodes += tree->room[b];
+    }
+    const bool pieces = x->position % RAPT_LINEAR_CHUNK != 0;
+    tree->base[tree->levels] = tree->nodes;
+    tree->room[tree->levels] =
+        pieces ? RAPT_LINEAR_CHUNK_LOG * (whole ? x->n_sequences : spread) : 0;
+    tree->nodes += tree->room[tree->levels];
+    return RAPT_OK;
+}
+
 static inline rapt_status linear_take_states(rapt_linear *x, rapt_linear_states *states,
                                              int64_t lane)
 {
@@ -155,7 +209,7 @@ static inline rapt_status linear_prepare_backward(rapt_linear *x)
         if (!x->grad_tiles)
             return RAPT_NO_MEMORY;
     }
-    return linear_take_states(x, &x->reverse, x->l.data ? x->nodes : x->stretch);
+    return linear_take_states(x, &x->reverse, x->l.data ? x->tree.nodes : x->stretch);
 }
 
 /* Memory of the passes. */
@@ -184,10 +238,12 @@ static inline rapt_status linear_prepare(rapt_linear *x, bool backward)
     x->carried[1] = x->carried[0] + state;
     x->prefix = x->decay + items;
     x->passing = x->prefix + items;
-    const rapt_status status = linear_take_states(x, &x->states,
-                                                  x->l.data  ? x->nodes
-                                                  : backward ? x->n_chunks
-                                                             : x->stretch);
+    rapt_status status = x->l.data ? linear_plant(x, backward) : RAPT_OK;
+    if (status == RAPT_OK)
+        status = linear_take_states(x, &x->states,
+                                    x->l.data  ? x->tree.nodes
+                                    : backward ? x->n_chunks
+                                               : x->stretch);
     return status == RAPT_OK && backward ? linear_prepare_backward(x) : status;
 }
 
@@ -272,9 +328,9 @@ static inline rapt_status rapt_linear_forward(rapt_linear *x)
             x->states.first = x->l.data ? 0 : x->from;
             linear_make_states(x, code);
             linear_run(x, linear_chunk_items(x), code->outputs);
+            if (x->levels_out)
+                linear_run(x, x->round_heads * x->n_sequences, code->tree_final);
         }
-        if (x->levels_out)
-            linear_run(x, x->round_heads * x->n_sequences, code->tree_final);
     }
     return RAPT_OK;
 }
@@ -307,7 +363,7 @@ static inline rapt_status rapt_linear_backward(rapt_linear *x)
         for (int64_t i = linear_stretches(x) - 1; i >= 0; i--) {
             linear_enter(x, i);
             x->reverse.first = x->l.data ? 0 : x->from;
-            linear_run(x, x->l.data ? x->round_heads * x->nodes : linear_chunk_items(x),
+            linear_run(x, x->l.data ? x->round_heads * x->tree.nodes : linear_chunk_items(x),
                        x->l.data ? code->nodes : code->reverse);
             linear_run(x, linear_slice_items(x), x->l.data ? code->shed : code->carry_back);
             linear_run(x, linear_chunk_items(x) / share, code->gradients);

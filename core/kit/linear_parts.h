@@ -1,19 +1,15 @@
 /*
- * kit/linear_parts.h - what kit/linear.h's driver and its level bodies share: rows, decays, and
- * where states and tree nodes lie.
- *
- * Tree nodes of a sequence of n chunks: level b has ceil(n / 2^b) nodes, level after level, leaves
- * first, up to the level of one node; node j of level b covers chunks j 2^b and up.
+ * kit/linear_parts.h - what kit/linear.h's driver and its level bodies share: decays, states along
+ * the sequence, and the gradients that one pass leaves to the next.
  */
 #ifndef RAPT_KIT_LINEAR_PARTS_H
 #define RAPT_KIT_LINEAR_PARTS_H
 
-#include "kit/linear.h"
+#include "kit/linear_tree.h"
 #include <math.h>
 #include <stdbool.h>
 
-#define LINEAR_MAX_LEVELS  48 /* levels that a sequence in memory can reach */
-#define LINEAR_SLICE       4  /* rows of a state that one task carries */
+#define LINEAR_SLICE       4 /* rows of a state that one task carries */
 #define LINEAR_ALIGN(size) (((size) + 63) / 64 * 64)
 
 /* The tasks of one CPU level, made by linear_body.h. */
@@ -23,13 +19,11 @@ typedef struct rapt_linear_code {
     size_t tiles_size;
 } rapt_linear_code;
 
-/* --- Rows ---------------------------------------------------------------------------------- */
-
 /* --- Decays -------------------------------------------------------------------------------- */
 
-/* sum[i] = g_0 + .. + g_i of a chunk, left[i] = total - sum[i]; constant behind the last position.
- * low[i] is what float32 cuts from sum[i]: behind a decay of e^-1000, differences of later sums
- * still hold all digits. */
+/* sum[i] = g_0 + .. + g_i of a chunk's rows, left[i] = total - sum[i]; 0 for the rows that its
+ * tiles skip, constant behind the last position. low[i] is what float32 cuts from sum[i]: behind a
+ * decay of e^-1000, differences of later sums still hold all digits. */
 typedef struct linear_decay {
     float sum[RAPT_LINEAR_CHUNK], low[RAPT_LINEAR_CHUNK], left[RAPT_LINEAR_CHUNK];
     float work[RAPT_LINEAR_CHUNK];
@@ -58,9 +52,9 @@ static inline void linear_chunk_decay(const rapt_linear *x, const rapt_linear_ch
     double sum[RAPT_LINEAR_CHUNK], total = 0;
     if (x->g.data)
         x->math->load(chunk->count, x->g.dtype, rapt_row_at(&x->g, chunk->batch, head, chunk->row),
-                      g);
+                      g + chunk->skip);
     for (int64_t i = 0; i < RAPT_LINEAR_CHUNK; i++) {
-        if (i < chunk->count) {
+        if (i >= chunk->skip && i < chunk->skip + chunk->count) {
             double step = 0;
             if (x->g.data)
                 step = g[i];
@@ -79,154 +73,13 @@ static inline void linear_chunk_decay(const rapt_linear *x, const rapt_linear_ch
     decay->total = total;
 }
 
-/* --- States and nodes ---------------------------------------------------------------------- */
-
-static inline int64_t linear_level_nodes(int64_t chunks, int level)
-{
-    return (chunks + ((int64_t)1 << level) - 1) >> level;
-}
-
-/* Number of nodes below a level of a sequence's tree. */
-static inline int64_t linear_level_base(int64_t chunks, int level)
-{
-    int64_t base = 0;
-    for (int b = 0; b < level; b++)
-        base += linear_level_nodes(chunks, b);
-    return base;
-}
-
-static inline int64_t linear_tree_nodes(int64_t chunks)
-{
-    int64_t nodes = 0;
-    for (int b = 0; chunks > 0; b++) {
-        nodes += linear_level_nodes(chunks, b);
-        if (linear_level_nodes(chunks, b) == 1)
-            break;
-    }
-    return nodes;
-}
-
-static inline float *linear_slot(const rapt_linear *x, const rapt_linear_states *states,
-                                 int64_t lane, int64_t number)
-{
-    const int64_t slot = lane * states->lane + number - states->first;
-    return states->data + slot * x->width_d * x->width_e;
-}
-
-/* The state that belongs to chunk c itself. */
-static inline float *linear_leaf(const rapt_linear *x, const rapt_linear_states *states,
-                                 int64_t lane, int64_t c)
-{
-    const rapt_linear_chunk *chunk = &x->chunks[c];
-    const int64_t node = x->l.data ? x->node_base[chunk->sequence] + chunk->index : c;
-    return linear_slot(x, states, lane, node);
-}
+/* --- States along the sequence --------------------------------------------------------------- */
 
 /* Gradients of a chunk in work as tiles, one after the other: dq, dk, dv. */
 static inline float *rapt_linear_grad_tile(const rapt_linear *x, int64_t lane, int64_t c)
 {
     const int64_t size = RAPT_LINEAR_CHUNK * (2 * x->width_d + x->width_e);
     return x->grad_tiles + (lane * x->stretch + c - x->from) * size;
-}
-
-/* The log decay between the start of chunk `first` and that of chunk c, of one sequence. */
-static inline double linear_gap(const rapt_linear *x, int64_t lane, int64_t first, int64_t c)
-{
-    return x->prefix[lane * x->n_chunks + c] - x->prefix[lane * x->n_chunks + first];
-}
-
-/* The states from before a chunk that its queries read, one after the other. */
-typedef struct linear_far {
-    int64_t lane, chunk, index;
-    int bit;      /* tree: the bit of `index` looked at last; flat: 1 when done */
-    int level;    /* level weight to use, or -1 */
-    int64_t node; /* in the lane */
-    double decay; /* from the end of the state to the chunk's start */
-} linear_far;
-
-static inline void linear_far_start(const rapt_linear *x, int64_t lane, int64_t c, linear_far *far)
-{
-    far->lane = lane;
-    far->chunk = c;
-    far->index = x->chunks[c].index;
-    far->bit = x->l.data ? -1 : 0;
-}
-
-static inline bool linear_far_next(const rapt_linear *x, linear_far *far)
-{
-    const rapt_linear_sequence *sequence = &x->sequences[x->chunks[far->chunk].sequence];
-    if (!x->l.data) {
-        if (far->bit || (!far->index && !x->state_in))
-            return false;
-        far->bit = 1;
-        far->level = -1;
-        far->node = far->chunk;
-        far->decay = 0;
-        return true;
-    }
-    do
-        far->bit++;
-    while (far->index >> far->bit && !(far->index >> far->bit & 1));
-    if (!(far->index >> far->bit))
-        return false;
-    const int64_t block = far->index >> far->bit;
-    far->level = RAPT_LINEAR_CHUNK_LOG + 1 + far->bit;
-    far->node = x->node_base[x->chunks[far->chunk].sequence] +
-                linear_level_base(sequence->chunks, far->bit) + block - 1;
-    far->decay = linear_gap(x, far->lane, sequence->first + (block << far->bit), far->chunk);
-    return true;
-}
-
-static inline float *linear_node(const rapt_linear *x, const rapt_linear_states *states,
-                                 int64_t lane, const linear_far *far)
-{
-    return linear_slot(x, states, lane, far->node);
-}
-
-/* Where a node of a lane stands in its tree. */
-typedef struct linear_place {
-    int64_t sequence, index;
-    int level;
-} linear_place;
-
-static inline linear_place linear_place_of(const rapt_linear *x, int64_t node)
-{
-    linear_place place = {0, 0, 0};
-    int64_t low = 0, high = x->n_sequences - 1;
-    while (low < high) {
-        const int64_t middle = (low + high + 1) / 2;
-        if (x->node_base[middle] <= node)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    place.sequence = low;
-    place.index = node - x->node_base[low];
-    while (place.index >= linear_level_nodes(x->sequences[low].chunks, place.level))
-        place.index -= linear_level_nodes(x->sequences[low].chunks, place.level++);
-    return place;
-}
-
-/* The chunks whose queries read a node: the block to its right, if the node is a left one. */
-typedef struct linear_reader {
-    int64_t first, end;
-    int level;
-} linear_reader;
-
-static inline linear_reader linear_reader_of(const rapt_linear *x, int64_t node)
-{
-    const linear_place place = linear_place_of(x, node);
-    const rapt_linear_sequence *sequence = &x->sequences[place.sequence];
-    linear_reader reader = {0, 0, RAPT_LINEAR_CHUNK_LOG + 1 + place.level};
-    if (place.index & 1)
-        return reader;
-    const int64_t first = (place.index + 1) << place.level;
-    const int64_t end = (place.index + 2) << place.level;
-    if (first < sequence->chunks) {
-        reader.first = sequence->first + first;
-        reader.end = sequence->first + (end < sequence->chunks ? end : sequence->chunks);
-    }
-    return reader;
 }
 
 /* A slice of whole rows of the states of one head and sequence. */
@@ -302,76 +155,43 @@ static inline linear_range linear_range_of(const rapt_linear *x, int64_t s)
     return range;
 }
 
-/* The nodes of a level of a sequence's tree whose last chunk is in work. */
-typedef struct linear_ending {
-    int64_t first, end;
-} linear_ending;
-
-static inline linear_ending linear_ending_of(const rapt_linear *x, int64_t s, int level)
-{
-    const linear_range range = linear_range_of(x, s);
-    const int64_t begin = x->sequences[s].first, length = (int64_t)1 << level;
-    linear_ending ending = {0, 0};
-    if (!range.empty) {
-        ending.first = ((range.first - begin + length) >> level) - 1;
-        ending.end = (range.end - begin) >> level;
-    }
-    return ending;
-}
-
 static inline float *linear_carried(const rapt_linear *x, int which, const linear_slice *slice)
 {
     return x->carried[which] + slice->lane * x->width_d * x->width_e + slice->offset;
 }
 
-static inline float *linear_tree_slot(const rapt_linear *x, const rapt_linear_states *states,
-                                      const linear_slice *slice, int level, int64_t j)
+/* --- States of trees ------------------------------------------------------------------------- */
+
+/* A slice of a slot. */
+static inline float *linear_part(const rapt_linear *x, const rapt_linear_states *states,
+                                 const linear_slice *slice, int64_t number)
 {
-    const int64_t chunks = x->sequences[slice->sequence].chunks;
-    const int64_t node = x->node_base[slice->sequence] + linear_level_base(chunks, level) + j;
-    return linear_slot(x, states, slice->lane, node) + slice->offset;
+    return linear_slot(x, states, slice->lane, number) + slice->offset;
 }
 
-/* e to the log decay over the chunks of node j of a level; the node is complete. */
-static inline float linear_block_decay(const rapt_linear *x, const linear_slice *slice, int level,
-                                       int64_t j)
+/* The same slice of an entry of the caller's states [sequences, H, L, D, E], to and from its padded
+ * form. */
+static inline void linear_entry_load(const rapt_linear *x, const float *states,
+                                     const linear_slice *slice, int bit, float *to)
 {
-    const int64_t first = x->sequences[slice->sequence].first;
-    const int64_t last = first + ((j + 1) << level) - 1;
-    return (float)exp(linear_gap(x, slice->lane, first + (j << level), last) +
-                      x->decay[slice->lane * x->n_chunks + last]);
+    memset(to, 0, (size_t)slice->size * sizeof *to);
+    if (!states || bit + 1 >= x->levels)
+        return;
+    states += linear_entry(x, slice->sequence, x->first_head + slice->lane, bit);
+    for (int64_t r = 0; r < slice->rows && slice->row + r < x->d; r++)
+        memcpy(to + r * x->width_e, states + (slice->row + r) * x->e, (size_t)x->e * sizeof *to);
 }
 
-/* Positions of a sequence. */
-static inline int64_t linear_sequence_length(const rapt_linear *x, int64_t s)
+static inline void linear_entry_store(const rapt_linear *x, float *states,
+                                      const linear_slice *slice, int bit, const float *from)
 {
-    const rapt_linear_sequence *sequence = &x->sequences[s];
-    if (!sequence->chunks)
-        return 0;
-    return (sequence->chunks - 1) * RAPT_LINEAR_CHUNK +
-           x->chunks[sequence->first + sequence->chunks - 1].count;
-}
-
-/* The log decay from position `end`, where a block of 2^bit positions ends, to the sequence's end;
- * of a block smaller than a chunk, whose state is at the end of its chunk already, 0. */
-static inline double linear_tail(const rapt_linear *x, int64_t lane, int64_t s, int64_t end,
-                                 int bit)
-{
-    const rapt_linear_sequence *sequence = &x->sequences[s];
-    const int64_t last = sequence->first + sequence->chunks - 1;
-    const int64_t c = sequence->first + end / RAPT_LINEAR_CHUNK;
-    if (bit < RAPT_LINEAR_CHUNK_LOG || c > last)
-        return 0;
-    return linear_gap(x, lane, c, last) + x->decay[lane * x->n_chunks + last];
+    states += linear_entry(x, slice->sequence, x->first_head + slice->lane, bit);
+    for (int64_t r = 0; r < slice->rows && slice->row + r < x->d; r++)
+        memcpy(states + (slice->row + r) * x->e, from + r * x->width_e,
+               (size_t)x->e * sizeof *from);
 }
 
 /* --- Gradients of weights and decays -------------------------------------------------------- */
-
-/* level(t, s) within a chunk: the bit length of t xor s. */
-static inline int linear_bits(unsigned differ)
-{
-    return differ ? 32 - __builtin_clz(differ) : 0;
-}
 
 static inline void linear_store_levels(const rapt_linear *x, const rapt_linear_chunk *chunk,
                                        int64_t head, float (*dl)[LINEAR_MAX_LEVELS])
@@ -384,7 +204,7 @@ static inline void linear_store_levels(const rapt_linear *x, const rapt_linear_c
             const int64_t left = x->levels - level;
             char *to = rapt_row_at(&x->dl, chunk->batch, head, chunk->row + i);
             x->math->store(left < LINEAR_MAX_LEVELS ? left : LINEAR_MAX_LEVELS, x->dl.dtype,
-                           level ? none : dl[i],
+                           level ? none : dl[chunk->skip + i],
                            to + level * (int64_t)rapt_dtype_size(x->dl.dtype));
         }
 }
@@ -407,21 +227,43 @@ static inline void linear_keep_decay(const rapt_linear *x, int64_t lane, int64_t
 {
     if (!linear_rates_wanted(x))
         return;
-    const int64_t count = x->chunks[c].count;
+    const int64_t first = x->chunks[c].skip, end = first + x->chunks[c].count;
     float *rate = linear_rate(x, lane, c);
     double *passing = x->passing + 2 * (lane * x->n_chunks + c);
     double tail = 0;
     passing[0] = passing[1] = 0;
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = first; i < end; i++) {
         passing[0] += key[i];
         passing[1] += query[i];
     }
     double from_keys = passing[0];
-    for (int64_t i = count - 1; i >= 0; i--) {
+    for (int64_t i = end - 1; i >= first; i--) {
         tail += pairs[i] + query[i];
         from_keys -= key[i];
         rate[i] = (float)(tail + from_keys + through);
     }
+}
+
+/* What the state that a sequence began with and its gradient say together: the weight of all pairs
+ * that begin before it. */
+static inline double linear_began(const rapt_linear *x, int64_t lane, int64_t s)
+{
+    double sum = 0;
+    if (!x->levels_in || !x->sequences[s].chunks)
+        return 0;
+    for (int bit = 0; bit + 1 < x->levels && x->position >> bit; bit++) {
+        const int level = bit - RAPT_LINEAR_CHUNK_LOG;
+        if (!linear_has_block(x->position, bit) || level >= linear_levels_of(x, s))
+            continue;
+        const int64_t number = level < 0
+                                   ? linear_piece(x, s, bit)
+                                   : linear_number(x, s, level, (linear_origin(x) >> level) - 1);
+        const float *state = linear_slot(x, &x->states, lane, number);
+        const float *grad = linear_slot(x, &x->reverse, lane, number);
+        for (int64_t i = 0; i < x->width_d * x->width_e; i++)
+            sum += (double)state[i] * (double)grad[i];
+    }
+    return sum;
 }
 
 /* Adds to a tree's rates what passes through whole chunks, then hands the rates out. */
@@ -430,12 +272,13 @@ static inline void linear_finish_decay(rapt_linear *x, int64_t lane)
     const int64_t head = x->first_head + lane;
     double total = 0;
     for (int64_t s = 0; s < x->n_sequences; s++) {
-        double crossing = 0; /* weight of the tree's pairs across the border before chunk i */
+        /* Weight of the tree's pairs across the border before chunk i. */
+        double crossing = x->l.data ? linear_began(x, lane, s) : 0;
         for (int64_t i = 0; i < x->sequences[s].chunks; i++) {
             const int64_t c = x->sequences[s].first + i;
             const rapt_linear_chunk *chunk = &x->chunks[c];
             const double *passing = x->passing + 2 * (lane * x->n_chunks + c);
-            float *rate = linear_rate(x, lane, c);
+            float *rate = linear_rate(x, lane, c) + chunk->skip;
             crossing -= x->l.data ? passing[1] : 0;
             for (int64_t r = 0; r < chunk->count; r++) {
                 rate[r] += (float)crossing;
