@@ -55,6 +55,9 @@ struct rapt_device_driver {
 rapt_status rapt_vulkan_open(rapt_device_driver *drivers, size_t room, size_t *count,
                              rapt_error *error);
 
+/* The same devices as they were found last time, without starting a driver, if nothing has changed
+ * since; each detail says so. false: there is no such record. */
+bool rapt_vulkan_list(rapt_device_info *infos, size_t room, size_t *count);
 /* The service "rapt.vulkan"; its limits are NULL while the call's device is not open. */
 const rapt_vulkan_service *rapt_vulkan_table(void);
 /* Takes the lines of the validation layers (RAPT_VULKAN_VALIDATE=1); NULL: nobody. Set before a

@@ -163,6 +163,8 @@ void rapt_devices_trim(void)
 
 /* --- Holding --------------------------------------------------------------------------------- */
 
+static size_t n_listed; /* devices known without being open */
+
 static void close_all(void)
 {
     kept_flush();
@@ -171,6 +173,7 @@ static void close_all(void)
             drivers[i].close(&drivers[i]);
     atomic_store(&n_drivers, 0);
     atomic_store(&late_open, false);
+    n_listed = 0;
 }
 
 static void log_layers(rapt_log_level level, const char *line)
@@ -433,9 +436,21 @@ rapt_tensor *rapt_tensor_from(rapt_context *context, rapt_dtype dtype, int32_t n
     return tensor;
 }
 
+/* Late devices as they were found by an earlier process: they are listed without being opened. */
+static rapt_device_info listed[RAPT_MAX_DEVICES];
+
 size_t rapt_device_count(rapt_context *context)
 {
     (void)context;
+    const size_t n = rapt_devices_count();
+    if (atomic_load(&late_open))
+        return n;
+    pthread_mutex_lock(&lock);
+    const bool known = n_listed > 0 || (rapt_late_opener == rapt_vulkan_open &&
+                                        rapt_vulkan_list(listed, RAPT_MAX_DEVICES - n, &n_listed));
+    pthread_mutex_unlock(&lock);
+    if (known)
+        return n + n_listed;
     (void)open_late(NULL);
     return rapt_devices_count();
 }
@@ -443,9 +458,13 @@ size_t rapt_device_count(rapt_context *context)
 rapt_status rapt_device_at(rapt_context *context, size_t i, rapt_device_info *info)
 {
     (void)context;
-    if (i >= rapt_devices_count())
+    const size_t n = rapt_devices_count();
+    if (i < n)
+        *info = drivers[i].info;
+    else if (!atomic_load(&late_open) && i - n < n_listed)
+        *info = listed[i - n];
+    else
         return RAPT_NOT_FOUND;
-    *info = drivers[i].info;
     return RAPT_OK;
 }
 

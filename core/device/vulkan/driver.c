@@ -309,5 +309,6 @@ rapt_status rapt_vulkan_open(rapt_device_driver *drivers, size_t room, size_t *c
     rapt_text_free(&refused);
     n_open = n;
     *count = n ? n : 1;
+    rapt_vk_found_store(drivers, *count);
     return RAPT_OK;
 }

@@ -12,6 +12,8 @@
  *   pipeline.c  pipelines by code and constants; the cache on disk
  *   dispatch.c  dispatches checked and recorded; the service given to kernels
  *   measure.c   rates of the device
+ *   found.c     the list of devices as it was last found, on disk
+ *   cache.c     files in the user's cache folder
  *   driver.c    the functions of rapt_device_driver
  *
  * Threads: everything of one device is guarded by its mutex; functions that are marked [locked] are
@@ -266,6 +268,9 @@ void rapt_vk_device_close(rapt_vk_device *device);
 /* [locked] Words a failed call of Vulkan; notes a lost device. `what` says what was tried. */
 rapt_status rapt_vk_failed(rapt_vk_device *device, VkResult result, const char *what,
                            rapt_error *error);
+
+/* Keeps the list of devices for rapt_vulkan_list, unless that is what it says already. */
+void rapt_vk_found_store(const rapt_device_driver *drivers, size_t count);
 
 /* --- Work ------------------------------------------------------------------------------------ */
 
