@@ -139,8 +139,7 @@ static inline int64_t rapt_linear_border(const rapt_view *cu_seqlens, int64_t i)
 static inline rapt_status rapt_linear_check(rapt_call *call, const char *name,
                                             const rapt_view *cu_seqlens, int64_t n);
 
-/* A copy of a state [., ., ., .] in scratch memory, contiguous, as state_in and d_state_out want
- * it. */
+/* A copy of a state in scratch memory, contiguous, as state_in, levels_in and the like want it. */
 static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *view,
                                             const float **whole);
 

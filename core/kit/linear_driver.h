@@ -11,21 +11,46 @@
 #define LINEAR_LEAST_ITEMS  32
 #define LINEAR_TREE_ITEMS   64
 
+/* Scratch memory for a product of sizes, all 0 or more; NULL, said, where there is none or the
+ * product is out of range. */
+static inline void *linear_take_product(rapt_call *call, size_t size, int n, const int64_t *factor)
+{
+    int64_t bytes = (int64_t)size;
+    bool fits = true;
+    for (int i = 0; i < n; i++)
+        fits = fits && !__builtin_mul_overflow(bytes, factor[i], &bytes);
+    if (fits && bytes < INT64_MAX / 2)
+        return call->host->scratch(call, (size_t)bytes + 1);
+    call->host->error(call, RAPT_NO_MEMORY, "the sizes need more memory than can be addressed");
+    return NULL;
+}
+
+static inline void *linear_take_of(rapt_call *call, size_t size, int64_t a, int64_t b, int64_t c)
+{
+    const int64_t factor[] = {a, b, c};
+    return linear_take_product(call, size, 3, factor);
+}
+
 static inline rapt_status rapt_linear_whole(rapt_call *call, const rapt_view *view,
                                             const float **whole)
 {
-    const int64_t *shape = view->shape, *strides = view->strides;
+    const int last = view->ndim - 1;
     const float *data = (const float *)rapt_view_data(view);
-    const size_t count = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
-    float *copy = (float *)call->host->scratch(call, count * sizeof *copy);
+    int64_t at[RAPT_MAX_DIMS] = {0}, rows = 1;
+    float *copy = (float *)linear_take_product(call, sizeof(float), view->ndim, view->shape);
     if (!copy)
         return RAPT_NO_MEMORY;
     *whole = copy;
-    for (int64_t s = 0; s < shape[0]; s++)
-        for (int64_t h = 0; h < shape[1]; h++)
-            for (int64_t r = 0; r < shape[2]; r++, copy += shape[3])
-                memcpy(copy, data + s * strides[0] + h * strides[1] + r * strides[2],
-                       (size_t)shape[3] * sizeof *copy);
+    for (int i = 0; i < last; i++)
+        rows *= view->shape[i];
+    for (int64_t r = 0; r < rows; r++, copy += view->shape[last]) {
+        int64_t offset = 0;
+        for (int i = 0; i < last; i++)
+            offset += at[i] * view->strides[i];
+        memcpy(copy, data + offset, (size_t)view->shape[last] * sizeof *copy);
+        for (int i = last - 1; i >= 0 && ++at[i] == view->shape[i]; i--)
+            at[i] = 0;
+    }
     return RAPT_OK;
 }
 
@@ -90,9 +115,9 @@ static inline rapt_status rapt_linear_sequences(rapt_linear *x, int64_t batch, i
         x->n_sequences = 0;
     /* Each sequence has at most two chunks that are not whole. */
     const int64_t bound = batch * (n / RAPT_LINEAR_CHUNK + 1) + 2 * x->n_sequences;
-    x->sequences = (rapt_linear_sequence *)call->host->scratch(call, (size_t)(x->n_sequences + 1) *
-                                                                         sizeof *x->sequences);
-    x->chunks = (rapt_linear_chunk *)call->host->scratch(call, (size_t)bound * sizeof *x->chunks);
+    x->sequences =
+        (rapt_linear_sequence *)linear_take_of(call, sizeof *x->sequences, x->n_sequences, 1, 1);
+    x->chunks = (rapt_linear_chunk *)linear_take_of(call, sizeof *x->chunks, bound, 1, 1);
     if (!x->sequences || !x->chunks)
         return RAPT_NO_MEMORY;
     x->n_chunks = 0;
@@ -157,8 +182,8 @@ static inline rapt_status linear_plant(rapt_linear *x, bool whole)
     for (int64_t s = 0; s < x->n_sequences; s++)
         if (linear_levels_of(x, s) > tree->levels)
             tree->levels = linear_levels_of(x, s);
-    const size_t entries = (size_t)(x->n_sequences + 2) * (size_t)(tree->levels + 1);
-    tree->first = (int64_t *)x->call->host->scratch(x->call, entries * sizeof *tree->first);
+    tree->first = (int64_t *)linear_take_of(x->call, sizeof *tree->first, x->n_sequences + 2,
+                                            tree->levels + 1, 1);
     if (!tree->first)
         return RAPT_NO_MEMORY;
     tree->base = tree->first + x->n_sequences * tree->levels;
@@ -187,28 +212,23 @@ static inline rapt_status linear_plant(rapt_linear *x, bool whole)
 static inline rapt_status linear_take_states(rapt_linear *x, rapt_linear_states *states,
                                              int64_t lane)
 {
-    const int64_t size = x->width_d * x->width_e * (int64_t)sizeof(float);
     states->lane = lane;
     states->first = 0;
-    states->data =
-        (float *)x->call->host->scratch(x->call, (size_t)(x->round_heads * lane * size) + 1);
+    states->data = (float *)linear_take_of(x->call, sizeof(float), x->round_heads, lane,
+                                           x->width_d * x->width_e);
     return states->data ? RAPT_OK : RAPT_NO_MEMORY;
 }
 
 static inline rapt_status linear_prepare_backward(rapt_linear *x)
 {
-    const int64_t items = x->round_heads * x->n_chunks;
-    x->rate = (float *)x->call->host->scratch(x->call, (size_t)(items * RAPT_LINEAR_CHUNK + 1) *
-                                                           sizeof(float));
-    if (!x->rate)
+    const int64_t tile = RAPT_LINEAR_CHUNK * (2 * x->width_d + x->width_e);
+    x->rate = (float *)linear_take_of(x->call, RAPT_LINEAR_CHUNK * sizeof(float), x->round_heads,
+                                      x->n_chunks, 1);
+    if (x->grads_in_tiles)
+        x->grad_tiles =
+            (float *)linear_take_of(x->call, sizeof(float), x->round_heads, x->stretch, tile);
+    if (!x->rate || (x->grads_in_tiles && !x->grad_tiles))
         return RAPT_NO_MEMORY;
-    if (x->grads_in_tiles) {
-        const int64_t size = RAPT_LINEAR_CHUNK * (2 * x->width_d + x->width_e);
-        x->grad_tiles = (float *)x->call->host->scratch(
-            x->call, (size_t)(x->round_heads * x->stretch * size + 1) * sizeof(float));
-        if (!x->grad_tiles)
-            return RAPT_NO_MEMORY;
-    }
     return linear_take_states(x, &x->reverse, x->l.data ? x->tree.nodes : x->stretch);
 }
 
@@ -230,9 +250,9 @@ static inline rapt_status linear_prepare(rapt_linear *x, bool backward)
                       LINEAR_ALIGN(tiles * (int64_t)sizeof(float));
     const int64_t items = x->round_heads * x->n_chunks;
     const int64_t state = x->round_heads * x->width_d * x->width_e;
-    x->scratch = (char *)host->scratch(call, (size_t)(x->scratch_size * host->workers()));
-    x->decay = (double *)host->scratch(call, (size_t)(4 * items + 1) * sizeof(double));
-    x->carried[0] = (float *)host->scratch(call, (size_t)(2 * state + 1) * sizeof(float));
+    x->scratch = (char *)linear_take_of(call, 1, x->scratch_size, host->workers(), 1);
+    x->decay = (double *)linear_take_of(call, sizeof(double), 4, items, 1);
+    x->carried[0] = (float *)linear_take_of(call, sizeof(float), 2, state, 1);
     if (!x->scratch || !x->decay || !x->carried[0])
         return RAPT_NO_MEMORY;
     x->carried[1] = x->carried[0] + state;

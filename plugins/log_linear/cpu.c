@@ -13,15 +13,6 @@ rapt_status log_linear_infer(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], 
     return RAPT_OK;
 }
 
-rapt_status log_linear_supports(rapt_call *call)
-{
-    if (call->phase != RAPT_STEP && call->inputs[LOG_LINEAR_STATE])
-        return call->host->error(call, RAPT_UNSUPPORTED,
-                                 "a state of levels is taken by decoding steps only, since a level "
-                                 "depends on how many positions came before");
-    return RAPT_OK;
-}
-
 static rapt_status problem(rapt_call *call, rapt_linear *x)
 {
     memset(x, 0, sizeof *x);
@@ -31,21 +22,30 @@ static rapt_status problem(rapt_call *call, rapt_linear *x)
     x->d = call->sizes['D'];
     x->e = call->sizes['E'];
     x->levels = call->sizes['L'];
-    x->scale = call->attrs[0].f;
+    x->scale = call->attrs[LOG_LINEAR_SCALE].f;
     x->q = rapt_rows_of(call->inputs[LOG_LINEAR_Q]);
     x->k = rapt_rows_of(call->inputs[LOG_LINEAR_K]);
     x->v = rapt_rows_of(call->inputs[LOG_LINEAR_V]);
     x->g = rapt_rows_of(call->inputs[LOG_LINEAR_G]);
     x->l = rapt_rows_of(call->inputs[LOG_LINEAR_L]);
+    x->position = call->attrs[LOG_LINEAR_POSITION].i[0];
     return rapt_linear_sequences(x, call->sizes['B'], call->sizes['N'],
                                  call->inputs[LOG_LINEAR_BORDERS]);
+}
+
+/* States have arbitrary outer strides; the driver wants them whole. */
+static rapt_status whole_state(rapt_call *call, const rapt_view *view, const float **state)
+{
+    return view ? rapt_linear_whole(call, view, state) : RAPT_OK;
 }
 
 rapt_status log_linear_cpu_forward(rapt_call *call)
 {
     rapt_linear x;
-    const rapt_status status = problem(call, &x);
+    rapt_status status = problem(call, &x);
     const rapt_view *final_state = call->outputs[LOG_LINEAR_FINAL];
+    if (status == RAPT_OK)
+        status = whole_state(call, call->inputs[LOG_LINEAR_STATE], &x.levels_in);
     if (status != RAPT_OK)
         return status;
     x.o = rapt_rows_of(call->outputs[LOG_LINEAR_O]);
@@ -56,9 +56,15 @@ rapt_status log_linear_cpu_forward(rapt_call *call)
 rapt_status log_linear_cpu_backward(rapt_call *call)
 {
     rapt_linear x;
-    const rapt_status status = problem(call, &x);
+    rapt_status status = problem(call, &x);
+    const rapt_view *d_state = call->grad_inputs[LOG_LINEAR_STATE];
+    if (status == RAPT_OK)
+        status = whole_state(call, call->inputs[LOG_LINEAR_STATE], &x.levels_in);
+    if (status == RAPT_OK)
+        status = whole_state(call, call->grad_outputs[LOG_LINEAR_FINAL], &x.d_levels_out);
     if (status != RAPT_OK)
         return status;
+    x.d_levels_in = d_state ? (float *)rapt_view_data(d_state) : NULL;
     x.d_o = rapt_rows_of(call->grad_outputs[LOG_LINEAR_O]);
     x.dq = rapt_rows_of(call->grad_inputs[LOG_LINEAR_Q]);
     x.dk = rapt_rows_of(call->grad_inputs[LOG_LINEAR_K]);

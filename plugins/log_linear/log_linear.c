@@ -42,12 +42,12 @@ static const rapt_arg inputs[] = {
                       .doc = "weight of each level at each position; L >= ceil(log2 N) + 1"},
     [LOG_LINEAR_BORDERS] = RAPT_LINEAR_INPUT_BORDERS,
     [LOG_LINEAR_STATE] = {.size = sizeof(rapt_arg),
-                          .flags = RAPT_OPTIONAL,
+                          .flags = RAPT_OPTIONAL | RAPT_DIFFERENTIABLE,
                           .spec = "state: S H L D E",
                           .dtype = "f32",
                           .role = RAPT_STATE,
-                          .doc = "a state for each level, kept by decoding; a call from the first "
-                                 "position takes none"},
+                          .doc = "a state for each level after `position` positions, one for each "
+                                 "sequence; zero if absent"},
 };
 
 static const rapt_arg outputs[] = {
@@ -56,7 +56,7 @@ static const rapt_arg outputs[] = {
                       .spec = "o: B H N E",
                       .doc = "one row of values for each position"},
     [LOG_LINEAR_FINAL] = {.size = sizeof(rapt_arg),
-                          .flags = RAPT_OPTIONAL,
+                          .flags = RAPT_OPTIONAL | RAPT_DIFFERENTIABLE,
                           .spec = "final_state: *",
                           .dtype = "f32",
                           .role = RAPT_STATE,
@@ -64,11 +64,20 @@ static const rapt_arg outputs[] = {
 };
 
 static const rapt_attr attrs[] = {
-    {.size = sizeof(rapt_attr),
-     .type = RAPT_ATTR_FLOAT,
-     .name = "scale",
-     .fallback = "1",
-     .doc = "factor of the products q.k"},
+    [LOG_LINEAR_SCALE] = {.size = sizeof(rapt_attr),
+                          .type = RAPT_ATTR_FLOAT,
+                          .name = "scale",
+                          .fallback = "1",
+                          .doc = "factor of the products q.k"},
+    [LOG_LINEAR_POSITION] = {.size = sizeof(rapt_attr),
+                             .type = RAPT_ATTR_INT,
+                             .name = "position",
+                             .fallback = "0",
+                             .min = "0",
+                             .max = "1099511627776",
+                             .doc =
+                                 "positions that came before, of every sequence: `state` is what "
+                                 "they left, and levels count from the first of them"},
 };
 
 static const rapt_state_arg states[] = {RAPT_LINEAR_STATES};
@@ -79,7 +88,6 @@ static const rapt_kernel kernels[] = {
         .name = "cpu",
         .device = "cpu",
         .dtypes = RAPT_DTYPES_COMPUTE,
-        .supports = log_linear_supports,
         .forward = log_linear_cpu_forward,
         .backward = log_linear_cpu_backward,
         .step = log_linear_cpu_step,
@@ -113,8 +121,9 @@ static const rapt_operator operators[] = {{
     .n_outputs = sizeof outputs / sizeof *outputs,
     .attrs = attrs,
     .n_attrs = sizeof attrs / sizeof *attrs,
-    .where = "H % G == 0; N <= 1 || L >= ceil_log2(N) + 1; L >= 1; " RAPT_LINEAR_WHERE_BORDERS
-             "; " RAPT_LINEAR_WHERE_STATE,
+    .where =
+        "H % G == 0; N == 0 || L >= ceil_log2(position + N) + 1; L >= 1; " RAPT_LINEAR_WHERE_BORDERS
+        "; " RAPT_LINEAR_WHERE_STATE,
     .flops = "2*B*H*N*(D*E*(1 + ceil_log2(max(N,64)/64)/2) + min(N,64)*(D+E)/2)",
     .flops_backward = "2*B*H*N*(D*E*(3 + ceil_log2(max(N,64)/64)) + min(N,64)*(3*D+2*E)/2)",
     .states = states,

@@ -129,9 +129,10 @@ static void describe(rapt_call *call, rapt_linear_vulkan *x)
 rapt_status log_linear_vulkan_supports(rapt_call *call)
 {
     rapt_linear_vulkan x;
-    const rapt_status status = log_linear_supports(call);
-    if (status != RAPT_OK)
-        return status;
+    if (call->phase != RAPT_STEP &&
+        (call->inputs[LOG_LINEAR_STATE] || call->attrs[LOG_LINEAR_POSITION].i[0]))
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "forward from a state or a position is computed on the CPU only");
     describe(call, &x);
     return rapt_linear_supported(&x);
 }
@@ -415,6 +416,9 @@ rapt_status log_linear_vulkan_backward(rapt_call *call)
     rapt_linear_rows d_o;
     const bool decays = call->grad_inputs[LOG_LINEAR_G] != NULL;
     const bool weights = call->grad_inputs[LOG_LINEAR_L] != NULL;
+    if (call->grad_outputs[LOG_LINEAR_FINAL])
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "final_state is differentiated on the CPU only");
     rapt_status status = begin(call, &job);
     if (status == RAPT_OK)
         status = rapt_linear_rows_of(x, call->grad_outputs[LOG_LINEAR_O], &d_o);

@@ -310,57 +310,76 @@ static void compare_rows(const linear_call *whole, const char *what, rapt_tensor
     rapt_tensor_release(want);
 }
 
-/* A sequence in two calls that hand the state on is one call, forward and backward: of the outputs
- * and of the states after the last position. */
-static void two_parts(const char *op, const int64_t *sizes, int64_t split, int n_states)
+enum { MOST_PARTS = 4 };
+
+/* A sequence in calls that hand the state on, each up to one of the `ends`, is one call, forward
+ * and backward: of the outputs and of the states after the last position. */
+static void in_parts(const char *op, const int64_t *sizes, const int64_t *ends, int n_parts,
+                     int n_states)
 {
-    linear_call whole = {0}, part[2] = {{0}, {0}};
-    rapt_tensor *states[2] = {NULL, NULL}, *last[2] = {NULL, NULL}, *loss = NULL;
-    const int64_t length[2] = {split, sizes[2] - split};
+    const bool tree = strcmp(op, "log_linear") == 0;
+    linear_call whole = {0}, part[MOST_PARTS];
+    rapt_tensor *states[2] = {NULL, NULL}, *loss = NULL;
     rapt_error error = {0};
+    memset(part, 0, sizeof part);
     make(&whole, op, sizes, RAPT_F32);
     for (int i = 0; i < n_states; i++)
         linear_want(&whole, carried[i][0]);
     linear_run(&whole, false);
-    for (int p = 0; p < 2; p++) {
-        make_part(&part[p], &whole, p ? split : 0, length[p]);
+    for (int p = 0; p < n_parts; p++) {
+        const int64_t start = p ? ends[p - 1] : 0;
+        make_part(&part[p], &whole, start, ends[p] - start);
+        if (tree)
+            linear_attr(&part[p], "position", RAPT_ATTR_INT, (double)start);
         run_part(&part[p], states, n_states);
-        compare_rows(&whole, "o", whole.out[0].tensor, part[p].out[0].tensor, p ? split : 0);
+        compare_rows(&whole, "o", whole.out[0].tensor, part[p].out[0].tensor, start);
         rapt_tensor *seed =
-            rapt_narrow(context, whole.out[0].seed, 2, p ? split : 0, length[p], NULL);
+            rapt_narrow(context, whole.out[0].seed, 2, start, ends[p] - start, NULL);
         weigh(&loss, part[p].out[0].tensor, seed);
         rapt_tensor_release(seed);
     }
     for (int i = 0; i < n_states; i++) {
-        last[i] = states[i];
-        compare_rows(&whole, carried[i][0], whole.out[i + 1].tensor, last[i], 0);
-        weigh(&loss, last[i], whole.out[i + 1].seed);
-        rapt_tensor_release(last[i]);
+        compare_rows(&whole, carried[i][0], whole.out[i + 1].tensor, states[i], 0);
+        weigh(&loss, states[i], whole.out[i + 1].seed);
+        rapt_tensor_release(states[i]);
     }
     score_must(rapt_backward(context, loss, NULL, false, &error), &error);
     rapt_tensor_release(loss);
-    for (int p = 0; p < 2; p++)
-        for (int i = 0; i < 3; i++)
+    for (int p = 0; p < n_parts; p++) {
+        for (int i = 0; i < (tree ? 5 : 3); i++)
             compare_rows(&whole, part[p].in[i].name, rapt_grad(whole.in[i].tensor),
-                         rapt_grad(part[p].in[i].tensor), p ? split : 0);
+                         rapt_grad(part[p].in[i].tensor), p ? ends[p - 1] : 0);
+        linear_free(&part[p]);
+    }
     linear_free(&whole);
-    linear_free(&part[0]);
-    linear_free(&part[1]);
+}
+
+static void two_parts(const char *op, const int64_t *sizes, int64_t split, int n_states)
+{
+    const int64_t ends[] = {split, sizes[2]};
+    in_parts(op, sizes, ends, 2, n_states);
 }
 
 static void parts_equal_one_call(void **state)
 {
-    static const int64_t sizes[] = {2, 2, 150, 9, 6, 0};
+    static const int64_t sizes[] = {2, 2, 150, 9, 6, 9};
     static const int64_t splits[] = {1, 63, 64, 100, 149};
     (void)state;
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
         two_parts("lightning", sizes, splits[i], 1);
         two_parts("flow", sizes, splits[i], 2);
+        two_parts("log_linear", sizes, splits[i], 1);
     }
+    /* Parts that begin and end inside a chunk, and whole blocks of chunks before. */
+    static const int64_t narrow[4] = {69, 70, 77, 150}, wide[4] = {448, 575, 580, 700};
+    static const int64_t longer[] = {1, 2, 700, 5, 4, 11};
+    in_parts("log_linear", sizes, narrow, 4, 1);
+    in_parts("log_linear", longer, wide, 4, 1);
     /* So long that a head is not in work at once. */
-    const int64_t length[] = {1, 1, 40000, 3, 2, 0};
+    const int64_t length[] = {1, 1, 40000, 3, 2, 17};
     two_parts("lightning", length, 9000, 1);
     two_parts("flow", length, 24000, 2);
+    two_parts("log_linear", length, 9000, 1);
 }
 
 static double flow_loss(linear_call *call, rapt_tensor *seed)
