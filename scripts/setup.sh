@@ -14,14 +14,16 @@ set -u
 packages='
     gcc libc6-dev meson ninja-build pkg-config
     lua5.4 liblua5.4-dev lua-argparse lua-cjson lua-filesystem lua-luv
-    libedit-dev libffi-dev libjansson-dev libmd-dev libopenblas0-pthread libpng-dev libsleef-dev zlib1g-dev'
+    libedit-dev libffi-dev libjansson-dev libmd-dev libopenblas0-pthread libpng-dev libsleef-dev zlib1g-dev
+    glslang-dev glslang-tools g++ libvulkan-dev spirv-tools'
 
 # libxsmm makes machine code for x86-64 alone.
 amd64_packages='libxsmm-dev'
 
 # What tests and checks need besides.
 test_packages='
-    clang clang-format libclang-rt-dev libcmocka-dev lua-busted lua-check patchelf'
+    clang clang-format libclang-rt-dev libcmocka-dev lua-busted lua-check mesa-vulkan-drivers patchelf
+    vulkan-validationlayers'
 
 say() {
     printf '== %s\n' "$*"

@@ -77,7 +77,7 @@ bool rapt_cli_find_paths(rapt_cli_paths *paths)
         return false;
     if (source_scripts(folder, paths->scripts)) {
         if (has_cli(paths->scripts))
-            return true;
+            return join(paths->modules, "%s/../lua", folder);
         fprintf(stderr, "rapt: no rapt/cli.lua in %s, named by %s/rapt-build.txt\n", paths->scripts,
                 folder);
         return false;

@@ -35,6 +35,9 @@ struct rapt_device_driver {
     /* Zero bytes into a range; offset and bytes are multiples of 4. NULL as above. */
     rapt_status (*clear)(rapt_device_driver *driver, void *data, uint64_t offset, int64_t bytes,
                          rapt_error *error);
+    /* Records a shader's dispatch. NULL: it is no Vulkan device. */
+    rapt_status (*dispatch)(rapt_device_driver *driver, const rapt_vulkan_dispatch *dispatch,
+                            rapt_error *error);
     rapt_status (*synchronize)(rapt_device_driver *driver, rapt_error *error);
     /* A service of this device, or NULL: what host->service returns. */
     const void *(*service)(rapt_device_driver *driver, const char *name, uint32_t version);

@@ -13,6 +13,7 @@
  *   transfer.c copies between layouts, dtypes, devices and the caller
  *   fill.c     values and random numbers
  *   decode.c   decoding states; step.c: a position more; decode_file.c: on disk
+ *   vulkan.c   shaders of the caller's own over tensors
  *   explain.c  which kernel and why; what a call costs
  */
 #ifndef RAPT_ENGINE_ENGINE_H

@@ -21,7 +21,7 @@ local rapt = {
   reload = core.reload, plugins = core.plugins,
   -- the machine
   devices = core.devices, synchronize = core.synchronize, memory = core.memory, measure = core.measure,
-  now = core.now, device_seconds = core.device_seconds, vulkan = core.vulkan,
+  now = core.now, device_seconds = core.device_seconds,
 }
 
 extend(rapt, core)
@@ -72,7 +72,7 @@ end
 
 -- Modules that are loaded when they are first named.
 local parts = {}
-for name in ("bench data ffi help nn optim plot study tasks train viz"):gmatch("%a+") do
+for name in ("bench data ffi help nn optim plot study tasks train viz vulkan"):gmatch("%a+") do
   parts[name] = true
 end
 

@@ -107,6 +107,16 @@ static rapt_status vulkan_clear(rapt_device_driver *driver, void *data, uint64_t
     return leave(device, status);
 }
 
+static rapt_status vulkan_dispatch(rapt_device_driver *driver, const rapt_vulkan_dispatch *dispatch,
+                                   rapt_error *error)
+{
+    rapt_vk_device *device = enter(driver);
+    rapt_status status = rapt_vk_device_ready(device, error);
+    if (status == RAPT_OK)
+        status = rapt_vk_dispatch(device, dispatch, error);
+    return leave(device, status);
+}
+
 static rapt_status vulkan_synchronize(rapt_device_driver *driver, rapt_error *error)
 {
     rapt_vk_device *device = enter(driver);
@@ -211,6 +221,7 @@ static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_drive
     driver->read = vulkan_read;
     driver->copy = vulkan_copy;
     driver->clear = vulkan_clear;
+    driver->dispatch = vulkan_dispatch;
     driver->synchronize = vulkan_synchronize;
     driver->seconds = vulkan_seconds;
     driver->forget = vulkan_forget;

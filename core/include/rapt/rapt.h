@@ -303,6 +303,16 @@ RAPT_API rapt_status rapt_device_at(rapt_context *context, size_t i, rapt_device
 /* Waits until all work submitted to a device is done. */
 RAPT_API rapt_status rapt_synchronize(rapt_context *context, rapt_device device, rapt_error *error);
 
+/* Records a shader of the caller's own: binding i is the memory of tensors[i], of which there are
+ * shader->n_buffers, contiguous and all on one Vulkan device; dispatch->buffers is not read. Bit i of
+ * `written`: the shader writes it. Not recorded for differentiation. The shader and its code may go
+ * when rapt_vulkan_forget has been called. */
+RAPT_API rapt_status rapt_vulkan_shade(rapt_context *context, const rapt_vulkan_dispatch *dispatch,
+                                       rapt_tensor *const *tensors, uint64_t written,
+                                       rapt_error *error);
+/* Addresses of shaders' code may hold other code from now on. */
+RAPT_API void rapt_vulkan_forget(rapt_context *context);
+
 /* What the validation layers have said in this process (RAPT_VULKAN_VALIDATE=1): how many messages,
  * and the i-th, NULL beyond the first 64. They are logged too. */
 RAPT_API size_t rapt_vulkan_message_count(void);
