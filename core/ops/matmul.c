@@ -126,7 +126,17 @@ static const rapt_kernel kernel[] = {
     {RAPT_CPU, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .forward = forward,
      .backward = backward},
     {RAPT_VULKAN, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .workspace = workspace,
-     .forward = forward, .backward = backward}};
+     .forward = forward, .backward = backward},
+    {.size = sizeof(rapt_kernel),
+     .name = "vulkan.coopmat",
+     .device = "vulkan",
+     .priority = 1,
+     .supports = rapt_vulkan_supports_coop,
+     .dtypes = RAPT_DTYPE_BIT(RAPT_F16),
+     .flags = RAPT_ANY_STRIDES,
+     .workspace = workspace,
+     .forward = forward,
+     .backward = backward}};
 
 #define PRODUCTS "leading * I * J * (transpose_b * P + (1 - transpose_b) * Q)"
 

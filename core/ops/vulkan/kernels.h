@@ -30,6 +30,8 @@ size_t rapt_vulkan_fold_workspace(rapt_call *call);
 
 /* C = A B, over a product that is simplified and not empty (product.h). */
 rapt_status rapt_vulkan_product(rapt_call *call, const struct rapt_product *product);
+/* Of the kernel "vulkan.coopmat": the device has cooperative matrices. */
+rapt_status rapt_vulkan_supports_coop(rapt_call *call);
 size_t rapt_vulkan_product_workspace(const struct rapt_product *product);
 
 /* Every element is `value`. */

@@ -3,6 +3,7 @@
 #include "ops/product.h"
 #include "ops/vulkan/space.h"
 
+#include "core_matmul_coop_nv.h"
 #include "core_matmul_double.h"
 #include "core_matmul_f32.h"
 #include "core_matmul_half.h"
@@ -25,6 +26,14 @@ typedef struct matmul_params {
     uint32_t a_down, b_down;
 } matmul_params;
 
+/* matmul_coop.comp: what it needs, its tile and the numbers it loads at a time. */
+#define COOP_FEATURES    (RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16)
+#define COOP_SHARED      32768
+#define COOP_INVOCATIONS 256
+#define COOP_SIDE        128
+#define COOP_DEPTH       32
+#define COOP_EIGHT       8
+
 #define SHADER(label, array, needs) RAPT_VK_SHADER(label, array, needs, 3, matmul_params)
 static const rapt_vulkan_shader narrow_shaders[] = {
     SHADER("core.matmul", core_matmul_f32, 0),
@@ -36,8 +45,21 @@ static const rapt_vulkan_shader wide_shaders[] = {
     SHADER("core.matmul.wide.half", core_matmul_wide_half, RAPT_VULKAN_STORAGE16),
 };
 
+static const rapt_vulkan_shader coop_shader = {
+    .size = sizeof(rapt_vulkan_shader),
+    .features = COOP_FEATURES | RAPT_VULKAN_COOPMAT_NV,
+    .name = "core.matmul.coop",
+    .code = core_matmul_coop_nv,
+    .code_bytes = sizeof core_matmul_coop_nv,
+    .n_buffers = 3,
+    .params_bytes = sizeof(matmul_params),
+    .subgroup = 32,
+};
+
+enum { NARROW, WIDE, COOP };
+
 typedef struct tiling {
-    bool wide;
+    int shader;
     int64_t batch, summed;    /* matrices of C; products added up in each */
     int64_t tiles_m, tiles_n; /* of one matrix */
     int64_t piece, pieces;    /* of the depth */
@@ -49,33 +71,104 @@ static int64_t ceiling(int64_t n, int64_t each)
     return (n + each - 1) / each;
 }
 
-static tiling plan_product(const rapt_product *p)
+static bool multiple(int64_t n)
 {
-    tiling plan = {.batch = 1, .summed = 1, .piece = p->k, .pieces = 1};
+    return n % COOP_EIGHT == 0;
+}
+
+/* Whether eight neighbours, along the matrix's unit stride, can always be read at once: `side` rows
+ * of A or columns of B, with `step` elements between neighbours of the other dimension. */
+static bool by_eights(const rapt_product *p, const rapt_matrix *x, bool deep, int64_t side,
+                      int64_t step)
+{
+    bool fits = multiple(step) && multiple(deep ? p->k : side);
+    for (int32_t d = 0; d < p->n_batch; d++)
+        fits &= multiple(x->batch[d]);
+    return fits;
+}
+
+static bool a_down(const rapt_product *p)
+{
+    return p->a.row == 1 && p->a.column != 1;
+}
+
+static bool b_down(const rapt_product *p)
+{
+    return p->b.row == 1 && p->b.column != 1;
+}
+
+static bool suits_coop(const rapt_product *p)
+{
+    const bool a = a_down(p), b = b_down(p);
+    if (p->c.dtype != RAPT_F16 || (a ? p->a.row : p->a.column) != 1 ||
+        (b ? p->b.row : p->b.column) != 1)
+        return false;
+    return by_eights(p, &p->a, !a, p->m, a ? p->a.column : p->a.row) &&
+           by_eights(p, &p->b, b, p->n, b ? p->b.column : p->b.row);
+}
+
+/* `coop`: by cooperative matrices if the product suits them. */
+static tiling plan_product(const rapt_product *p, bool coop)
+{
+    tiling plan = {.shader = coop && suits_coop(p) ? COOP : WIDE,
+                   .batch = 1,
+                   .summed = 1,
+                   .piece = p->k,
+                   .pieces = 1};
+    int64_t depth = DEPTH;
     for (int32_t d = 0; d < p->n_batch; d++)
         *(p->c.batch[d] == 0 ? &plan.summed : &plan.batch) *= p->batch[d];
     plan.results = plan.batch * p->m * p->n;
     plan.tiles_n = ceiling(p->n, 64);
     plan.tiles_m = ceiling(p->m, 128);
-    plan.wide = p->c.dtype != RAPT_F64 && plan.tiles_m * plan.tiles_n * plan.batch >= WIDE_TILES;
-    if (!plan.wide)
+    if (plan.shader == COOP) {
+        plan.tiles_n = ceiling(p->n, COOP_SIDE);
+        plan.tiles_m = ceiling(p->m, COOP_SIDE);
+        depth = COOP_DEPTH;
+    } else if (p->c.dtype == RAPT_F64 || plan.tiles_m * plan.tiles_n * plan.batch < WIDE_TILES) {
+        plan.shader = NARROW;
         plan.tiles_m = ceiling(p->m, 32);
+    }
     const int64_t groups = plan.tiles_m * plan.tiles_n * plan.batch;
     if (groups < ENOUGH_GROUPS && p->k >= 2 * PIECE_LEAST) {
         const int64_t wanted = ceiling(2 * ENOUGH_GROUPS, groups), most = p->k / PIECE_LEAST;
         const int64_t pieces = wanted < most ? wanted : most;
-        plan.piece = ceiling(ceiling(p->k, pieces < PIECES_MOST ? pieces : PIECES_MOST), DEPTH);
-        plan.piece *= DEPTH;
+        plan.piece =
+            ceiling(ceiling(p->k, pieces < PIECES_MOST ? pieces : PIECES_MOST), depth) * depth;
         plan.pieces = ceiling(p->k, plan.piece);
     }
     return plan;
 }
 
+/* Where a matrix begins is known only when it is run: whichever way it then goes, there is room. */
 size_t rapt_vulkan_product_workspace(const rapt_product *product)
 {
-    const tiling plan = plan_product(product);
     const size_t size = product->c.dtype == RAPT_F64 ? 8 : 4;
-    return plan.pieces > 1 ? (size_t)(plan.pieces * plan.results) * size : 0;
+    size_t most = 0;
+    for (int coop = 0; coop <= 1; coop++) {
+        const tiling plan = plan_product(product, coop);
+        const size_t bytes = plan.pieces > 1 ? (size_t)(plan.pieces * plan.results) * size : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+rapt_status rapt_vulkan_supports_coop(rapt_call *call)
+{
+    rapt_vulkan device;
+    rapt_status status = rapt_vulkan_supports(call);
+    if (status == RAPT_OK)
+        status = rapt_vulkan_begin(call, &device);
+    if (status == RAPT_OK)
+        status = rapt_vulkan_require(&device, coop_shader.features);
+    if (status == RAPT_OK && (device.limits->shared_bytes < COOP_SHARED ||
+                              device.limits->invocations < COOP_INVOCATIONS))
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "needs %d bytes of shared memory and workgroups of %d; the device "
+                                 "has %u and %u",
+                                 COOP_SHARED, COOP_INVOCATIONS, device.limits->shared_bytes,
+                                 device.limits->invocations);
+    return status;
 }
 
 /* The batch dimensions along which C moves, or those along which products are added up. */
@@ -132,18 +225,32 @@ static rapt_status record(rapt_call *call, const rapt_product *p, const tiling *
     params.tiles_n = (uint32_t)plan->tiles_n;
     params.piece = (uint32_t)plan->piece;
     params.piece_stride = (uint32_t)plan->results;
-    params.a_down = p->a.row == 1 && p->a.column != 1;
-    params.b_down = p->b.row == 1 && p->b.column != 1;
+    params.a_down = a_down(p);
+    params.b_down = b_down(p);
+    const uint32_t groups = (uint32_t)(plan->tiles_m * plan->tiles_n);
+    if (plan->shader == COOP) {
+        const uint32_t constants[] = {0, (uint32_t)out, params.a_down, params.b_down};
+        return rapt_vulkan_run(&device, &coop_shader, constants, 4, groups, (uint32_t)plan->pieces,
+                               (uint32_t)plan->batch, buffers, NULL, &params);
+    }
     const uint32_t constants[] = {0, (uint32_t)dtype, (uint32_t)out};
     const int variant = dtype == RAPT_F64 ? 2 : rapt_vk_half(dtype) ? 1 : 0;
-    return rapt_vulkan_run(&device, (plan->wide ? wide_shaders : narrow_shaders) + variant,
-                           constants, 3, (uint32_t)(plan->tiles_m * plan->tiles_n),
-                           (uint32_t)plan->pieces, (uint32_t)plan->batch, buffers, NULL, &params);
+    return rapt_vulkan_run(
+        &device, (plan->shader == WIDE ? wide_shaders : narrow_shaders) + variant, constants, 3,
+        groups, (uint32_t)plan->pieces, (uint32_t)plan->batch, buffers, NULL, &params);
+}
+
+/* Whether A and B begin on a multiple of eight elements. */
+static bool begins_on_eight(const rapt_product *p)
+{
+    const uint64_t bytes = COOP_EIGHT * 2;
+    return p->a.view->byte_offset % bytes == 0 && p->b.view->byte_offset % bytes == 0;
 }
 
 rapt_status rapt_vulkan_product(rapt_call *call, const rapt_product *p)
 {
-    const tiling plan = plan_product(p);
+    const bool coop = strcmp(call->kernel->name, "vulkan.coopmat") == 0 && begins_on_eight(p);
+    const tiling plan = plan_product(p, coop);
     if (plan.pieces == 1)
         return record(call, p, &plan, p->c.view, p->c.row, p->c.column, p->c.batch);
     /* C is fresh and contiguous in the order of its dimensions: the pieces lie as it does. */
