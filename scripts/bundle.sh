@@ -151,6 +151,17 @@ blas=$(ldconfig -p 2>/dev/null | awk '$1 == "libopenblas.so.0" { print $NF; exit
 [ -n "$blas" ] || fail 'libopenblas.so.0 is not installed'
 cp -L "$blas" "$bundle/lib/libopenblas.so.0" || fail "cannot copy $blas"
 carry_licence "$blas"
+# So is the Vulkan loader: the target's own comes first, then the one carried here.
+loader=$(PATH=$PATH:/sbin ldconfig -p | awk '$1 == "libvulkan.so.1" { print $NF; exit }')
+if [ -n "$loader" ]; then
+    mkdir -p "$bundle/lib/vulkan" && cp -L "$loader" "$bundle/lib/vulkan/libvulkan.so.1" ||
+        fail "cannot copy $loader"
+    carry_licence "$loader"
+fi
+for package in glslang-dev spirv-tools; do # linked into rapt/glslang.so
+    [ ! -f "/usr/share/doc/$package/copyright" ] ||
+        cp -L "/usr/share/doc/$package/copyright" "$bundle/share/doc/$package.txt"
+done
 [ ! -f /usr/lib/libxsmm.a ] || carry_licence /usr/lib/libxsmm.a # linked into librapt
 
 elf_files >"$stage/elf"

@@ -112,7 +112,7 @@ static void add_environment(SHA2_CTX *key)
 /* The loader, found but not started. */
 static void add_loader(SHA2_CTX *key)
 {
-    void *library = dlopen("libvulkan.so.1", RTLD_LAZY | RTLD_LOCAL);
+    void *library = rapt_vk_loader_open();
     void *symbol = library ? dlsym(library, "vkGetInstanceProcAddr") : NULL;
     Dl_info info;
     add_text(key, library ? "loader" : "no loader");

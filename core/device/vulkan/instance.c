@@ -149,11 +149,18 @@ static void listen(rapt_vk_instance *instance)
         rapt_vk_message("the validation layers cannot be listened to");
 }
 
+void *rapt_vk_loader_open(void)
+{
+    void *library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+    return library ? library : dlopen("$ORIGIN/vulkan/libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+}
+
 static rapt_status open_instance(rapt_vk_instance *instance, rapt_error *error)
 {
-    instance->library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+    instance->library = rapt_vk_loader_open();
     if (!instance->library)
-        return rapt_fail(error, RAPT_UNSUPPORTED, "no Vulkan loader: %s", dlerror());
+        return rapt_fail(error, RAPT_UNSUPPORTED,
+                         "there is no Vulkan loader, libvulkan.so.1 (Debian: libvulkan1)");
     *(void **)&instance->global.GetInstanceProcAddr =
         dlsym(instance->library, "vkGetInstanceProcAddr");
     if (!instance->global.GetInstanceProcAddr || !load_global(instance))

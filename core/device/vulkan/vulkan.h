@@ -51,6 +51,9 @@ typedef struct rapt_vk_instance {
 rapt_status rapt_vk_instance_open(rapt_vk_instance *instance, rapt_error *error);
 void rapt_vk_instance_close(rapt_vk_instance *instance);
 
+/* The system's libvulkan, or the one that a bundle carries beside librapt; NULL: neither. */
+void *rapt_vk_loader_open(void);
+
 /* "VK_ERROR_DEVICE_LOST" */
 const char *rapt_vk_result_name(VkResult result);
 
