@@ -128,6 +128,12 @@ describe("elementwise operators on Vulkan", function()
       tolerance = 8 }, { "f32" })
   end)
 
+  it("on two halves at a time", function()
+    check({ op = "gelu", inputs = { x = rapt.randn(4, 66) * 3 }, tolerance = 2 }, { "f16", "bf16" })
+    check({ op = "mul", inputs = { a = rapt.randn(4, 66), b = rapt.randn(4, 66) } }, { "f16", "bf16" })
+    check({ op = "maximum", inputs = { a = rapt.randn(1030), b = rapt.randn(1030) } }, { "f16" })
+  end)
+
   it("keep their digits where functions are steep, flat or large", function()
     local x = rapt.tensor { -200, -104, -87.5, -30, -1e-3, -1e-6, 0, 1e-20, 1e-6, 1e-3, 0.6, 0.63, 9, 30,
       88.7, 100,
@@ -270,6 +276,14 @@ describe("matrix products on Vulkan", function()
     product({ 40, 9, 3 }, { 40, 3, 9 }, nil, { "f32" })
     product({ 66, 130, 5 }, { 66, 5, 9 }, nil, { "f32" }) -- the wide tile
     product({ 66, 5, 130 }, { 66, 5, 9 }, { transpose_a = true }, { "f16" })
+  end)
+
+  it("of float16 in sizes that cooperative matrices take, where there are any", function()
+    product({ 136, 40 }, { 40, 144 }, nil, { "f16" })
+    product({ 40, 136 }, { 144, 40 }, { transpose_a = true, transpose_b = true }, { "f16" })
+    product({ 8, 1024 }, { 1024, 24 }, nil, { "f16" })
+    product({ 3, 64, 32 }, { 32, 72 }, nil, { "f16" })
+    product({ 2, 3, 16, 8 }, { 3, 8, 16 }, nil, { "f16" })
   end)
 
   it("of nothing", function()

@@ -45,6 +45,18 @@ static int variant_of(const rapt_walk *walk)
     return variant;
 }
 
+/* Whether a word of each operand is two elements of it, side by side. */
+static bool paired(const rapt_walk *walk, const uint32_t *base)
+{
+    if (walk->ndim != 1 || walk->count % 2 != 0)
+        return false;
+    for (int k = 0; k < walk->n; k++)
+        if (!rapt_vk_half(walk->operands[k].dtype) || walk->operands[k].stride[0] != 1 ||
+            base[k] % 2 != 0)
+            return false;
+    return true;
+}
+
 rapt_status rapt_vulkan_map(rapt_call *call, const rapt_walk *walk, int op, double a, double b)
 {
     rapt_vulkan device;
@@ -67,7 +79,8 @@ rapt_status rapt_vulkan_map(rapt_call *call, const rapt_walk *walk, int op, doub
         status = rapt_vk_bind_walk(&device, walk, bound, base);
     if (status != RAPT_OK)
         return status;
-    uint32_t constants[7] = {0, (uint32_t)op, (uint32_t)inputs,
+    const bool pairs = paired(walk, base);
+    uint32_t constants[8] = {0, (uint32_t)op, (uint32_t)inputs,
                              (uint32_t)walk->operands[inputs].dtype};
     memset(params.base, 0, sizeof params.base);
     for (int k = 0; k < inputs; k++) {
@@ -79,9 +92,11 @@ rapt_status rapt_vulkan_map(rapt_call *call, const rapt_walk *walk, int op, doub
     params.base[MAP_INPUTS] = base[inputs];
     rapt_vk_number(a, variant == 2, params.a);
     rapt_vk_number(b, variant == 2, params.b);
-    return rapt_vulkan_run(&device, &map_shaders[variant], constants, 7,
-                           rapt_vulkan_groups(walk->count, RAPT_VK_LANES * MAP_EACH), 1, 1, buffers,
-                           NULL, &params);
+    constants[7] = pairs;
+    return rapt_vulkan_run(
+        &device, &map_shaders[variant], constants, 8,
+        rapt_vulkan_groups(pairs ? walk->count / 2 : walk->count, RAPT_VK_LANES * MAP_EACH), 1, 1,
+        buffers, NULL, &params);
 }
 
 rapt_status rapt_vulkan_fill(rapt_call *call, const rapt_view *target, double value)
