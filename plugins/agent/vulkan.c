@@ -197,7 +197,7 @@ static void gather(agent_job *job)
     const rapt_vulkan_buffer total = agent_buffer(plan, plan->part_total);
     const rapt_vulkan_buffer buffers[9] = {
         job->a.buffer, k.buffer, v.buffer, bias.buffer, bias.buffer, parts, parts, most, total};
-    run(job, &gather_shader[k.half], constants,
+    run(job, &gather_shader[k.half + job->lean], constants,
         agent_over(plan->A, AGENT_TILE) * agent_most(1, agent_over(plan->E, AGENT_TILE)), splits,
         plan->units, buffers, &push);
     const agent_gathered_push ends = {
@@ -237,7 +237,7 @@ static void hand_out(agent_job *job)
     const rapt_vulkan_buffer buffers[9] = {q.buffer,    job->a.buffer, job->u.buffer,
                                            bias.buffer, bias.buffer,   o.buffer,
                                            floats,      most.buffer,   total.buffer};
-    run(job, &hand_out_shader[q.half], constants,
+    run(job, &hand_out_shader[q.half + job->lean], constants,
         agent_over(plan->N, AGENT_TILE) * agent_most(1, agent_over(plan->E, AGENT_TILE)), 1,
         plan->units, buffers, &push);
     if (plan->taps > 0) {
@@ -299,8 +299,9 @@ static void product(agent_job *job, const agent_half *half, const agent_floats *
     const uint32_t constants[4] = {job->bf16, with->kind, 0, 0};
     const rapt_vulkan_buffer buffers[5] = {left->buffer, right->buffer, with->buffer, with->buffer,
                                            agent_buffer(plan, matrix)};
-    run(job, &product_shader[right->half], constants, agent_over(job->count, AGENT_TILE),
-        agent_over(plan->A, AGENT_TILE), job->units, buffers, &push);
+    run(job, &product_shader[right->half + job->lean], constants,
+        agent_over(job->count, AGENT_TILE), agent_over(plan->A, AGENT_TILE), job->units, buffers,
+        &push);
 }
 
 /* The bindings that value.glsl declares. */
@@ -335,8 +336,9 @@ static void multiply_rows(agent_job *job, const agent_half *half, bool gradients
     bind_values(job, half, buffers);
     buffers[5] = right->buffer;
     buffers[6] = agent_buffer(plan, plan->parts);
-    run(job, &rows_shader[right->half], constants, agent_over(width, AGENT_TILE) * splits,
-        agent_over(plan->A, AGENT_TILE), job->units, buffers, &push);
+    run(job, &rows_shader[right->half + job->lean], constants,
+        agent_over(width, AGENT_TILE) * splits, agent_over(plan->A, AGENT_TILE), job->units,
+        buffers, &push);
     const int64_t size = plan->A * width;
     const agent_sum_push ends = {(uint32_t)(job->units * size), (uint32_t)splits,
                                  (uint32_t)(job->unit0 * size), scale};
@@ -361,7 +363,7 @@ static void multiply_columns(agent_job *job, const agent_half *half, bool gradie
     buffers[5] = right->buffer;
     buffers[6] = to.buffer;
     buffers[7] = floats ? agent_buffer(plan, *floats) : to.buffer;
-    run(job, &columns_shader[to.half], constants, agent_over(width, AGENT_TILE),
+    run(job, &columns_shader[to.half + job->lean], constants, agent_over(width, AGENT_TILE),
         agent_over(job->count, AGENT_TILE), job->units, buffers, &push);
 }
 

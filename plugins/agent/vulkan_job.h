@@ -29,7 +29,7 @@ typedef struct agent_job {
     agent_plan plan;
     rapt_status status;
     float scale;
-    uint32_t bf16;
+    uint32_t bf16, lean; /* lean: 2 where products are those for the software driver */
     agent_floats a, u, gather_most, gather_total;
     int64_t unit0, units, first, count; /* of the chunk at hand */
 } agent_job;
@@ -40,6 +40,8 @@ static rapt_status begin(rapt_call *call, agent_job *job)
     job->status = agent_plan_call(call, &job->plan);
     job->scale = (float)call->attrs[AGENT_SCALE].f;
     job->bf16 = call->dtype == RAPT_BF16;
+    if (job->status == RAPT_OK)
+        job->lean = job->plan.device.limits->vendor == AGENT_SOFTWARE ? 2 : 0;
     if (job->plan.D == 0)
         job->scale = 0.0f;
     return job->status;

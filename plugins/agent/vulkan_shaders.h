@@ -6,12 +6,18 @@
 #include "kit/vulkan.h"
 
 #include "agent_attend_gather_f32.h"
+#include "agent_attend_gather_f32_lean.h"
 #include "agent_attend_gather_half.h"
+#include "agent_attend_gather_half_lean.h"
 #include "agent_attend_hand_out_f32.h"
+#include "agent_attend_hand_out_f32_lean.h"
 #include "agent_attend_hand_out_half.h"
+#include "agent_attend_hand_out_half_lean.h"
 #include "agent_bias_grad.h"
 #include "agent_columns_f32.h"
+#include "agent_columns_f32_lean.h"
 #include "agent_columns_half.h"
+#include "agent_columns_half_lean.h"
 #include "agent_convolve_f32.h"
 #include "agent_convolve_half.h"
 #include "agent_delta.h"
@@ -28,9 +34,13 @@
 #include "agent_pool_f32.h"
 #include "agent_pool_half.h"
 #include "agent_product_f32.h"
+#include "agent_product_f32_lean.h"
 #include "agent_product_half.h"
+#include "agent_product_half_lean.h"
 #include "agent_rows_f32.h"
+#include "agent_rows_f32_lean.h"
 #include "agent_rows_half.h"
+#include "agent_rows_half_lean.h"
 #include "agent_store_f32.h"
 #include "agent_store_half.h"
 #include "agent_sum.h"
@@ -175,17 +185,26 @@ typedef struct agent_kernel_sum_push {
             AGENT_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16)                      \
     }
 
+/* The same for products, and again for the software driver. */
+#define AGENT_PRODUCTS(kernel, push, buffers)                                                      \
+    {                                                                                              \
+        AGENT_SHADER(kernel##_f32, push, buffers, 0),                                              \
+            AGENT_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16),                     \
+            AGENT_SHADER(kernel##_f32_lean, push, buffers, 0),                                     \
+            AGENT_SHADER(kernel##_half_lean, push, buffers, RAPT_VULKAN_STORAGE16)                 \
+    }
+
 static const rapt_vulkan_shader pool_shader[2] = AGENT_SHADERS(pool, agent_pool_push, 2);
 static const rapt_vulkan_shader load_shader[2] = AGENT_SHADERS(load, agent_load_push, 2);
 static const rapt_vulkan_shader store_shader[2] = AGENT_SHADERS(store, agent_store_push, 2);
-static const rapt_vulkan_shader gather_shader[2] =
-    AGENT_SHADERS(attend_gather, agent_attend_push, 9);
-static const rapt_vulkan_shader hand_out_shader[2] =
-    AGENT_SHADERS(attend_hand_out, agent_attend_push, 9);
+static const rapt_vulkan_shader gather_shader[4] =
+    AGENT_PRODUCTS(attend_gather, agent_attend_push, 9);
+static const rapt_vulkan_shader hand_out_shader[4] =
+    AGENT_PRODUCTS(attend_hand_out, agent_attend_push, 9);
 static const rapt_vulkan_shader gathered_shader = AGENT_SHADER(gathered, agent_gathered_push, 6, 0);
-static const rapt_vulkan_shader product_shader[2] = AGENT_SHADERS(product, agent_product_push, 5);
-static const rapt_vulkan_shader rows_shader[2] = AGENT_SHADERS(rows, agent_rows_push, 7);
-static const rapt_vulkan_shader columns_shader[2] = AGENT_SHADERS(columns, agent_columns_push, 8);
+static const rapt_vulkan_shader product_shader[4] = AGENT_PRODUCTS(product, agent_product_push, 5);
+static const rapt_vulkan_shader rows_shader[4] = AGENT_PRODUCTS(rows, agent_rows_push, 7);
+static const rapt_vulkan_shader columns_shader[4] = AGENT_PRODUCTS(columns, agent_columns_push, 8);
 static const rapt_vulkan_shader sum_shader = AGENT_SHADER(sum, agent_sum_push, 2, 0);
 static const rapt_vulkan_shader delta_shader = AGENT_SHADER(delta, agent_delta_push, 5, 0);
 static const rapt_vulkan_shader dot_shader = AGENT_SHADER(dot, agent_dot_push, 3, 0);

@@ -16,6 +16,8 @@ static rapt_status begin(rapt_call *call, mta_job *job)
     job->status = mta_plan_call(call, &job->plan);
     job->scale = (float)call->attrs[MTA_SCALE].f;
     job->bf16 = call->dtype == RAPT_BF16;
+    if (job->status == RAPT_OK)
+        job->lean = job->plan.device.limits->vendor == MTA_SOFTWARE ? 2 : 0;
     return job->status;
 }
 

@@ -10,8 +10,8 @@ typedef struct mta_job {
     mta_plan plan;
     rapt_status status;
     float scale;
-    uint32_t bf16;
-    mta_stripe stripe; /* with the units at hand */
+    uint32_t bf16, lean; /* lean: 2 where products are those for the software driver */
+    mta_stripe stripe;   /* with the units at hand */
 } mta_job;
 
 /* A tensor [B, H or G, N, width] as a binding; its dtype picks the shader. */
@@ -141,7 +141,7 @@ static void product(mta_job *job, const mta_tensor *left, const mta_tensor *righ
                                    width > 0 ? factor : 0.0f};
     const rapt_vulkan_buffer buffers[3] = {left->buffer, right->buffer,
                                            mta_buffer(&job->plan, to->part)};
-    run(job, &product_shader[left->half], NULL, mta_over(job->stripe.ld, MTA_TILE),
+    run(job, &product_shader[left->half + job->lean], NULL, mta_over(job->stripe.ld, MTA_TILE),
         mta_over(to->rows, MTA_TILE), job->stripe.units, buffers, &push);
 }
 
@@ -168,7 +168,7 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
     bind_values(job, matrix, buffers);
     buffers[4] = right->buffer;
     buffers[5] = mta_buffer(&job->plan, job->plan.part);
-    run(job, &rows_shader[right->half], constants, mta_over(width, MTA_TILE) * splits,
+    run(job, &rows_shader[right->half + job->lean], constants, mta_over(width, MTA_TILE) * splits,
         mta_over(stripe->count, MTA_TILE), stripe->units, buffers, &push);
 
     mta_merge_push merge = {(uint32_t)job->plan.H,
@@ -199,7 +199,7 @@ static void multiply_columns(mta_job *job, const mta_matrix *matrix, const mta_t
     bind_values(job, matrix, buffers);
     buffers[4] = right->buffer;
     buffers[5] = mta_buffer(&job->plan, sum);
-    run(job, &columns_shader[right->half], constants, mta_over(width, MTA_TILE),
+    run(job, &columns_shader[right->half + job->lean], constants, mta_over(width, MTA_TILE),
         mta_over(stripe->end, MTA_TILE), stripe->units, buffers, &push);
 }
 

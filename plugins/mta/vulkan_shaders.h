@@ -5,7 +5,9 @@
 #include "kit/vulkan.h"
 
 #include "mta_columns_f32.h"
+#include "mta_columns_f32_lean.h"
 #include "mta_columns_half.h"
+#include "mta_columns_half_lean.h"
 #include "mta_convolve.h"
 #include "mta_correlate.h"
 #include "mta_gather_f32.h"
@@ -16,11 +18,15 @@
 #include "mta_merge_half.h"
 #include "mta_mix_grad.h"
 #include "mta_product_f32.h"
+#include "mta_product_f32_lean.h"
 #include "mta_product_half.h"
+#include "mta_product_half_lean.h"
 #include "mta_reduce_f32.h"
 #include "mta_reduce_half.h"
 #include "mta_rows_f32.h"
+#include "mta_rows_f32_lean.h"
 #include "mta_rows_half.h"
+#include "mta_rows_half_lean.h"
 #include "mta_softmax_back.h"
 #include "mta_stats.h"
 #include "mta_weights.h"
@@ -146,9 +152,18 @@ typedef struct mta_gather_push {
             MTA_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16)                        \
     }
 
-static const rapt_vulkan_shader product_shader[2] = MTA_SHADERS(product, mta_product_push, 3);
-static const rapt_vulkan_shader rows_shader[2] = MTA_SHADERS(rows, mta_rows_push, 6);
-static const rapt_vulkan_shader columns_shader[2] = MTA_SHADERS(columns, mta_columns_push, 6);
+/* The same for products, and again for the software driver. */
+#define MTA_PRODUCTS(kernel, push, buffers)                                                        \
+    {                                                                                              \
+        MTA_SHADER(kernel##_f32, push, buffers, 0),                                                \
+            MTA_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16),                       \
+            MTA_SHADER(kernel##_f32_lean, push, buffers, 0),                                       \
+            MTA_SHADER(kernel##_half_lean, push, buffers, RAPT_VULKAN_STORAGE16)                   \
+    }
+
+static const rapt_vulkan_shader product_shader[4] = MTA_PRODUCTS(product, mta_product_push, 3);
+static const rapt_vulkan_shader rows_shader[4] = MTA_PRODUCTS(rows, mta_rows_push, 6);
+static const rapt_vulkan_shader columns_shader[4] = MTA_PRODUCTS(columns, mta_columns_push, 6);
 static const rapt_vulkan_shader merge_shader[2] = MTA_SHADERS(merge, mta_merge_push, 2);
 static const rapt_vulkan_shader gather_shader[2] = MTA_SHADERS(gather, mta_gather_push, 2);
 static const rapt_vulkan_shader reduce_shader[2] = MTA_SHADERS(reduce, mta_reduce_push, 2);

@@ -73,7 +73,7 @@ shared float across[64 * 9];
 
 void load_keys(uint from)
 {
-    [[unroll]] for (uint i = 0; i < 16; i++) {
+    PRODUCT_UNROLL for (uint i = 0; i < 16; i++) {
         const uint at = i * PRODUCT_LANES + PRODUCT_LANE, column = at >> 4, k = at & 15u;
         product_b[k * PRODUCT_PITCH + (column >> 2)][column & 3u] = key_element(column, from + k);
     }
@@ -95,7 +95,7 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     float top[8], part[8];
-    [[unroll]] for (uint r = 0; r < 8; r++) {
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++) {
         top[r] = LOWEST;
         part[r] = 0.0;
     }
@@ -109,10 +109,10 @@ void main()
             PRODUCT_MULTIPLY(scores)
             barrier();
         }
-        [[unroll]] for (uint r = 0; r < 8; r++) {
+        PRODUCT_UNROLL for (uint r = 0; r < 8; r++) {
             const uint row = row0 + product_row(r);
             float here = LOWEST;
-            [[unroll]] for (uint c = 0; c < 8; c++) {
+            PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
                 const uint key = key0 + product_column(c >> 2, c & 3u);
                 float x = LOWEST;
                 if (key < end && row < rows)
@@ -123,16 +123,16 @@ void main()
             across[product_row(r) * 9u + PRODUCT_X] = here;
         }
         barrier();
-        [[unroll]] for (uint r = 0; r < 8; r++) {
+        PRODUCT_UNROLL for (uint r = 0; r < 8; r++) {
             float higher = top[r];
-            [[unroll]] for (uint x = 0; x < 8; x++)
+            PRODUCT_UNROLL for (uint x = 0; x < 8; x++)
                 higher = max(higher, across[product_row(r) * 9u + x]);
             const float factor = exp(top[r] - higher);
             top[r] = higher;
             part[r] *= factor;
             sums[r][0] *= factor;
             sums[r][1] *= factor;
-            [[unroll]] for (uint c = 0; c < 8; c++) {
+            PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
                 const uint key = key0 + product_column(c >> 2, c & 3u);
                 const float p = key < end ? exp(scores[r][c >> 2][c & 3u] - higher) : 0.0;
                 scores[r][c >> 2][c & 3u] = p;
@@ -140,10 +140,10 @@ void main()
             }
         }
         // Keys 16 c to 16 c + 15 of the tile lie in vector c / 2 of the invocations with x / 4 = c % 2.
-        [[unroll]] for (uint chunk = 0; chunk < 4; chunk++) {
+        PRODUCT_UNROLL for (uint chunk = 0; chunk < 4; chunk++) {
             barrier();
             if (PRODUCT_X >> 2 == (chunk & 1u))
-                [[unroll]] for (uint c = 0; c < 4; c++) {
+                PRODUCT_UNROLL for (uint c = 0; c < 4; c++) {
                     const uint at = (4u * (PRODUCT_X & 3u) + c) * PRODUCT_PITCH + PRODUCT_Y;
                     const uint v = chunk >> 1;
                     product_a[at] = vec4(scores[0][v][c], scores[1][v][c], scores[2][v][c],
@@ -158,13 +158,13 @@ void main()
         barrier();
     }
     barrier();
-    [[unroll]] for (uint r = 0; r < 8; r++)
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
         across[product_row(r) * 9u + PRODUCT_X] = part[r];
     barrier();
-    [[unroll]] for (uint r = 0; r < 8; r++) {
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++) {
         const uint row = row0 + product_row(r);
         float sum = 0.0;
-        [[unroll]] for (uint x = 0; x < 8; x++)
+        PRODUCT_UNROLL for (uint x = 0; x < 8; x++)
             sum += across[product_row(r) * 9u + x];
         if (row >= rows)
             continue;
@@ -181,7 +181,7 @@ void main()
             most[most_base + stat] = top[r];
             total[total_base + stat] = sum;
         }
-        [[unroll]] for (uint c = 0; c < 8; c++) {
+        PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
             const uint e = e0 + product_column(c >> 2, c & 3u);
             if (e >= values)
                 continue;

@@ -47,8 +47,8 @@ void main()
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, agents)
     const uint to_at = to_base + unit_batch(unit) * to_batch + unit_head(unit) * to_head;
-    [[unroll]] for (uint r = 0; r < 8; r++)
-        [[unroll]] for (uint c = 0; c < 8; c++) {
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
+        PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
             const uint at = column0 + product_row(r), e = e0 + product_column(c >> 2, c & 3u);
             if (at >= count || e >= width)
                 continue;

@@ -49,8 +49,8 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, width)
-    [[unroll]] for (uint r = 0; r < 8; r++)
-        [[unroll]] for (uint c = 0; c < 8; c++) {
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
+        PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
             const uint agent = row0 + product_row(r);
             const uint position = column0 + product_column(c >> 2, c & 3u);
             if (agent < agents && position < count)

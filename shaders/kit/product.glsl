@@ -11,6 +11,15 @@
 
 #extension GL_EXT_control_flow_attributes : require
 
+// With PRODUCT_LEAN loops stay loops: code that a software driver compiles in a tenth of the time.
+#ifdef PRODUCT_LEAN
+#define PRODUCT_UNROLL [[dont_unroll]]
+#define PRODUCT_STEPS  [[dont_unroll]]
+#else
+#define PRODUCT_UNROLL [[unroll]]
+#define PRODUCT_STEPS
+#endif
+
 #define PRODUCT_TILE  64u
 #define PRODUCT_CHUNK 16u
 #define PRODUCT_LANES 64u
@@ -30,7 +39,7 @@ shared vec4 product_b[PRODUCT_CHUNK * PRODUCT_PITCH];
 #define PRODUCT_SUMS(name) vec4 name[8][2]
 
 #define PRODUCT_CLEAR(sums)                                                                         \
-    [[unroll]] for (uint r_ = 0; r_ < 8; r_++) {                                                    \
+    PRODUCT_UNROLL for (uint r_ = 0; r_ < 8; r_++) {                                                \
         sums[r_][0] = vec4(0.0);                                                                    \
         sums[r_][1] = vec4(0.0);                                                                    \
     }
@@ -54,7 +63,7 @@ uint product_column(uint v, uint c)
 #endif
 void product_load_left(uint from)
 {
-    [[unroll]] for (uint i = 0; i < 16; i++) {
+    PRODUCT_UNROLL for (uint i = 0; i < 16; i++) {
         const uint at = i * PRODUCT_LANES + PRODUCT_LANE;
         PRODUCT_LEFT_AT(at);
         product_a[k * PRODUCT_PITCH + (row >> 2)][row & 3u] = product_left(row, from + k);
@@ -69,7 +78,7 @@ void product_load_left(uint from)
 #endif
 void product_load_right(uint from)
 {
-    [[unroll]] for (uint i = 0; i < 16; i++) {
+    PRODUCT_UNROLL for (uint i = 0; i < 16; i++) {
         const uint at = i * PRODUCT_LANES + PRODUCT_LANE;
         PRODUCT_RIGHT_AT(at);
         product_b[k * PRODUCT_PITCH + (column >> 2)][column & 3u] = product_right(column, from + k);
@@ -78,7 +87,7 @@ void product_load_right(uint from)
 
 // One chunk: sums += product_a^T product_b.
 #define PRODUCT_MULTIPLY(sums)                                                                      \
-    for (uint k_ = 0; k_ < PRODUCT_CHUNK; k_++) {                                                   \
+    PRODUCT_STEPS for (uint k_ = 0; k_ < PRODUCT_CHUNK; k_++) {                                     \
         const vec4 a0_ = product_a[k_ * PRODUCT_PITCH + PRODUCT_Y];                                 \
         const vec4 a1_ = product_a[k_ * PRODUCT_PITCH + 8u + PRODUCT_Y];                            \
         const vec4 b0_ = product_b[k_ * PRODUCT_PITCH + PRODUCT_X];                                 \

@@ -47,9 +47,9 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, count)
-    [[unroll]] for (uint r = 0; r < 8; r++)
-        [[unroll]] for (uint v = 0; v < 2; v++)
-            [[unroll]] for (uint c = 0; c < 4; c++) {
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
+        PRODUCT_UNROLL for (uint v = 0; v < 2; v++)
+            PRODUCT_UNROLL for (uint c = 0; c < 4; c++) {
                 const uint key = key0 + product_row(r), e = e0 + product_column(v, c);
                 if (key < keys && e < width)
                     sum[((unit0 + unit) * keys + key) * width + e] += sums[r][v][c];

@@ -50,9 +50,9 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, width)
-    [[unroll]] for (uint r = 0; r < 8; r++)
-        [[unroll]] for (uint v = 0; v < 2; v++)
-            [[unroll]] for (uint c = 0; c < 4; c++) {
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
+        PRODUCT_UNROLL for (uint v = 0; v < 2; v++)
+            PRODUCT_UNROLL for (uint c = 0; c < 4; c++) {
                 const uint row = row0 + product_row(r), key = key0 + product_column(v, c);
                 if (row < rows && key < end)
                     matrix[(unit * height + row) * ld + key] = factor * sums[r][v][c];

@@ -48,9 +48,9 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, from, end)
-    [[unroll]] for (uint r = 0; r < 8; r++)
-        [[unroll]] for (uint v = 0; v < 2; v++)
-            [[unroll]] for (uint c = 0; c < 4; c++) {
+    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
+        PRODUCT_UNROLL for (uint v = 0; v < 2; v++)
+            PRODUCT_UNROLL for (uint c = 0; c < 4; c++) {
                 const uint row = row0 + product_row(r), e = e0 + product_column(v, c);
                 if (row < count && e < width)
                     part[((split * units + unit) * count + row) * width + e] = sums[r][v][c];
