@@ -168,7 +168,7 @@ static inline rapt_status rapt_score_check_borders(rapt_call *call, const rapt_s
         if (!right || (i == n - 1 && x != total))
             return call->host->error(call, RAPT_INVALID,
                                      "%s must rise from 0 to %c = %lld, but entry %lld is %lld",
-                                     name, letter, (long long)total, (long long)i, (long long)x);
+                                     name, letter, (long long)total, (long long)i + 1, (long long)x);
         least = x;
     }
     return RAPT_OK;

@@ -12,6 +12,10 @@
 #define mta_in_place     RAPT_LEVEL_NAME(mta_in_place)
 #define mta_columns      RAPT_LEVEL_NAME(mta_columns)
 #define mta_hide         RAPT_LEVEL_NAME(mta_hide)
+#define mta_add_bias     RAPT_LEVEL_NAME(mta_add_bias)
+#define mta_distance     RAPT_LEVEL_NAME(mta_distance)
+#define mta_shape        RAPT_LEVEL_NAME(mta_shape)
+#define mta_put_lse      RAPT_LEVEL_NAME(mta_put_lse)
 #define mta_scores       RAPT_LEVEL_NAME(mta_scores)
 #define mta_greatest     RAPT_LEVEL_NAME(mta_greatest)
 #define mta_exponentials RAPT_LEVEL_NAME(mta_exponentials)
@@ -36,7 +40,7 @@
 static void mta_load(const mta_rows *rows, int64_t b, int64_t h, int64_t first, int64_t count,
                      int64_t length, int64_t width, float factor, float *to, int64_t ld)
 {
-    const int64_t begin = mta_min(count, mta_max(0, -first));
+    const int64_t begin = rows->data ? mta_min(count, mta_max(0, -first)) : count;
     const int64_t end = mta_max(begin, mta_min(count, length - first));
     memset(to, 0, (size_t)(begin * ld) * sizeof *to);
     if (end > begin)
@@ -75,19 +79,84 @@ static void mta_columns(const mta_job *job, const mta_area *area, const mta_rows
 static void mta_hide(const mta_lanes *lanes, int64_t begin, int64_t count, float value, float *tile,
                      int64_t ld)
 {
-    if (lanes->seen[0] >= begin + count)
+    const int64_t most =
+        lanes->low[lanes->width - 1] - begin; /* rows before it: hidden from some */
+    if (lanes->seen[0] >= begin + count && most <= 0)
         return;
     for (int64_t i = 0; i < lanes->width; i += SIMD_LANES) {
-        int32_t end[SIMD_LANES];
-        for (int l = 0; l < SIMD_LANES; l++)
+        int32_t end[SIMD_LANES], low[SIMD_LANES];
+        for (int l = 0; l < SIMD_LANES; l++) {
             end[l] = (int32_t)mta_max(0, mta_min(count, lanes->seen[i + l] - begin));
-        const simd_i seen = simd_load_i(end);
+            low[l] = (int32_t)mta_max(0, mta_min(count, lanes->low[i + l] - begin));
+        }
+        const simd_i seen = simd_load_i(end), before = simd_load_i(low);
+        for (int64_t j = 0; j < low[SIMD_LANES - 1]; j++) {
+            float *at = tile + j * ld + i;
+            simd_store(at, simd_select(simd_lt_i(simd_set_i((int32_t)j), before), simd_set(value),
+                                       simd_load(at)));
+        }
         for (int64_t j = end[0]; j < count; j++) {
             float *at = tile + j * ld + i;
             simd_store(at, simd_select(simd_lt_i(simd_set_i((int32_t)j), seen), simd_load(at),
                                        simd_set(value)));
         }
     }
+}
+
+/* Adds the bias of a head to the products of `count` keys from `begin` on with the lanes' queries.
+ */
+static void mta_add_bias(const mta_job *job, int64_t b, int64_t h, const mta_lanes *lanes,
+                         int64_t begin, int64_t count, float *tile, int64_t ld)
+{
+    const rapt_math_service *math = job->math;
+    const rapt_score_view *bias = &job->bias;
+    const int64_t size = (int64_t)rapt_dtype_size(bias->dtype);
+    for (int64_t i = mta_max(0, -lanes->first); i < lanes->count; i++) {
+        const int64_t query = lanes->first + i;
+        if (query >= job->N)
+            break;
+        const char *row = (const char *)rapt_score_row(bias, b, h, query);
+        float values[MTA_KEYS];
+        for (int64_t j = 0; j < count; j += MTA_KEYS) {
+            const int64_t n = bias->stride[3] ? mta_min(MTA_KEYS, count - j) : 1;
+            math->load(n, bias->dtype, row + (begin + j) * bias->stride[3] * size, values);
+            for (int64_t r = 0; r < mta_min(MTA_KEYS, count - j); r++)
+                tile[(j + r) * ld + i] += values[n > 1 ? r : 0];
+        }
+    }
+}
+
+/* |i + M - N - j| of each lane. */
+SIMD_FN simd_f mta_distance(const mta_job *job, const mta_lanes *lanes, int64_t i, int64_t j)
+{
+    const int64_t first = lanes->first + i + job->M - job->N - j;
+    float at[SIMD_LANES];
+    for (int l = 0; l < SIMD_LANES; l++)
+        at[l] = (float)(first + l);
+    return simd_abs(simd_load(at));
+}
+
+/* From products to scores, as the options shape them. */
+static void mta_shape(const mta_job *job, int64_t b, int64_t h, const mta_lanes *lanes,
+                      int64_t begin, int64_t count, float *tile, int64_t ld)
+{
+    const rapt_score_options *o = &job->options;
+    if (job->bias.given)
+        mta_add_bias(job, b, h, lanes, begin, count, tile, ld);
+    if (!o->shaped)
+        return;
+    const simd_f cap = simd_set(o->softcap), over = simd_set(o->softcap > 0 ? 1 / o->softcap : 0);
+    const simd_f slope = simd_set(o->alibi ? o->alibi[h] : 0.0f);
+    for (int64_t j = 0; j < count; j++)
+        for (int64_t i = 0; i < lanes->width; i += SIMD_LANES) {
+            float *at = tile + j * ld + i;
+            simd_f s = simd_load(at);
+            if (o->softcap > 0)
+                s = cap * simd_tanh(s * over);
+            if (o->alibi)
+                s = s - slope * mta_distance(job, lanes, i, begin + j);
+            simd_store(at, s);
+        }
 }
 
 /* Scores of the keys from <= j < to with the queries in area->columns; 0 where there is no such
@@ -106,6 +175,7 @@ static void mta_scores(const mta_job *job, const mta_area *area, int64_t b, int6
                                   job->D, area->k, &ldk);
     tile_multiply(end - begin, lanes->width, job->D, k, ldk, 1, area->columns, job->s_lanes,
                   rows + (begin - from) * ld, ld, 0);
+    mta_shape(job, b, h, lanes, begin, end - begin, rows + (begin - from) * ld, ld);
 }
 
 /* most = max(most, rows of the tile) */
@@ -153,15 +223,15 @@ static void mta_logits(const mta_job *job, const mta_area *area, int64_t b, int6
     const int64_t ld = job->s_lanes, size = qk->rows * qk->columns;
     const int keep = job->call->phase == RAPT_BACKWARD;
     for (int64_t i = 0; i < p->width; i++)
-        most[i] = -INFINITY;
-    for (int64_t j = 0; j < p->end; j += MTA_KEYS) {
+        most[i] = job->options.sink ? job->options.sink[h] : -INFINITY;
+    for (int64_t j = p->begin; j < p->end; j += MTA_KEYS) {
         const int64_t rows = mta_min(MTA_KEYS, p->end - j);
         float *target = strip + j * job->lanes;
         if (qk->taps) {
-            const int64_t made = j == 0 ? 0 : 2 * qk->half, from = j - qk->half + made;
+            const int64_t made = j == p->begin ? 0 : 2 * qk->half, from = j - qk->half + made;
             const int64_t to = j + mta_up(rows, RAPT_HALO_ROWS) + qk->half;
             float *tile = score + (keep ? j * ld : 0);
-            if (j > 0 && !keep)
+            if (made && !keep)
                 memmove(tile, tile + MTA_KEYS * ld, (size_t)(made * ld) * sizeof *tile);
             mta_scores(job, area, b, h, s, from, to, tile + made * ld, ld);
             mta_hide(s, from, to - from, 0.0f, tile + made * ld, ld);
@@ -188,17 +258,22 @@ static void mta_weigh(const mta_job *job, const mta_area *area, int64_t b, int64
     mta_logits(job, area, b, h, s, p,
                area->score + (keep ? member * job->s_rows * job->s_lanes : 0), strip, most);
     memset(share, 0, (size_t)p->width * sizeof *share);
-    for (int64_t j = 0; j < p->end; j += MTA_KEYS)
+    for (int64_t j = p->begin; j < p->end; j += MTA_KEYS)
         mta_exponentials(mta_min(MTA_KEYS, p->end - j), p->width, most, strip + j * ld, ld, share);
-    for (int64_t i = 0; i < p->width; i++)
+    for (int64_t i = 0; i < p->width; i++) {
+        const float sink = job->options.sink ? job->options.sink[h] : -INFINITY;
+        const float sunk = sink > -INFINITY ? expf(sink - most[i]) : 0.0f;
+        share[i] += sunk;
         share[i] = share[i] > 0.0f ? 1.0f / share[i] : 0.0f;
-    memset(strip - around * ld, 0, (size_t)(around * ld) * sizeof *strip);
+        area->sunk[member * ld + i] = sunk * share[i];
+    }
+    memset(strip + (p->begin - around) * ld, 0, (size_t)(around * ld) * sizeof *strip);
     memset(strip + p->end * ld, 0, (size_t)((around + RAPT_HALO_ROWS) * ld) * sizeof *strip);
 }
 
 static void mta_normalise(const mta_job *job, const mta_lanes *p, float *strip, float *share)
 {
-    for (int64_t j = 0; j < p->end; j++)
+    for (int64_t j = p->begin; j < p->end; j++)
         for (int64_t i = 0; i < p->width; i += SIMD_LANES) {
             float *at = strip + j * job->lanes + i;
             simd_store(at, simd_load(at) * simd_load(share + i));
@@ -250,10 +325,10 @@ static void mta_factors(const mta_job *job, int64_t group, const float *share, f
 static void mta_matrix_tile(const mta_job *job, int64_t b, int64_t h, const mta_lanes *own,
                             int64_t j, int64_t rows, const float *tile, const float *share)
 {
-    float *target = job->matrix + ((b * job->H + h) * job->N + own->first) * job->M + j;
+    float *target = job->matrix + ((b * job->H + h) * job->all_n + own->first) * job->all_m + j;
     for (int64_t i = 0; i < own->count; i++)
         for (int64_t r = 0; r < rows; r++)
-            target[i * job->M + r] = tile[r * job->lanes + i] * (share ? share[i] : 1.0f);
+            target[i * job->all_m + r] = tile[r * job->lanes + i] * (share ? share[i] : 1.0f);
 }
 
 /* A tile of the weights of each head of the group: o += weights v, or into the matrix. */
@@ -295,13 +370,8 @@ static void mta_finish(const mta_job *job, const mta_area *area, int64_t b, int6
     for (int64_t d = 0; d < job->mixed; d++) {
         const int64_t h = group * job->mixed + d;
         float *o = area->o + d * job->rows * job->Ep;
-        if (job->matrix) {
-            for (int64_t i = 0; i < own->count; i++)
-                memset(job->matrix + ((b * job->H + h) * job->N + own->first + i) * job->M +
-                           own->end,
-                       0, (size_t)(job->M - own->end) * sizeof(float));
+        if (job->matrix)
             continue;
-        }
         if (!job->mix && !job->post.taps)
             rows_scale(own->count, job->Ep, area->share, o, o);
         rows_store(job->o.dtype, mta_row(&job->o, b, h, own->first - job->first), job->o.row,
@@ -309,24 +379,38 @@ static void mta_finish(const mta_job *job, const mta_area *area, int64_t b, int6
     }
 }
 
+/* The log-sum-exp of a head's rows that the block owns. */
+static void mta_put_lse(const mta_job *job, const mta_area *area, int64_t b, int64_t h,
+                        int64_t member, const mta_lanes *own)
+{
+    const int64_t at = member * job->lanes + job->post.reach;
+    float *lse = job->lse + (b * job->H + h) * (job->all_n - job->first) + own->first - job->first;
+    for (int64_t i = 0; i < own->count; i++) {
+        const float share = area->share[at + i];
+        lse[i] = share > 0.0f ? area->most[at + i] - logf(share) : -INFINITY;
+    }
+}
+
 static void mta_block(const mta_job *job, const mta_area *area, int64_t b, int64_t group,
                       int64_t block)
 {
     const int64_t first = job->first + block * job->rows;
-    mta_lanes own = {.seen = area->seen}, p = {.seen = area->seen + job->s_lanes};
-    mta_lanes s = {.seen = area->seen + 2 * job->s_lanes};
+    mta_lanes own = mta_lane_set(job, area, 0), p = mta_lane_set(job, area, 1);
+    mta_lanes s = mta_lane_set(job, area, 2);
     mta_lanes_set(job, &own, first, mta_min(job->rows, job->N - first));
     mta_lanes_set(job, &p, first - job->post.reach, own.count + job->post.reach);
     mta_lanes_set(job, &s, p.first - job->qk.reach, p.count + job->qk.reach);
     for (int64_t m = 0; m < job->mixed; m++) {
         mta_weigh(job, area, b, group * job->mixed + m, m, &s, &p);
+        if (job->lse)
+            mta_put_lse(job, area, b, group * job->mixed + m, m, &own);
         if (job->post.taps)
             mta_normalise(job, &p, mta_strip(job, area->weight, m), area->share + m * job->lanes);
     }
     if (job->mix)
         mta_factors(job, group, area->share, area->factors);
     memset(area->o, 0, (size_t)(job->mixed * job->rows * job->Ep) * sizeof(float));
-    for (int64_t j = 0; j < own.end; j += MTA_KEYS)
+    for (int64_t j = own.begin; j < own.end; j += MTA_KEYS)
         mta_use_tile(job, area, b, group, &own, j, mta_min(MTA_KEYS, own.end - j));
     mta_finish(job, area, b, group, &own);
 }
@@ -339,7 +423,9 @@ static void mta_forward(void *context, int64_t begin, int64_t end, int worker)
     mta_area_at(job, job->scratch + worker * job->scratch_size, &area);
     for (int64_t task = begin; task < end; task++) {
         const int64_t heads = job->B * job->groups, at = task % heads;
-        mta_block(job, &area, at / job->groups, at % job->groups, job->blocks - 1 - task / heads);
+        mta_job own;
+        const int64_t block = mta_of_block(job, job->blocks - 1 - task / heads, &own);
+        mta_block(&own, &area, at / job->groups, at % job->groups, block);
     }
 }
 

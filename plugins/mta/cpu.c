@@ -106,17 +106,65 @@ static rapt_status take_kernels(mta_job *job)
 static void lay_out(mta_job *job, int64_t rows)
 {
     const int64_t around = mta_max(job->qk.half, job->post.half);
-    const int64_t strip_rows = mta_up(job->M, MTA_KEYS) + 2 * around + RAPT_HALO_ROWS;
+    const int64_t strip_rows = mta_up(job->most_keys, MTA_KEYS) + 2 * around + RAPT_HALO_ROWS;
     const int backward = job->call->phase == RAPT_BACKWARD;
     mta_area area;
     job->rows = rows;
-    job->blocks = mta_up(job->N - job->first, rows) / rows;
+    job->blocks = 0;
+    for (int64_t s = 0; s < job->n_spans; s++) {
+        job->spans[s].block = job->blocks;
+        job->blocks += mta_up(job->spans[s].n - job->first, rows) / rows;
+    }
     job->ahead = backward ? job->qk.reach : 0;
     job->lanes = mta_up(mta_up(rows + job->ahead, MTA_PAD) + job->post.reach, MTA_PAD);
     job->s_lanes = mta_up(job->lanes + job->qk.reach, MTA_PAD);
     job->strip = strip_rows * job->lanes;
     job->s_rows = job->qk.taps ? (backward ? strip_rows : MTA_KEYS + 2 * job->qk.half) : 0;
     job->scratch_size = mta_area_at(job, NULL, &area);
+}
+
+/* The sequences of the call: packed ones, or all batches' one. */
+static rapt_status take_spans(mta_job *job)
+{
+    const rapt_score_options *o = &job->options;
+    const int packed = o->cu_q.given;
+    const rapt_status status = rapt_score_check_options(o, job->call);
+    if (status != RAPT_OK)
+        return status;
+    job->n_spans = packed ? o->borders - 1 : 1;
+    job->spans = (mta_span *)take(job->call, job->n_spans, sizeof *job->spans);
+    if (!job->spans)
+        return RAPT_NO_MEMORY;
+    for (int64_t s = 0; s < job->n_spans; s++) {
+        mta_span *span = &job->spans[s];
+        span->q = packed ? rapt_score_border(&o->cu_q, s) : 0;
+        span->n = packed ? rapt_score_border(&o->cu_q, s + 1) - span->q : job->N;
+        span->k = packed ? rapt_score_border(&o->cu_k, s) : 0;
+        span->m = packed ? rapt_score_border(&o->cu_k, s + 1) - span->k : job->M;
+        job->most_keys = mta_max(job->most_keys, span->m);
+    }
+    return RAPT_OK;
+}
+
+/* What every operator of the family can take. */
+static rapt_status take_options(mta_job *job)
+{
+    rapt_call *call = job->call;
+    rapt_score_options *o = &job->options;
+    rapt_score_bind_options(o, call);
+    o->N = job->N;
+    o->M = job->M;
+    if (call->phase == RAPT_STEP) {
+        o->right = 0;
+        o->cu_q.given = 0;
+        if (call->inputs[MTA_BIAS] && job->qk.reach + job->post.reach > 0)
+            return call->host->error(call, RAPT_UNSUPPORTED,
+                                     "a decoding step takes no bias where kernels reach earlier "
+                                     "queries, whose bias it does not know");
+    }
+    job->bias = rapt_score_view_of(call->inputs[MTA_BIAS]);
+    job->math = (const rapt_math_service *)call->host->service("rapt.math", 1);
+    return take_spans(job);
 }
 
 /* Sizes in, from `first` on; N and M are those of the tensors. */
@@ -127,16 +175,17 @@ static rapt_status prepare(rapt_call *call, mta_job *job, int64_t n, int64_t m, 
     job->B = call->sizes['B'];
     job->H = call->sizes['H'];
     job->G = call->sizes['G'];
-    job->N = n;
-    job->M = m;
+    job->N = job->all_n = n;
+    job->M = job->all_m = m;
     job->D = call->sizes['D'];
     job->E = mta_max(0, call->sizes['E']);
     job->Dp = mta_up(job->D, MTA_PAD);
     job->Ep = mta_up(job->E, MTA_PAD);
-    job->causal = call->attrs[MTA_CAUSAL].i[0] != 0 || call->phase == RAPT_STEP;
     job->scale = (float)call->attrs[MTA_SCALE].f;
     job->first = first;
-    const rapt_status status = take_kernels(job);
+    rapt_status status = take_kernels(job);
+    if (status == RAPT_OK)
+        status = take_options(job);
     if (status != RAPT_OK)
         return status;
     int64_t rows = mta_max(MTA_PAD, mta_min(MTA_ROWS, mta_up(n - first, MTA_PAD)));
@@ -156,6 +205,15 @@ static void run(mta_job *job, int64_t tasks, rapt_task task)
 
 /* --- Forward, weights, step ------------------------------------------------------------------ */
 
+static void clear(const rapt_view *view)
+{
+    int64_t count = view ? 1 : 0;
+    for (int32_t d = 0; view && d < view->ndim; d++)
+        count *= view->shape[d];
+    if (count > 0)
+        memset(rapt_view_data(view), 0, (size_t)count * rapt_dtype_size(rapt_view_dtype(view)));
+}
+
 static rapt_status run_forward(mta_job *job)
 {
     run(job, job->B * job->groups * job->blocks, level_code(job->call)->forward);
@@ -171,7 +229,8 @@ rapt_status mta_cpu_forward(rapt_call *call)
     job.q = rows_of(call->inputs[MTA_Q]);
     job.k = rows_of(call->inputs[MTA_K]);
     job.v = rows_of(call->inputs[MTA_V]);
-    job.o = rows_of(call->outputs[0]);
+    job.o = rows_of(call->outputs[MTA_O]);
+    job.lse = rapt_score_floats(call->outputs[MTA_LSE]);
     return run_forward(&job);
 }
 
@@ -184,6 +243,7 @@ rapt_status mta_cpu_weights(rapt_call *call)
     job.q = rows_of(call->inputs[MTA_Q]);
     job.k = rows_of(call->inputs[MTA_K]);
     job.matrix = (float *)rapt_view_data(call->outputs[0]);
+    clear(call->outputs[0]);
     return run_forward(&job);
 }
 
@@ -198,11 +258,50 @@ rapt_status mta_cpu_step(rapt_call *call)
     job.q = rows_of(call->states[MTA_Q]);
     job.k = rows_of(call->states[MTA_K]);
     job.v = rows_of(call->states[MTA_V]);
-    job.o = rows_of(call->outputs[0]);
+    job.o = rows_of(call->outputs[MTA_O]);
+    job.lse = rapt_score_floats(call->outputs[MTA_LSE]);
     return run_forward(&job);
 }
 
 /* --- Backward -------------------------------------------------------------------------------- */
+
+/* Tasks that meet in an element of the bias have a copy of it each. */
+static int take_bias(mta_job *job, const rapt_view *grad)
+{
+    rapt_score_view *view = &job->d_bias;
+    if (!grad)
+        return 1;
+    *view = rapt_score_view_of(grad);
+    job->bias_size = 1;
+    for (int i = 0; i < 4; i++)
+        job->bias_size *= view->shape[i];
+    job->bias_copies[0] = view->shape[0] == 1 ? job->B : 1;
+    job->bias_copies[1] = view->shape[1] == 1 ? job->groups : 1;
+    job->bias_copies[2] = view->shape[2] == 1 ? job->parts : 1;
+    const int64_t copies = job->bias_copies[0] * job->bias_copies[1] * job->bias_copies[2];
+    job->d_bias_parts = (float *)take(job->call, copies * job->bias_size, sizeof(float));
+    if (!job->d_bias_parts)
+        return 0;
+    memset(job->d_bias_parts, 0, (size_t)(copies * job->bias_size) * sizeof(float));
+    view->data = (char *)job->d_bias_parts;
+    view->dtype = RAPT_F32;
+    return 1;
+}
+
+static rapt_status store_bias(const mta_job *job, const rapt_view *to)
+{
+    const int64_t copies = job->bias_copies[0] * job->bias_copies[1] * job->bias_copies[2];
+    if (!to)
+        return RAPT_OK;
+    for (int64_t i = 0; i < job->bias_size; i++) {
+        double sum = 0;
+        for (int64_t copy = 0; copy < copies; copy++)
+            sum += (double)job->d_bias_parts[copy * job->bias_size + i];
+        job->d_bias_parts[i] = (float)sum;
+    }
+    job->math->store(job->bias_size, rapt_view_dtype(to), job->d_bias_parts, rapt_view_data(to));
+    return RAPT_OK;
+}
 
 static rapt_status take_parts(mta_job *job)
 {
@@ -235,6 +334,15 @@ static rapt_status take_parts(mta_job *job)
         job->d_mix = (double *)take(call, heads * job->mixed, sizeof(double));
         enough = enough && job->d_mix;
     }
+    if (grads[MTA_ALIBI]) {
+        job->d_alibi_parts = (double *)take(call, heads, sizeof(double));
+        enough = enough && job->d_alibi_parts;
+    }
+    if (grads[MTA_SINK]) {
+        job->d_sink_parts = (double *)take(call, heads, sizeof(double));
+        enough = enough && job->d_sink_parts;
+    }
+    enough = enough && take_bias(job, grads[MTA_BIAS]);
     return enough ? RAPT_OK : RAPT_NO_MEMORY;
 }
 
@@ -273,23 +381,20 @@ static rapt_status store_kernels(const mta_job *job)
     if (status == RAPT_OK)
         status = store_kernel(job, job->d_mix, job->groups, job->mixed * job->mixed,
                               grads[MTA_HEAD_KERNEL]);
+    if (status == RAPT_OK)
+        status = store_kernel(job, job->d_alibi_parts, job->H, 1, grads[MTA_ALIBI]);
+    if (status == RAPT_OK)
+        status = store_kernel(job, job->d_sink_parts, job->H, 1, grads[MTA_SINK]);
+    if (status == RAPT_OK)
+        status = store_bias(job, grads[MTA_BIAS]);
     return status;
-}
-
-static void clear(const rapt_view *view)
-{
-    int64_t count = view ? 1 : 0;
-    for (int32_t d = 0; view && d < view->ndim; d++)
-        count *= view->shape[d];
-    if (count > 0)
-        memset(rapt_view_data(view), 0, (size_t)count * rapt_dtype_size(rapt_view_dtype(view)));
 }
 
 rapt_status mta_cpu_backward(rapt_call *call)
 {
     mta_job job;
-    if (!call->grad_outputs[0]) {
-        for (int i = MTA_Q; i <= MTA_HEAD_KERNEL; i++)
+    if (!call->grad_outputs[MTA_O] && !call->grad_outputs[MTA_LSE]) {
+        for (int i = MTA_Q; i <= MTA_SINK; i++)
             clear(call->grad_inputs[i]);
         return RAPT_OK;
     }
@@ -301,7 +406,8 @@ rapt_status mta_cpu_backward(rapt_call *call)
     job.q = rows_of(call->inputs[MTA_Q]);
     job.k = rows_of(call->inputs[MTA_K]);
     job.v = rows_of(call->inputs[MTA_V]);
-    job.d_o = rows_of(call->grad_outputs[0]);
+    job.d_o = rows_of(call->grad_outputs[MTA_O]);
+    job.d_lse = rapt_score_view_of(call->grad_outputs[MTA_LSE]);
     job.dq = rows_of(call->grad_inputs[MTA_Q]);
     job.dk = rows_of(call->grad_inputs[MTA_K]);
     job.dv = rows_of(call->grad_inputs[MTA_V]);

@@ -1,7 +1,8 @@
 /*
  * mta: attention whose scores and weights are convolved over neighbouring queries, keys and heads.
  *
- *     S = scale q k^T, 0 where hidden;        S' = S * qk_kernel (queries before, keys around)
+ *     S = cap(scale q k^T + bias) - alibi |distance|, 0 where hidden
+ *     S' = S * qk_kernel (queries before, keys around)
  *     P = softmax_j(S') under the mask;       P' = P * qk_kernel_post, 0 where hidden
  *     P''_d = sum_m P'_m head_kernel[m][d] in groups of heads;    o = P'' v
  *
@@ -48,12 +49,30 @@ static const rapt_arg inputs[] = {
                          .init = "identity",
                          .doc = "mixes the weights of c heads next to each other: [., m, d] is "
                                 "the share of head m in head d"},
+    [MTA_BIAS] = {.size = sizeof(rapt_arg),
+                  .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                  .spec = "bias: B? H? N? M?",
+                  .dtype = "f32|T",
+                  .role = RAPT_ARGUMENT,
+                  .doc = "added to the scaled scores before they are convolved; finite"},
+    [MTA_ALIBI] = RAPT_SCORE_INPUT_ALIBI,
+    [MTA_SINK] = RAPT_SCORE_INPUT_SINK,
+    /* cu_seqlens_q and cu_seqlens_k. */
+    RAPT_SCORE_INPUT_SEQUENCES,
 };
 
-static const rapt_arg outputs[] = {{.size = sizeof(rapt_arg),
-                                    .flags = RAPT_DIFFERENTIABLE,
-                                    .spec = "o: B H N E",
-                                    .doc = "one row of values for each query"}};
+static const rapt_arg outputs[] = {
+    [MTA_O] = {.size = sizeof(rapt_arg),
+               .flags = RAPT_DIFFERENTIABLE,
+               .spec = "o: B H N E",
+               .doc = "one row of values for each query"},
+    [MTA_LSE] = {.size = sizeof(rapt_arg),
+                 .flags = RAPT_DIFFERENTIABLE | RAPT_OPTIONAL,
+                 .spec = "lse: B H N",
+                 .dtype = "f32",
+                 .doc = "log of the sum of exponentials of a query's convolved scores, before "
+                        "weights are convolved and mixed; -inf where it sees no key"},
+};
 
 static const rapt_attr attrs[] = {
     [MTA_CAUSAL] = {.size = sizeof(rapt_attr),
@@ -66,6 +85,8 @@ static const rapt_attr attrs[] = {
                    .name = "scale",
                    .fallback = "1/sqrt(D)",
                    .doc = "factor of the products q.k"},
+    [MTA_WINDOW] = RAPT_SCORE_ATTR_WINDOW,
+    [MTA_SOFTCAP] = RAPT_SCORE_ATTR_SOFTCAP,
 };
 
 /* Queries too: a step convolves over those before it. */
@@ -109,8 +130,9 @@ static const rapt_operator operators[] = {{
     .doc = "Softmax attention whose scores are convolved over queries before and keys around each "
            "pair (qk_kernel), whose weights may be convolved once more (qk_kernel_post) and mixed "
            "among neighbouring heads (head_kernel), so that a weight can depend on more than one "
-           "query and one key. What the causal mask hides counts as 0 in every convolution and "
-           "stays hidden after it. A query that sees no key outputs zeros.",
+           "query and one key. Bias, softcap and alibi shape the scores before they are convolved. "
+           "What is hidden (by causal order, a window, or other sequences) counts as 0 in every "
+           "convolution and stays hidden after it. A query that sees no key outputs zeros.",
     .version = "1.0",
     .inputs = inputs,
     .n_inputs = sizeof inputs / sizeof *inputs,
@@ -118,8 +140,9 @@ static const rapt_operator operators[] = {{
     .n_outputs = sizeof outputs / sizeof *outputs,
     .attrs = attrs,
     .n_attrs = sizeof attrs / sizeof *attrs,
-    .where = "H % G == 0; !given(qk_kernel) || a >= 1; !given(qk_kernel) || b % 2 == 1; "
-             "!given(qk_kernel_post) || r >= 1; !given(qk_kernel_post) || s % 2 == 1",
+    .where = RAPT_SCORE_OPTION_WHERE
+    "; !given(qk_kernel) || a >= 1; !given(qk_kernel) || b % 2 == 1; "
+    "!given(qk_kernel_post) || r >= 1; !given(qk_kernel_post) || s % 2 == 1",
     .flops = "2*B*H*pairs*(D + E + if(given(qk_kernel), a*b, 0) + "
              "if(given(qk_kernel_post), r*s, 0) + if(given(head_kernel), c, 0))",
     .flops_backward = "2*B*H*pairs*(3*D + 2*E + if(given(qk_kernel), 3*a*b, 0) + "

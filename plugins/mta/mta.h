@@ -2,10 +2,25 @@
 #ifndef RAPT_MTA_H
 #define RAPT_MTA_H
 
+#include "kit/score_options.h"
 #include <rapt/plugin.h>
 
-enum { MTA_Q, MTA_K, MTA_V, MTA_QK_KERNEL, MTA_QK_KERNEL_POST, MTA_HEAD_KERNEL };
-enum { MTA_CAUSAL, MTA_SCALE };
+enum {
+    MTA_Q,
+    MTA_K,
+    MTA_V,
+    MTA_QK_KERNEL,
+    MTA_QK_KERNEL_POST,
+    MTA_HEAD_KERNEL,
+    MTA_BIAS,
+    MTA_ALIBI,
+    MTA_SINK,
+    MTA_BORDERS_Q,
+    MTA_BORDERS_K,
+    MTA_INPUTS
+};
+enum { MTA_O, MTA_LSE };
+enum { MTA_CAUSAL, MTA_SCALE, MTA_WINDOW, MTA_SOFTCAP };
 
 rapt_status mta_cpu_forward(rapt_call *call);
 rapt_status mta_cpu_backward(rapt_call *call);

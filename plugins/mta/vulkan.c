@@ -21,9 +21,24 @@ static rapt_status begin(rapt_call *call, mta_job *job)
     return job->status;
 }
 
+/* The options of the family are the CPU's. */
+static bool takes_options(const rapt_call *call)
+{
+    for (int i = MTA_BIAS; i < MTA_INPUTS; i++)
+        if (call->inputs[i])
+            return true;
+    const rapt_value *window = &call->attrs[MTA_WINDOW];
+    return window->i[0] >= 0 || window->i[1] >= 0 || call->attrs[MTA_SOFTCAP].f > 0 ||
+           (call->phase == RAPT_FORWARD && call->outputs[MTA_LSE]);
+}
+
 rapt_status mta_vulkan_supports(rapt_call *call)
 {
     mta_plan plan;
+    if (takes_options(call))
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "bias, alibi, sink, cu_seqlens, window, softcap and lse are "
+                                 "computed on the CPU only");
     rapt_status status = mta_plan_call(call, &plan);
     for (int i = MTA_Q; status == RAPT_OK && i <= MTA_HEAD_KERNEL; i++) {
         const rapt_view *view = call->inputs[i];
