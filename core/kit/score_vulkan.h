@@ -116,7 +116,7 @@ typedef struct rapt_score_vulkan_params {
     float scale, softcap;
     uint32_t units, unit_heads, parts, part_keys, wants, borders, row_parts, key_parts;
     uint32_t bias_B, bias_H, bias_N, bias_M;
-    uint32_t delta, rows, partials, slopes;
+    uint32_t delta, rows, partials, slopes, greatest;
     rapt_score_vulkan_view q, k, v, g, bias, tau_q, tau_v;
     uint32_t bias_key, alibi, sink, reference, sum;
     uint32_t out[4]; /* of the slots A, B, C, G */

@@ -31,9 +31,11 @@
 #define SCORE_SUM     7
 #define SCORE_HEADS   8
 #define SCORE_BORDERS 9
-#define SCORE_COOP    10
+#define SCORE_COOP_FORWARD 10 // by cooperative matrices
+#define SCORE_COOP_QUERIES 11
+#define SCORE_COOP_KEYS    12
 
-#if SCORE_PASS < SCORE_COOP
+#if SCORE_PASS < SCORE_COOP_FORWARD
 layout(local_size_x = 128) in;
 #endif
 
@@ -66,6 +68,8 @@ const uint GIVEN_G = 1024; // backward: the outputs' gradient
 const uint GIVEN_LSE = 2048;
 const uint WIDE_Q = 4096; // the borders of packed sequences are 64 bits wide
 const uint WIDE_K = 8192;
+const uint ALIGNED = 16384;     // rows of q, k, v and g begin at multiples of 4 elements
+const uint WANTS_SCALE = 32768; // the greatest |g| of each (b, group)
 
 // Where (b, h, n) of a tensor [batch, head, position, feature] begins, in elements of its binding.
 struct score_view {
@@ -82,7 +86,7 @@ layout(std430, set = 0, binding = 15) readonly buffer Call {
     uint wants, borders;
     uint row_parts, key_parts;       // bias: of the tiles that share an element of it
     uint bias_B, bias_H, bias_N, bias_M;
-    uint delta, rows, partials, slopes; // where these begin in `work`, in elements
+    uint delta, rows, partials, slopes, greatest; // where these begin in `work`, in elements
     score_view q, k, v, g, bias, tau_q, tau_v;
     uint bias_key; // step from key to key: 1 or 0
     uint alibi, sink, reference, sum;
@@ -102,6 +106,7 @@ layout(std430, set = 0, binding = 8) buffer Reference { float reference_data[]; 
 layout(std430, set = 0, binding = 9) buffer Sum { float sum_data[]; };
 layout(std430, set = 0, binding = 10) buffer Work { float work[]; };
 layout(std430, set = 0, binding = 10) buffer WorkInts { int work_ints[]; };
+layout(std430, set = 0, binding = 10) buffer WorkUints { uint work_uints[]; };
 
 // Below every logit: what is hidden, and the greatest of nothing.
 const float LOWEST = -3.4e38;
@@ -116,6 +121,12 @@ struct score_site {
 uint score_row(score_view view, uint b, uint h, uint n)
 {
     return view.base + b * view.batch + h * view.head + n * view.row;
+}
+
+// Where row n of `count` begins; its first element is `base`.
+uint score_at(uint base, uint stride, uint n, uint count)
+{
+    return n < count ? base + n * stride : NOWHERE;
 }
 
 // Position of a row among B H N of them.

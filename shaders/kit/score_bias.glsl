@@ -2,6 +2,7 @@
 // batches and heads that share it. Where it is the same for all queries (keys), a workgroup goes
 // through the tiles y, y + row_parts ... (x, x + key_parts ...), and the parts are added afterwards.
 #include "kit/score_slopes.glsl"
+#include "kit/score_tile.glsl"
 
 layout(std430, set = 0, binding = 11) buffer GradBias { STORED grad_bias_data[]; };
 layout(std430, set = 0, binding = 11) buffer GradBiasF32 { float grad_bias_f32[]; };
@@ -32,15 +33,20 @@ void score_bias_tile(uint id, uint b, uint h, uint first, uint j0)
                    score_at(k_base, call.k.row, j0 + row_, call.M), call.D)
     SCORE_PRODUCTS(d, g_data, score_g_at(g_base, first + row_), v_data,
                    score_at(v_base, call.v.row, j0 + row_, call.M), call.E)
-    [[unroll]] for (uint i = 0; i < ROWS; i++) {
+    vec4 grads[4] = d;
+    const vec4 products[4] = s;
+    [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
         const uint n = first + y + 8 * i;
         const score_query query = score_query_of(b, h, n);
+        const vec4 qk = products[i], gv = grads[i];
         [[unroll]] for (uint c = 0; c < 4; c++) {
             const uint j = j0 + x + 16 * c;
             const float tau_v = j < call.M ? score_tau_v(b, h, j) : 0.0;
-            sums[i][c] += score_slopes(b, h, n, j, query, s[i][c], d[i][c], tau_v).ds;
+            grads[i][c] = score_slopes(b, h, n, j, query, qk[c], gv[c], tau_v).ds;
         }
     }
+    [[unroll]] for (uint i = 0; i < ROWS; i++)
+        sums[i] += grads[i];
 }
 
 void main()

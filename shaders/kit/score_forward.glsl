@@ -103,24 +103,29 @@ void main()
     const uint end = min(uint(max(seen_high.y, 0)), (part + 1) * call.part_keys);
 
     for (uint j0 = begin; j0 < end; j0 += OTHERS) {
-        vec4 s[4], z[4];
+        vec4 products[4], s[4], z[4];
         float most[4], shrink[4];
-        SCORE_PRODUCTS(s, q_data, own[i_].q, k_data, score_at(k_base, call.k.row, j0 + row_, call.M),
+        SCORE_PRODUCTS(products, q_data, own[i_].q, k_data, score_at(k_base, call.k.row, j0 + row_, call.M),
                        call.D)
-        [[unroll]] for (uint i = 0; i < ROWS; i++) {
-            most[i] = LOWEST;
+        s = products;
+        [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
+            const score_own of = own[i];
+            vec4 row_s = s[i], row_z;
             [[unroll]] for (uint c = 0; c < 4; c++) {
-                const score_pair pair = score_shape(b, own[i].h, own[i].n, j0 + x + 16 * c,
-                                                    own[i].sees, s[i][c] * own[i].factor);
-                s[i][c] = pair.s;
+                const score_pair pair =
+                    score_shape(b, of.h, of.n, j0 + x + 16 * c, of.sees, row_s[c] * of.factor);
+                row_s[c] = pair.s;
 #ifdef SCORE_LOGIT
-                z[i][c] = pair.seen ? score_logit(score_site(b, own[i].h), pair.s) : LOWEST;
+                row_z[c] = pair.seen ? score_logit(score_site(b, of.h), pair.s) : LOWEST;
 #else
-                z[i][c] = pair.seen ? pair.s : LOWEST;
+                row_z[c] = pair.seen ? pair.s : LOWEST;
 #endif
-                most[i] = max(most[i], z[i][c]);
             }
+            s[i] = row_s;
+            z[i] = row_z;
         }
+        [[unroll]] for (uint i = 0; i < ROWS; i++)
+            most[i] = max(max(z[i].x, z[i].y), max(z[i].z, z[i].w));
         score_row_most(id, most);
         [[unroll]] for (uint i = 0; i < ROWS; i++) {
             const float next = max(reference[i], most[i]);

@@ -2,6 +2,7 @@
 // the heads of the group and the query tiles that see a key of it. Tiles stand here on their side:
 // own rows are keys, columns queries.
 #include "kit/score_slopes.glsl"
+#include "kit/score_tile.glsl"
 
 layout(std430, set = 0, binding = 11) writeonly buffer GradK { STORED grad_k_data[]; };
 layout(std430, set = 0, binding = 12) writeonly buffer GradV { STORED grad_v_data[]; };
@@ -46,25 +47,30 @@ void main()
                            score_at(q_base, call.q.row, n0 + row_, call.N), call.D)
             SCORE_PRODUCTS(d, v_data, score_at(v_base, call.v.row, first + row_, call.M), g_data,
                            score_g_at(g_base, n0 + row_), call.E)
-            [[unroll]] for (uint c = 0; c < 4; c++) {
-                const uint n = n0 + x + 16 * c;
-                const score_query query = score_query_of(b, h, n);
-                [[unroll]] for (uint i = 0; i < ROWS; i++) {
-                    const score_slope result = score_slopes(b, h, n, first + y + 8 * i, query,
-                                                            s[i][c], d[i][c], tau_v[i]);
-                    tau[i] += result.w * d[i][c];
-                    d[i][c] = result.w * tau_v[i];
-                    s[i][c] = result.ds * query.factor;
+            score_query query[4];
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                query[c] = score_query_of(b, h, n0 + x + 16 * c);
+            vec4 weights[4] = d, grads[4] = s;
+            [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
+                const vec4 qk = grads[i], gv = weights[i];
+                [[unroll]] for (uint c = 0; c < 4; c++) {
+                    const score_slope result =
+                        score_slopes(b, h, n0 + x + 16 * c, first + y + 8 * i, query[c], qk[c],
+                                     gv[c], tau_v[i]);
+                    if (HAS_TAU_V)
+                        tau[i] += result.w * gv[c];
+                    weights[i][c] = result.w * tau_v[i];
+                    grads[i][c] = result.ds * query[c].factor;
                 }
             }
             const uint count = min(OTHERS, call.N - n0);
             if (adds_v) {
-                score_put_tile(id, d);
+                score_put_tile(id, weights);
                 SCORE_SUMS(sums_v, E_BLOCKS, g_data, score_g_at(g_base, n0 + o_ + row_), call.E, count)
                 barrier();
             }
             if (adds_k) {
-                score_put_tile(id, s);
+                score_put_tile(id, grads);
                 SCORE_SUMS(sums_k, D_BLOCKS, q_data,
                            score_at(q_base, call.q.row, n0 + o_ + row_, call.N), call.D, count)
             }

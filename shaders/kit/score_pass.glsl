@@ -19,6 +19,12 @@
 #include "kit/score_heads.glsl"
 #elif SCORE_PASS == SCORE_BORDERS
 #include "kit/score_borders.glsl"
+#elif SCORE_PASS == SCORE_COOP_QUERIES
+#include "kit/score_coop_queries.glsl"
+#elif SCORE_PASS == SCORE_COOP_KEYS
+#include "kit/score_coop_keys.glsl"
+#elif SCORE_PASS == SCORE_COOP_FORWARD
+#include "kit/score_coop_forward.glsl"
 #else
 #error "SCORE_PASS names no pass"
 #endif

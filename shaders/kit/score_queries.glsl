@@ -1,5 +1,6 @@
 // Gradients of queries: a workgroup owns a tile of them and goes through the keys that they see.
 #include "kit/score_slopes.glsl"
+#include "kit/score_tile.glsl"
 
 layout(std430, set = 0, binding = 11) writeonly buffer GradQ { STORED grad_q_data[]; };
 layout(std430, set = 0, binding = 12) writeonly buffer GradTauQ { STORED grad_tau_data[]; };
@@ -32,19 +33,24 @@ void main()
                        score_at(k_base, call.k.row, j0 + row_, call.M), call.D)
         SCORE_PRODUCTS(d, g_data, score_g_at(g_base, first + row_), v_data,
                        score_at(v_base, call.v.row, j0 + row_, call.M), call.E)
-        [[unroll]] for (uint i = 0; i < ROWS; i++)
+        vec4 grads[4] = d;
+        const vec4 products[4] = s;
+        [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
+            const score_query of = query[i];
+            const vec4 qk = products[i], gv = grads[i];
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 const uint j = j0 + x + 16 * c;
                 const float tau_v = j < call.M ? score_tau_v(b, h, j) : 0.0;
-                const score_slope result = score_slopes(b, h, first + y + 8 * i, j, query[i],
-                                                        s[i][c], d[i][c], tau_v);
-                if (result.ds != 0.0)
-                    tau[i] += result.ds * s[i][c] * call.scale;
+                const score_slope result =
+                    score_slopes(b, h, first + y + 8 * i, j, of, qk[c], gv[c], tau_v);
+                if (HAS_TAU_Q && result.ds != 0.0)
+                    tau[i] += result.ds * qk[c] * call.scale;
                 if (HAS_ALIBI)
-                    slope[i] -= result.shaped * abs(float(query[i].sees.z - int(j)));
-                s[i][c] = result.ds;
+                    slope[i] -= result.shaped * abs(float(of.sees.z - int(j)));
+                grads[i][c] = result.ds;
             }
-        score_put_tile(id, s);
+        }
+        score_put_tile(id, grads);
         SCORE_SUMS(sums, D_BLOCKS, k_data, score_at(k_base, call.k.row, j0 + o_ + row_, call.M), call.D,
                    min(OTHERS, call.M - j0))
     }

@@ -2,8 +2,6 @@
 #ifndef RAPT_KIT_SCORE_SLOPES_GLSL
 #define RAPT_KIT_SCORE_SLOPES_GLSL
 
-#include "kit/score_tile.glsl"
-
 layout(std430, set = 0, binding = 14) readonly buffer G { STORED g_data[]; };
 
 // A query, as backward sees it. `share` is 1 / sum, 0 for one that sees nothing; `factor` is

@@ -22,12 +22,6 @@ void score_put(uint i, float x)
     score_chunk[i >> 2][i & 3u] = x;
 }
 
-// Where row n of `count` begins; its first element is `base`.
-uint score_at(uint base, uint stride, uint n, uint count)
-{
-    return n < count ? base + n * stride : NOWHERE;
-}
-
 // 16 features, from `first` on, of `count` times 8 rows into the chunk; `at` says with i_ and row_
 // where row row_ begins.
 #define SCORE_STAGE(data, slot, count, at, features, first)                                        \
@@ -45,7 +39,7 @@ uint score_at(uint base, uint stride, uint n, uint count)
 void score_dots(uint id, inout vec4 s[4])
 {
     const uint x = id & 15u, y = id >> 4;
-    [[unroll]] for (uint f = 0; f < 4; f++) {
+    [[dont_unroll]] for (uint f = 0; f < 4; f++) {
         vec4 a[4];
         [[unroll]] for (uint i = 0; i < ROWS; i++)
             a[i] = score_chunk[(y + 8 * i) * CHUNK_STEP + f];
@@ -93,7 +87,7 @@ void score_put_tile(uint id, vec4 w[4])
 
 // What 16 others, from o_ on, add to the sums of one block of features.
 #define SCORE_ADD(id, sums, b_, o_)                                                                \
-    [[unroll]] for (uint k_ = 0; k_ < 4; k_++)                                                     \
+    [[dont_unroll]] for (uint k_ = 0; k_ < 4; k_++)                                                \
     {                                                                                              \
         const uint x_ = id & 15u, y_ = id >> 4;                                                    \
         vec4 c_[4];                                                                                \

@@ -1,0 +1,60 @@
+// Tiles for cooperative matrices: a workgroup of four subgroups owns 64 rows, 16 each, against KEYS
+// others. Scores go through shared memory, where a pair of threads has a row.
+#ifndef RAPT_KIT_SCORE_COOP_GLSL
+#define RAPT_KIT_SCORE_COOP_GLSL
+
+#include "kit/coopmat.glsl"
+
+layout(constant_id = 5) const uint KEYS = 64; // columns of a tile: 64 or 32
+
+// D_BLOCKS and E_BLOCKS count runs of 16 features here, and D and E are multiples of 16.
+const uint D_WIDTH = D_BLOCKS * 4; // vec4 of a row
+const uint E_WIDTH = E_BLOCKS * 4;
+// Rows lie in shared memory with a gap, so that the 8 rows that are read at once are in other banks.
+const uint D_STEP = D_WIDTH + 2;
+const uint E_STEP = E_WIDTH + 2;
+const uint TILE_STEP = KEYS / 4 + 2;
+const uint TILE_RUN = KEYS / 8; // vec4 of a row that a thread has
+
+layout(std430, set = 0, binding = 0) readonly buffer Q4 { f16vec4 q_four[]; };
+layout(std430, set = 0, binding = 0) readonly buffer Q1 { float16_t q_half[]; };
+layout(std430, set = 0, binding = 1) readonly buffer K4 { f16vec4 k_four[]; };
+layout(std430, set = 0, binding = 1) readonly buffer K1 { float16_t k_half[]; };
+layout(std430, set = 0, binding = 2) readonly buffer V4 { f16vec4 v_four[]; };
+layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
+
+// `count` rows of `width` vec4 into `target` from element `slot` on, rows `step` apart; row `first` is
+// the first, rows from `end` on are zeros.
+#define SCORE_FETCH(target, slot, step, four, half_, base, stride, first, end, count, width)       \
+    for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += gl_WorkGroupSize.x) {    \
+        const uint row_ = e_ / (width), column_ = e_ % (width);                                    \
+        const uint at_ = (base) + ((first) + row_) * (stride) + column_ * 4;                       \
+        f16vec4 x_ = f16vec4(0.0hf);                                                               \
+        if ((first) + row_ < (end)) {                                                              \
+            if ((call.wants & ALIGNED) != 0)                                                       \
+                x_ = four[at_ >> 2];                                                               \
+            else                                                                                   \
+                x_ = f16vec4(half_[at_], half_[at_ + 1], half_[at_ + 2], half_[at_ + 3]);          \
+        }                                                                                          \
+        target[(slot) + row_ * (step) + column_] = COOP_TO_HALF4(x_);                                  \
+    }
+
+// The power of two of the greatest gradient given to (b, group), and its inverse. Gradients of scores
+// are float16 operands: by it they neither vanish nor overflow.
+float score_scale_down(uint b, uint group)
+{
+    return uintBitsToFloat(clamp(work_uints[call.greatest + b * call.G + group] >> 23, 1u, 253u) << 23);
+}
+
+float score_scale_up(uint b, uint group)
+{
+    return 1.0 / score_scale_down(b, group);
+}
+
+// An operand: beyond float16's range its end.
+f16vec4 score_operand(vec4 x)
+{
+    return f16vec4(clamp(x, -65504.0, 65504.0));
+}
+
+#endif

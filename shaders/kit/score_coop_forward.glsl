@@ -1,0 +1,171 @@
+// Forward by cooperative matrices; what it computes is kit/score_forward.glsl's. A row's reference may
+// stay up to SLACK below its greatest logit, so that most tiles need no rescaling of the sums.
+#include "kit/score_coop.glsl"
+
+layout(local_size_x = 128) in;
+
+layout(std430, set = 0, binding = 11) writeonly buffer O { STORED o_data[]; };
+layout(std430, set = 0, binding = 12) writeonly buffer Rest { STORED rest_data[]; };
+layout(std430, set = 0, binding = 13) writeonly buffer Lse { float lse_data[]; };
+
+const float SLACK = 8.0;
+const float LOG2E = 1.44269504088896340736;
+const uint Q_SIZE = 64 * D_STEP;
+const uint KV_SIZE = KEYS * (D_STEP + E_STEP);
+
+shared COOP_HALF4 rows[Q_SIZE > KV_SIZE ? Q_SIZE : KV_SIZE]; // queries, then keys and values
+shared COOP_FLOAT4 scores[64 * TILE_STEP];
+shared COOP_HALF4 shares[64 * TILE_STEP]; // weights without their normaliser
+shared float by_row[64];
+
+void main()
+{
+    const uint group = COOP_GROUP, lane = COOP_LANE;
+    const uint mine = group * 16 + (lane >> 1), side = lane & 1u; // the thread's row
+    const uint tiles = (call.N + 63) / 64, tile = tiles - 1 - gl_WorkGroupID.x;
+    const uint h = gl_WorkGroupID.y, b = gl_WorkGroupID.z, first = tile * 64;
+    const uint q_base = score_row(call.q, b, h, 0);
+    const uint k_base = score_row(call.k, b, h / call.share, 0);
+    const uint v_base = score_row(call.v, b, h / call.share, 0);
+    const uint n = min(first + mine, call.N - 1);
+    const ivec3 sees = score_sees(n);
+    const float factor = call.scale * score_tau_q(b, h, n);
+    const score_site site = score_site(b, h);
+
+    COOP_A q[D_BLOCKS];
+    COOP_C o[E_BLOCKS], row_of;
+    SCORE_FETCH(rows, 0, D_STEP, q_four, q_half, q_base, call.q.row, first, call.N, 64, D_WIDTH)
+    scores[mine * TILE_STEP + 2 * side] = COOP_TO_FLOAT4(vec4(float(lane >> 1)));
+    scores[mine * TILE_STEP + 2 * side + 1] = COOP_TO_FLOAT4(vec4(float(lane >> 1)));
+    barrier();
+    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++)
+        COOP_LOAD_A(q[d], rows, group * 16 * D_STEP + d * 4, D_STEP);
+    COOP_LOAD_C(row_of, scores, group * 16 * TILE_STEP, TILE_STEP);
+    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++)
+        COOP_ZERO(o[e]);
+
+    float reference = LOWEST, sum = 0.0;
+    if (HAS_SINK) {
+        const float sink = sink_data[call.sink + h];
+        if (floatBitsToUint(sink) != MINUS_INFINITY) {
+            reference = sink;
+            sum = side == 0 ? 1.0 : 0.0;
+        }
+    }
+
+    const ivec3 seen_low = score_sees(first), seen_high = score_sees(min(first + 64, call.N) - 1);
+    const uint begin = uint(max(seen_low.x, 0)) / KEYS * KEYS, end = uint(max(seen_high.y, 0));
+    for (uint j0 = begin; j0 < end; j0 += KEYS) {
+        const bool all_seen = int(j0) >= seen_high.x && int(j0 + KEYS) <= seen_low.y;
+        barrier();
+        SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)
+        SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M, KEYS,
+                    E_WIDTH)
+        barrier();
+        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
+            COOP_C s;
+            COOP_ZERO(s);
+            [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
+                COOP_B k;
+                COOP_LOAD_B_T(k, rows, c * 16 * D_STEP + d * 4, D_STEP);
+                COOP_MULTIPLY(s, q[d], k);
+            }
+            COOP_STORE_C(s, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
+        }
+        COOP_SYNC
+
+        vec4 s[TILE_RUN], z[TILE_RUN];
+        float most = LOWEST;
+        [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
+            s[t] = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]) * factor;
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                const uint j = j0 + (2 * t + side) * 4 + c;
+                bool seen = true;
+                if (!all_seen || OPTIONS != 0) {
+                    const score_pair pair = score_shape(b, h, n, j, sees, s[t][c]);
+                    seen = pair.seen;
+                    s[t][c] = pair.s;
+                }
+#ifdef SCORE_LOGIT
+                z[t][c] = seen ? score_logit(site, s[t][c]) : LOWEST;
+#else
+                z[t][c] = seen ? s[t][c] : LOWEST;
+#endif
+                most = max(most, z[t][c]);
+            }
+        }
+        most = max(most, COOP_OTHER(most));
+        const bool grows = most > reference + SLACK;
+        const float next = grows ? most : reference;
+        const float shrink = exp2((reference - next) * LOG2E);
+        reference = next;
+        sum *= shrink;
+        [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
+            vec4 w;
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                const float p = z[t][c] > LOWEST ? exp2((z[t][c] - next) * LOG2E) : 0.0;
+                sum += p;
+                w[c] = p;
+#ifdef SCORE_FACTOR
+                w[c] = p > 0.0 ? p * score_factor(site, s[t][c]) : 0.0;
+#endif
+                if (HAS_TAU_V && p > 0.0)
+                    w[c] *= score_tau_v(b, h, j0 + (2 * t + side) * 4 + c);
+            }
+            shares[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(score_operand(w));
+        }
+        const bool rescales = COOP_ANY(grows);
+        if (rescales && side == 0)
+            by_row[mine] = shrink;
+        COOP_SYNC
+        if (rescales) {
+            [[unroll]] for (uint i = 0; i < COOP_COUNT(row_of); i++) {
+                const float f = by_row[group * 16 + uint(COOP_AT(row_of, i))];
+                [[unroll]] for (uint e = 0; e < E_BLOCKS; e++)
+                    COOP_AT(o[e], i) = COOP_AT(o[e], i) * f;
+            }
+        }
+        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
+            COOP_A w;
+            COOP_LOAD_A(w, shares, group * 16 * TILE_STEP + c * 4, TILE_STEP);
+            [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
+                COOP_B v;
+                COOP_LOAD_B(v, rows, KEYS * D_STEP + c * 16 * E_STEP + e * 4, E_STEP);
+                COOP_MULTIPLY(o[e], w, v);
+            }
+        }
+    }
+
+    sum += COOP_OTHER(sum);
+    const uint row = score_flat(b, h, first + mine);
+    if (side == 0) {
+        by_row[mine] = sum > 0.0 ? 1.0 / sum : 0.0;
+        if (first + mine < call.N) {
+            if ((call.wants & WANTS_STATISTICS) != 0) {
+                reference_data[call.reference + row] =
+                    sum > 0.0 ? reference : uintBitsToFloat(MINUS_INFINITY);
+                sum_data[call.sum + row] = sum;
+            }
+            if ((call.wants & WANTS_LSE) != 0)
+                lse_data[call.out_c + row] =
+                    sum > 0.0 ? reference + log(sum) : uintBitsToFloat(MINUS_INFINITY);
+        }
+    }
+    // Runs of 16 features, a row after the other: 16 threads write 16 neighbours.
+    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
+        COOP_SYNC
+        COOP_STORE_C(o[e], scores, group * 16 * TILE_STEP, TILE_STEP);
+        COOP_SYNC
+        [[unroll]] for (uint i = 0; i < 8; i++) {
+            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;
+            const float exact =
+                COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u] * by_row[r];
+            const uint at = score_flat(b, h, first + r) * call.E + e * 16 + f;
+            if (first + r >= call.N)
+                continue;
+            o_data[call.out_a + at] = STORE(exact);
+            if ((call.wants & WANTS_REST) != 0)
+                rest_data[call.out_b + at] = STORE(exact - element_decode(element_encode(exact)));
+        }
+    }
+}

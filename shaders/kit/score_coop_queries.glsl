@@ -1,0 +1,139 @@
+// Gradients of queries by cooperative matrices; what it computes is kit/score_queries.glsl's.
+#include "kit/score_coop.glsl"
+#include "kit/score_slopes.glsl"
+
+layout(local_size_x = 128) in;
+
+layout(std430, set = 0, binding = 14) readonly buffer G4 { f16vec4 g_four[]; };
+layout(std430, set = 0, binding = 14) readonly buffer G1 { float16_t g_half[]; };
+layout(std430, set = 0, binding = 11) writeonly buffer GradQ { STORED grad_q_data[]; };
+layout(std430, set = 0, binding = 12) writeonly buffer GradTauQ { STORED grad_tau_data[]; };
+
+const uint MOST_STEP = D_STEP > E_STEP ? D_STEP : E_STEP;
+const uint OWN_SIZE = 64 * MOST_STEP;
+const uint KV_SIZE = KEYS * (D_STEP + E_STEP);
+
+shared COOP_HALF4 rows[OWN_SIZE > KV_SIZE ? OWN_SIZE : KV_SIZE]; // own rows, then keys and values
+shared COOP_FLOAT4 scores[64 * TILE_STEP];
+shared COOP_HALF4 slopes[64 * TILE_STEP];
+shared float by_row[128];
+
+void main()
+{
+    const uint group = COOP_GROUP, lane = COOP_LANE;
+    const uint mine = group * 16 + (lane >> 1), side = lane & 1u; // the thread's row
+    const uint tiles = (call.N + 63) / 64, tile = tiles - 1 - gl_WorkGroupID.x;
+    const uint h = gl_WorkGroupID.y, b = gl_WorkGroupID.z, first = tile * 64;
+    const uint q_base = score_row(call.q, b, h, 0), g_base = score_row(call.g, b, h, 0);
+    const uint k_base = score_row(call.k, b, h / call.share, 0);
+    const uint v_base = score_row(call.v, b, h / call.share, 0);
+    const uint n = first + mine, g_end = (call.wants & GIVEN_G) != 0 ? call.N : 0;
+    const float up = score_scale_up(b, h / call.share), down = score_scale_down(b, h / call.share);
+    const score_query query = score_query_of(b, h, n);
+
+    COOP_A q[D_BLOCKS], g[E_BLOCKS];
+    COOP_C sums[D_BLOCKS];
+    SCORE_FETCH(rows, 0, D_STEP, q_four, q_half, q_base, call.q.row, first, call.N, 64, D_WIDTH)
+    barrier();
+    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
+        COOP_LOAD_A(q[d], rows, group * 16 * D_STEP + d * 4, D_STEP);
+        COOP_ZERO(sums[d]);
+    }
+    barrier();
+    SCORE_FETCH(rows, 0, E_STEP, g_four, g_half, g_base, call.g.row, first, g_end, 64, E_WIDTH)
+    barrier();
+    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++)
+        COOP_LOAD_A(g[e], rows, group * 16 * E_STEP + e * 4, E_STEP);
+
+    float tau = 0.0, slope = 0.0;
+    const ivec3 seen_low = score_sees(first), seen_high = score_sees(min(first + 64, call.N) - 1);
+    const uint begin = uint(max(seen_low.x, 0)) / KEYS * KEYS, end = uint(max(seen_high.y, 0));
+    for (uint j0 = begin; j0 < end; j0 += KEYS) {
+        barrier();
+        SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)
+        SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M, KEYS,
+                    E_WIDTH)
+        barrier();
+        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
+            COOP_C x;
+            COOP_ZERO(x);
+            [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
+                COOP_B k;
+                COOP_LOAD_B_T(k, rows, c * 16 * D_STEP + d * 4, D_STEP);
+                COOP_MULTIPLY(x, q[d], k);
+            }
+            COOP_STORE_C(x, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
+        }
+        COOP_SYNC
+        vec4 s[TILE_RUN];
+        [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
+            s[t] = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
+        COOP_SYNC
+        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
+            COOP_C x;
+            COOP_ZERO(x);
+            [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
+                COOP_B v;
+                COOP_LOAD_B_T(v, rows, KEYS * D_STEP + c * 16 * E_STEP + e * 4, E_STEP);
+                COOP_MULTIPLY(x, g[e], v);
+            }
+            COOP_STORE_C(x, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
+        }
+        COOP_SYNC
+        [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
+            const vec4 d = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
+            vec4 x;
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                const uint j = j0 + (2 * t + side) * 4 + c;
+                const float tau_v = HAS_TAU_V && j < call.M ? score_tau_v(b, h, j) : 1.0;
+                const score_slope result = score_slopes(b, h, n, j, query, s[t][c], d[c], tau_v);
+                if (HAS_TAU_Q && result.ds != 0.0)
+                    tau += result.ds * s[t][c] * call.scale;
+                if (HAS_ALIBI)
+                    slope -= result.shaped * abs(float(query.sees.z - int(j)));
+                x[c] = result.ds * up;
+            }
+            slopes[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(score_operand(x));
+        }
+        COOP_SYNC
+        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
+            COOP_A w;
+            COOP_LOAD_A(w, slopes, group * 16 * TILE_STEP + c * 4, TILE_STEP);
+            [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
+                COOP_B k;
+                COOP_LOAD_B(k, rows, c * 16 * D_STEP + d * 4, D_STEP);
+                COOP_MULTIPLY(sums[d], w, k);
+            }
+        }
+    }
+
+    if ((call.wants & WANTS_TAU_Q) != 0) {
+        const float all = tau + COOP_OTHER(tau);
+        if (side == 0 && n < call.N)
+            grad_tau_data[call.out_b + score_flat(b, h, n)] = STORE(all);
+    }
+    if (HAS_ALIBI && (call.wants & WANTS_ALIBI) != 0) {
+        // The tile's share in the gradient of the head's slope.
+        by_row[group * 32 + lane] = slope;
+        barrier();
+        float all = 0.0;
+        for (uint i = 0; i < 128; i++)
+            all += by_row[i];
+        if (group == 0 && lane == 0)
+            work[call.slopes + (b * call.H + h) * tiles + tile] = all;
+        barrier();
+    }
+    if (side == 0)
+        by_row[mine] = query.factor * down;
+    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
+        COOP_SYNC
+        COOP_STORE_C(sums[d], scores, group * 16 * TILE_STEP, TILE_STEP);
+        COOP_SYNC
+        [[unroll]] for (uint i = 0; i < 8; i++) {
+            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;
+            const float x = COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u] * by_row[r];
+            if (first + r < call.N && (call.wants & WANTS_Q) != 0)
+                grad_q_data[call.out_a + score_flat(b, h, first + r) * call.D + d * 16 + f] = STORE(x);
+        }
+    }
+}
