@@ -9,14 +9,25 @@
 #define RAPT_DEVICE_DEVICE_H
 
 #include <rapt/rapt.h>
+#include <stdatomic.h>
 
 typedef struct rapt_device_driver rapt_device_driver;
+
+/* What a self-test found, and of what code. */
+typedef struct rapt_verdict {
+    char of[160];    /* which kernels were tested; "": none */
+    uint32_t failed; /* RAPT_VULKAN_* whose path gave wrong answers */
+    uint32_t plain;  /* 1: so did the path that needs none of them */
+    char why[256];   /* of the failures, in words */
+} rapt_verdict;
 
 struct rapt_device_driver {
     rapt_device device;
     const char *kind;      /* what kernels call it: "cpu", "vulkan" */
     rapt_device_info info; /* filled when opened */
     void *self;
+    bool software;      /* no hardware behind it: slow, and made for tests */
+    atomic_bool tested; /* by this process, or found to have been */
 
     void (*close)(rapt_device_driver *driver);
     /* At least `bytes` (> 0), 64-byte aligned. *data is the handle. */
@@ -47,6 +58,14 @@ struct rapt_device_driver {
     /* Addresses of code may stand for other code from now on: a plugin was loaded. NULL: it does
      * not care. */
     void (*forget)(rapt_device_driver *driver);
+    /* Whether the last self-test on this device and driver was of that code. NULL: the device needs
+     * no self-test. */
+    bool (*judged)(rapt_device_driver *driver, const char *of);
+    /* While it is tested: of the features that are on, offers no others than these; returns those
+     * that are. */
+    uint32_t (*offer)(rapt_device_driver *driver, uint32_t features);
+    /* The end of a self-test: turns off what failed and keeps the verdict. `info` says so. */
+    void (*judge)(rapt_device_driver *driver, const rapt_verdict *verdict);
     /* Rates for `bench`: see rapt_measure_gemm and rapt_measure_copy. */
     rapt_status (*measure_gemm)(rapt_device_driver *driver, int64_t n, double *gflops,
                                 rapt_error *error);

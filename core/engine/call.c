@@ -31,6 +31,10 @@ rapt_status rapt_run_bind(rapt_run *run, rapt_context *context, const rapt_schem
         rapt_prefix_error(error, "%s", schema->op.name);
         return RAPT_UNSUPPORTED;
     }
+    if (driver->judged && rapt_selftest(context, driver, error) != RAPT_OK) {
+        rapt_prefix_error(error, "%s", schema->op.name);
+        return RAPT_UNSUPPORTED;
+    }
     rapt_run_begin(run, context, schema, phase, driver);
     for (uint32_t i = 0; i < schema->op.n_inputs; i++) {
         const rapt_view *view = run->binding.inputs[i];

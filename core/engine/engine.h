@@ -14,6 +14,7 @@
  *   fill.c     values and random numbers
  *   decode.c   decoding states; step.c: a position more; decode_file.c: on disk
  *   vulkan.c   shaders of the caller's own over tensors
+ *   selftest.c a device's kernels against the CPU's, once
  *   explain.c  which kernel and why; what a call costs
  */
 #ifndef RAPT_ENGINE_ENGINE_H
@@ -171,6 +172,11 @@ rapt_tensor *rapt_view_owner(const rapt_view *view);
 /* Gives every input its data, copied to a layout that the kernel takes where it must be; holds[i]
  * is a new reference to what the kernel sees. */
 rapt_status rapt_run_place_inputs(rapt_run *run, rapt_tensor **holds, rapt_error *error);
+
+/* The first time that operators run on a device and driver, runs some of them on each path of the
+ * device and on the CPU, and has the paths turned off that differ. The verdict is kept; a call that
+ * comes later finds it. RAPT_UNSUPPORTED: the device is of no use. */
+rapt_status rapt_selftest(rapt_context *context, rapt_device_driver *driver, rapt_error *error);
 
 /* --- Differentiation ----------------------------------------------------------------------- */
 

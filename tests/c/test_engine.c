@@ -1,6 +1,7 @@
 /* The engine: contexts, devices, tensors, calls, choice of kernels, messages, memory. */
 #include "engine_ops.h"
 #include "fault.h"
+#include "tensor/convert.h"
 #include <pthread.h>
 
 static int setup(void **state)

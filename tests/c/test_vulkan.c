@@ -389,6 +389,43 @@ static void no_memory_leaves_it_usable(void **unused)
     check_bytes(1000);
 }
 
+/* --- Verdicts -------------------------------------------------------------------------------- */
+
+static bool in_detail(const char *text)
+{
+    return strstr(vulkan_driver()->info.detail, text) != NULL;
+}
+
+/* What a self-test turns off stays off, and says why; a device without a right path is off itself.
+ */
+static void verdicts_are_kept(void **unused)
+{
+    (void)unused;
+    rapt_device_driver *driver = vulkan_driver();
+    const uint32_t had = vulkan_device()->limits.features;
+    rapt_verdict verdict = {.of = "test 1", .failed = RAPT_VULKAN_STORAGE16, .why = "f16: wrong"};
+    assert_int_equal(driver->offer(driver, 0), 0);
+    assert_int_equal(driver->offer(driver, UINT32_MAX), had);
+    driver->judge(driver, &verdict);
+    assert_int_equal(vulkan_device()->limits.features, had & ~(uint32_t)RAPT_VULKAN_STORAGE16);
+    vulkan_reopen();
+    driver = vulkan_driver();
+    assert_int_equal(vulkan_device()->limits.features, had & ~(uint32_t)RAPT_VULKAN_STORAGE16);
+    assert_true(in_detail("f16 off: f16: wrong") && in_detail("self-test failed"));
+    assert_true(driver->judged(driver, "test 1"));
+    assert_false(driver->judged(driver, "test 2"));
+    verdict.plain = 1;
+    driver->judge(driver, &verdict);
+    assert_false(driver->info.available);
+    assert_true(in_detail("failed its self-test: f16: wrong"));
+    verdict = (rapt_verdict){.of = "test 2"};
+    driver->judge(driver, &verdict);
+    assert_true(driver->info.available && in_detail("self-test passed"));
+    vulkan_reopen();
+    assert_int_equal(vulkan_device()->limits.features, had);
+    assert_true(in_detail("self-test passed"));
+}
+
 /* --- Pipelines on disk ----------------------------------------------------------------------- */
 
 static char cache_folder[] = "/tmp/rapt-vulkan-XXXXXX";
@@ -517,6 +554,7 @@ int main(void)
         cmocka_unit_test(budget_is_kept),
         cmocka_unit_test(loss_is_an_error),
         cmocka_unit_test(no_memory_leaves_it_usable),
+        cmocka_unit_test(verdicts_are_kept),
         cmocka_unit_test(pipelines_are_kept),
         cmocka_unit_test(threads_share_a_device),
     };

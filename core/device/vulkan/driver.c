@@ -10,6 +10,7 @@
 static rapt_vk_instance instance;
 static rapt_vk_device *devices[RAPT_VK_MAX_DEVICES];
 static size_t n_open;
+static rapt_device_driver *all; /* where the caller keeps them */
 
 rapt_vk_device *rapt_vk_device_at(int32_t index)
 {
@@ -193,6 +194,13 @@ static void fill_limits(rapt_vk_device *device)
                              .buffer_bytes = range};
 }
 
+static const char *self_test(const rapt_vk_device *device)
+{
+    if (device->verdict.of[0])
+        return device->verdict.failed ? "failed" : "passed";
+    return device->features.software ? "if RAPT_VULKAN_SELFTEST=1" : "with the first call";
+}
+
 static void fill_info(const rapt_vk_device *device, rapt_device_info *info)
 {
     const rapt_vk_features *f = &device->features;
@@ -201,11 +209,49 @@ static void fill_info(const rapt_vk_device *device, rapt_device_info *info)
     snprintf(info->name, sizeof info->name, "%s", device->name);
     snprintf(info->model, sizeof info->model, "%s", f->properties.deviceName);
     rapt_vk_features_describe(f, paths, sizeof paths);
-    snprintf(info->detail, sizeof info->detail, "%.60s %.60s, Vulkan %u.%u; %.319s", f->driver_name,
-             f->driver_info, VK_API_VERSION_MAJOR(f->properties.apiVersion),
-             VK_API_VERSION_MINOR(f->properties.apiVersion), paths);
+    snprintf(info->detail, sizeof info->detail, "%.50s %.50s, Vulkan %u.%u; %.319s; self-test %s",
+             f->driver_name, f->driver_info, VK_API_VERSION_MAJOR(f->properties.apiVersion),
+             VK_API_VERSION_MINOR(f->properties.apiVersion), paths, self_test(device));
     info->available = true;
+    if (device->verdict.plain) {
+        info->available = false;
+        snprintf(info->detail, sizeof info->detail, "%.60s %.60s: it failed its self-test: %.255s",
+                 f->driver_name, f->driver_info, device->verdict.why);
+    }
     info->memory_bytes = (int64_t)f->memory_bytes;
+}
+
+/* --- Self-tests ------------------------------------------------------------------------------- */
+
+static bool vulkan_judged(rapt_device_driver *driver, const char *of)
+{
+    rapt_vk_device *device = enter(driver);
+    const bool same = strcmp(device->verdict.of, of) == 0;
+    leave(device, RAPT_OK);
+    return same;
+}
+
+static uint32_t vulkan_offer(rapt_device_driver *driver, uint32_t features)
+{
+    rapt_vk_device *device = enter(driver);
+    device->verdict.of[0] = 0;
+    rapt_vk_verdict_apply(device);
+    device->limits.features &= features;
+    const uint32_t offered = device->limits.features;
+    leave(device, RAPT_OK);
+    return offered;
+}
+
+static void vulkan_judge(rapt_device_driver *driver, const rapt_verdict *verdict)
+{
+    rapt_vk_device *device = enter(driver);
+    device->verdict = *verdict;
+    rapt_vk_verdict_apply(device);
+    if (!device->lost)
+        rapt_vk_verdict_store(device);
+    fill_info(device, &driver->info);
+    leave(device, RAPT_OK);
+    rapt_vk_found_store(all, n_open);
 }
 
 static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_driver *driver)
@@ -213,6 +259,7 @@ static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_drive
     memset(driver, 0, sizeof *driver);
     driver->device = (rapt_device){RAPT_DEVICE_VULKAN, index};
     driver->kind = "vulkan";
+    driver->software = device->features.software;
     driver->self = device;
     driver->close = vulkan_close;
     driver->allocate = vulkan_allocate;
@@ -223,12 +270,17 @@ static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_drive
     driver->clear = vulkan_clear;
     driver->dispatch = vulkan_dispatch;
     driver->synchronize = vulkan_synchronize;
+    driver->judged = vulkan_judged;
+    driver->offer = vulkan_offer;
+    driver->judge = vulkan_judge;
     driver->seconds = vulkan_seconds;
     driver->forget = vulkan_forget;
     driver->measure_gemm = vulkan_measure_gemm;
     driver->measure_copy = vulkan_measure_copy;
     snprintf(device->name, sizeof device->name, "vulkan:%d", (int)index);
     fill_limits(device);
+    rapt_vk_verdict_load(device);
+    rapt_vk_verdict_apply(device);
     fill_info(device, &driver->info);
 }
 
@@ -319,6 +371,7 @@ rapt_status rapt_vulkan_open(rapt_device_driver *drivers, size_t room, size_t *c
     }
     rapt_text_free(&refused);
     n_open = n;
+    all = drivers;
     *count = n ? n : 1;
     rapt_vk_found_store(drivers, *count);
     return RAPT_OK;

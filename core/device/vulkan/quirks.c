@@ -19,7 +19,7 @@ static const quirk table[] = {
      "AMDVLK reports cooperative matrices on GPUs without matrix units"},
 };
 
-static void turn_off(rapt_vk_features *f, uint32_t off, const char *why)
+void rapt_vk_features_off(rapt_vk_features *f, uint32_t off, const char *why)
 {
     for (uint32_t bit = 0; bit < 32; bit++)
         if (f->on >> bit & off >> bit & 1) {
@@ -38,7 +38,7 @@ static void turn_off_asked(rapt_vk_features *f)
         const size_t n = strcspn(at, ", ");
         for (uint32_t bit = 0; bit < sizeof name / sizeof *name; bit++)
             if (strlen(name[bit]) == n && strncmp(at, name[bit], n) == 0)
-                turn_off(f, 1u << bit, "RAPT_VULKAN_OFF says so");
+                rapt_vk_features_off(f, 1u << bit, "RAPT_VULKAN_OFF says so");
         at += n + strspn(at + n, ", ");
     }
 }
@@ -51,7 +51,7 @@ void rapt_vk_quirks_apply(rapt_vk_features *f)
             (q->driver && q->driver != f->driver_id) || f->properties.driverVersion < q->from ||
             (q->before && f->properties.driverVersion >= q->before))
             continue;
-        turn_off(f, q->off, q->why);
+        rapt_vk_features_off(f, q->off, q->why);
     }
     turn_off_asked(f);
 }

@@ -12,6 +12,7 @@
  *   pipeline.c  pipelines by code and constants; the cache on disk
  *   dispatch.c  dispatches checked and recorded; the service given to kernels
  *   measure.c   rates of the device
+ *   verdict.c   what self-tests found, on disk
  *   found.c     the list of devices as it was last found, on disk
  *   cache.c     files in the user's cache folder
  *   driver.c    the functions of rapt_device_driver
@@ -89,6 +90,8 @@ VkResult rapt_vk_features_create(const rapt_vk_instance *instance, VkPhysicalDev
                                  const rapt_vk_features *features, VkDevice *device);
 /* Turns off what is known not to work on this device and driver: features->on, why_off. */
 void rapt_vk_quirks_apply(rapt_vk_features *features);
+/* Turns features off, with the reason; a pointer to it is kept. */
+void rapt_vk_features_off(rapt_vk_features *features, uint32_t off, const char *why);
 /* "plain on; f16 on; coopmat NV off: ..." */
 void rapt_vk_features_describe(const rapt_vk_features *features, char *text, size_t size);
 
@@ -262,6 +265,7 @@ struct rapt_vk_device {
     rapt_vk_queue queue;
     rapt_vk_pipelines pipelines;
     rapt_vk_host_buffer readback[2];
+    rapt_verdict verdict;
     rapt_vk_memory *nothing; /* bound where a shader declares a buffer that is absent */
 };
 
@@ -271,6 +275,12 @@ void rapt_vk_device_close(rapt_vk_device *device);
 /* [locked] Words a failed call of Vulkan; notes a lost device. `what` says what was tried. */
 rapt_status rapt_vk_failed(rapt_vk_device *device, VkResult result, const char *what,
                            rapt_error *error);
+
+/* The verdict that is on disk, if there is one. */
+void rapt_vk_verdict_load(rapt_vk_device *device);
+void rapt_vk_verdict_store(const rapt_vk_device *device);
+/* What quirks and the verdict leave of the features. */
+void rapt_vk_verdict_apply(rapt_vk_device *device);
 
 /* Keeps the list of devices for rapt_vulkan_list, unless that is what it says already. */
 void rapt_vk_found_store(const rapt_device_driver *drivers, size_t count);
