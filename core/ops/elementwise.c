@@ -56,9 +56,7 @@ static const rapt_arg unary_outputs[] = {RAPT_REAL("y: ...", "in the shape of x"
 #define KEEP_x    "x"
 #define KEEP_y    "y"
 
-/* `types`: those that a Vulkan device computes in; float64 has no transcendental functions there.
- */
-#define UNARY_KERNEL(name, forward_loop, backward_loop, kept, types)                               \
+#define UNARY_KERNEL(name, forward_loop, backward_loop, kept)                                      \
     static rapt_status name##_forward(rapt_call *call)                                             \
     {                                                                                              \
         return unary_forward(call, forward_loop);                                                  \
@@ -70,31 +68,29 @@ static const rapt_arg unary_outputs[] = {RAPT_REAL("y: ...", "in the shape of x"
     static const rapt_kernel name##_kernel[] = {                                                   \
         {RAPT_CPU, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = KEEP_##kept,     \
          .forward = name##_forward, .backward = name##_backward},                                  \
-        {RAPT_VULKAN, .dtypes = (types), .flags = RAPT_ANY_STRIDES, .keep = KEEP_##kept,           \
+        {RAPT_VULKAN, .dtypes = RAPT_DTYPES_REAL, .flags = RAPT_ANY_STRIDES, .keep = KEEP_##kept,  \
          .forward = name##_forward, .backward = name##_backward}};
 
 /* name, title, formula, flops of forward and of backward for one element, what backward keeps, its
- * loop, whether it is arithmetic alone. */
+ * loop. */
 #define UNARIES(X)                                                                                 \
-    X(neg, "Negation", "y = -x.", "1", "1", none, neg, REAL)                                       \
-    X(abs, "Absolute value", "y = |x|; the gradient at 0 is 0.", "1", "2", x, abs_grad, REAL)      \
-    X(exp, "Exponential", "y = exp(x).", "10", "1", y, exp_grad_y, COMPUTE)                        \
-    X(log, "Natural logarithm", "y = log(x); -inf at 0, NaN below.", "10", "1", x, log_grad,       \
-      COMPUTE)                                                                                     \
+    X(neg, "Negation", "y = -x.", "1", "1", none, neg)                                             \
+    X(abs, "Absolute value", "y = |x|; the gradient at 0 is 0.", "1", "2", x, abs_grad)            \
+    X(exp, "Exponential", "y = exp(x).", "10", "1", y, exp_grad_y)                                 \
+    X(log, "Natural logarithm", "y = log(x); -inf at 0, NaN below.", "10", "1", x, log_grad)       \
     X(sqrt, "Square root", "y = sqrt(x); NaN below 0, an infinite slope at 0.", "1", "2", y,       \
-      sqrt_grad_y, REAL)                                                                           \
-    X(sin, "Sine", "y = sin(x), x in radians.", "10", "11", x, sin_grad, COMPUTE)                  \
-    X(cos, "Cosine", "y = cos(x), x in radians.", "10", "11", x, cos_grad, COMPUTE)                \
-    X(tanh, "Hyperbolic tangent", "y = tanh(x).", "10", "3", y, tanh_grad_y, COMPUTE)              \
-    X(sigmoid, "Logistic function", "y = 1 / (1 + exp(-x)).", "10", "3", y, sigmoid_grad_y,        \
-      COMPUTE)                                                                                     \
-    X(relu, "Rectifier", "y = max(x, 0); the gradient at 0 is 0.", "1", "1", y, relu_grad_y, REAL) \
-    X(silu, "SiLU (swish)", "y = x / (1 + exp(-x)).", "11", "15", x, silu_grad, COMPUTE)           \
+      sqrt_grad_y)                                                                                 \
+    X(sin, "Sine", "y = sin(x), x in radians.", "10", "11", x, sin_grad)                           \
+    X(cos, "Cosine", "y = cos(x), x in radians.", "10", "11", x, cos_grad)                         \
+    X(tanh, "Hyperbolic tangent", "y = tanh(x).", "10", "3", y, tanh_grad_y)                       \
+    X(sigmoid, "Logistic function", "y = 1 / (1 + exp(-x)).", "10", "3", y, sigmoid_grad_y)        \
+    X(relu, "Rectifier", "y = max(x, 0); the gradient at 0 is 0.", "1", "1", y, relu_grad_y)       \
+    X(silu, "SiLU (swish)", "y = x / (1 + exp(-x)).", "11", "15", x, silu_grad)                    \
     X(softplus, "Softplus", "y = log(1 + exp(x)), without overflow or loss for large |x|.", "24",  \
-      "11", x, softplus_grad, COMPUTE)
+      "11", x, softplus_grad)
 
-#define X(name, title, formula, flops, flops_backward, kept, grad, types)                          \
-    UNARY_KERNEL(name, RAPT_LOOP_##name, RAPT_LOOP_##grad, kept, RAPT_DTYPES_##types)
+#define X(name, title, formula, flops, flops_backward, kept, grad)                                 \
+    UNARY_KERNEL(name, RAPT_LOOP_##name, RAPT_LOOP_##grad, kept)
 UNARIES(X)
 #undef X
 
@@ -104,20 +100,19 @@ static const rapt_attr scale_add_attrs[] = {
     RAPT_ATTR("scale", RAPT_ATTR_FLOAT, "1", "the factor"),
     RAPT_ATTR("shift", RAPT_ATTR_FLOAT, "0", "what is added"),
 };
-UNARY_KERNEL(scale_add, RAPT_LOOP_scale_add, RAPT_LOOP_scale, none, RAPT_DTYPES_REAL)
+UNARY_KERNEL(scale_add, RAPT_LOOP_scale_add, RAPT_LOOP_scale, none)
 
 static const rapt_attr pow_attrs[] = {
     RAPT_ATTR("exponent", RAPT_ATTR_FLOAT, NULL, "the power", .flags = RAPT_REQUIRED),
 };
-UNARY_KERNEL(pow_scalar, RAPT_LOOP_power, RAPT_LOOP_power_grad, x, RAPT_DTYPES_COMPUTE)
+UNARY_KERNEL(pow_scalar, RAPT_LOOP_power, RAPT_LOOP_power_grad, x)
 
 static const rapt_attr gelu_attrs[] = {
     RAPT_ATTR("approximate", RAPT_ATTR_CHOICE, "none", "the error function, or a tanh close to it",
               .choices = "none|tanh"),
 };
 UNARY_KERNEL(gelu, call->attrs[0].i[0] ? RAPT_LOOP_gelu_tanh : RAPT_LOOP_gelu,
-             call->attrs[0].i[0] ? RAPT_LOOP_gelu_tanh_grad : RAPT_LOOP_gelu_grad, x,
-             RAPT_DTYPES_COMPUTE)
+             call->attrs[0].i[0] ? RAPT_LOOP_gelu_tanh_grad : RAPT_LOOP_gelu_grad, x)
 
 /* --- Two inputs ----------------------------------------------------------------------------- */
 
@@ -295,7 +290,7 @@ static const rapt_kernel masked_fill_kernel[] = {
 #define BROADCAST " The shapes are broadcast; gradients are summed back."
 
 static const rapt_operator operators[] = {
-#define X(name, title, formula, flops, flops_backward, kept, grad, types)                          \
+#define X(name, title, formula, flops, flops_backward, kept, grad)                                 \
     {UNARY(name, title, formula, flops, flops_backward, "")},
     UNARIES(X)
 #undef X

@@ -14,34 +14,46 @@ bool is_nan(double x)
     return high > 0x7ff00000u || high == 0x7ff00000u && bits.x != 0u;
 }
 
-#elif !defined(RAPT_PLAIN)
+#endif
 
+#ifndef RAPT_PLAIN
+
+#ifdef RAPT_DOUBLE
+#include "core/math64.glsl"
+#define VECTOR dvec2
+const REAL LOGISTIC_SLOPE = 1.59576912160573071176lf, CUBE = 0.044715lf; // 2 sqrt(2 / pi)
+const REAL NORMAL_PEAK = 0.398942280401432677939946lf;                   // 1 / sqrt(2 pi)
+#else
 #include "core/math.glsl"
+#define VECTOR vec2
+const REAL LOGISTIC_SLOPE = 1.59576912160573071176, CUBE = 0.044715;
+const REAL NORMAL_PEAK = 0.398942280401432677939946;
+#endif
 
 // What takes more than arithmetic, of x or of a gradient g and x. Each function stands here once,
 // so that the shader stays small.
-float of_function(float g, float x, float A)
+REAL of_function(REAL g, REAL x, REAL A)
 {
     const bool normal = OPCODE == OP_gelu || OPCODE == OP_gelu_grad;
     const bool gated = OPCODE == OP_gelu_tanh || OPCODE == OP_gelu_tanh_grad;
     const bool power = OPCODE == OP_power || OPCODE == OP_power_grad;
-    const float exponent = OPCODE == OP_power_grad ? A - 1.0 : A;
+    const REAL exponent = OPCODE == OP_power_grad ? A - REAL(1) : A;
     if (OPCODE == OP_sin || OPCODE == OP_cos || OPCODE == OP_sin_grad || OPCODE == OP_cos_grad) {
-        const vec2 both = sin_cos(x);
+        const VECTOR both = sin_cos(x);
         return OPCODE == OP_sin        ? both.x
                : OPCODE == OP_cos      ? both.y
                : OPCODE == OP_sin_grad ? g * both.y
                                        : -g * both.x;
     }
-    float l = 0.0;
+    REAL l = REAL(0);
     if (OPCODE == OP_log || power)
         l = log_exact(power ? abs(x) : x);
     if (OPCODE == OP_log)
         return l;
-    const float u = gated ? x * 1.59576912160573071 * (1.0 + 0.044715 * x * x) : x;
-    const float e = exp_exact(OPCODE == OP_exp    ? x
-                              : OPCODE == OP_tanh ? 2.0 * abs(x)
-                              : normal            ? -0.5 * x * x
+    const REAL u = gated ? x * LOGISTIC_SLOPE * (REAL(1) + CUBE * x * x) : x;
+    const REAL e = exp_exact(OPCODE == OP_exp    ? x
+                              : OPCODE == OP_tanh ? REAL(2) * abs(x)
+                              : normal            ? -REAL(0.5) * x * x
                               : power             ? exponent * l
                                                   : -abs(u));
     if (OPCODE == OP_exp)
@@ -49,27 +61,27 @@ float of_function(float g, float x, float A)
     if (OPCODE == OP_tanh)
         return tanh_exact(x, e);
     if (power) {
-        const float y = power_exact(x, exponent, e);
-        return OPCODE == OP_power ? y : A == 0.0 ? 0.0 : g * A * y;
+        const REAL y = power_exact(x, exponent, e);
+        return OPCODE == OP_power ? y : A == REAL(0) ? REAL(0) : g * A * y;
     }
     if (normal) {
-        const float share = normal_distribution(x, e);
-        return OPCODE == OP_gelu ? x * share : g * (share + x * e * 0.398942280401432678);
+        const REAL share = normal_distribution(x, e);
+        return OPCODE == OP_gelu ? x * share : g * (share + x * e * NORMAL_PEAK);
     }
     if (OPCODE == OP_softplus) { // with w the rounded 1 + e, log(w) e / (w - 1) keeps what w loses
-        precise const float w = 1.0 + e;
-        precise const float excess = w - 1.0;
-        return (x > 0.0 || is_nan(x) ? x : 0.0) + (excess == 0.0 ? e : log_exact(w) * (e / excess));
+        precise const REAL w = REAL(1) + e;
+        precise const REAL excess = w - REAL(1);
+        return (x > REAL(0) || is_nan(x) ? x : REAL(0)) + (excess == REAL(0) ? e : log_exact(w) * (e / excess));
     }
     // The logistic function of u: the exponential's argument is never positive, nothing overflows.
-    const float s = (u < 0.0 ? e : 1.0) / (1.0 + e);
+    const REAL s = (u < REAL(0) ? e : REAL(1)) / (REAL(1) + e);
     switch (OPCODE) {
     case OP_sigmoid: return s;
     case OP_silu:
     case OP_gelu_tanh: return x * s;
-    case OP_silu_grad: return g * s * (1.0 + x * (1.0 - s));
+    case OP_silu_grad: return g * s * (REAL(1) + x * (REAL(1) - s));
     case OP_gelu_tanh_grad:
-        return g * s * (1.0 + x * (1.0 - s) * 1.59576912160573071 * (1.0 + 0.134145 * x * x));
+        return g * s * (REAL(1) + x * (REAL(1) - s) * LOGISTIC_SLOPE * (REAL(1) + REAL(3) * CUBE * x * x));
     }
     return g * s; // softplus_grad
 }
@@ -115,7 +127,7 @@ REAL compute(REAL x, REAL y, REAL z, REAL w, REAL A, REAL B)
     case OP_rms_weight: return x * (y * z);
     case OP_twice: return REAL(2) * x * y;
     }
-#if defined(RAPT_DOUBLE) || defined(RAPT_PLAIN)
+#ifdef RAPT_PLAIN
     return zero;
 #else
     const bool gradient = OPCODE == OP_sin_grad || OPCODE == OP_cos_grad || OPCODE == OP_silu_grad ||
