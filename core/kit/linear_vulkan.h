@@ -1,19 +1,19 @@
 /*
- * kit/linear_vulkan.h - the chunked driver of the linear family on Vulkan devices: what kit/linear.h
- * computes, as dispatches.
+ * kit/linear_vulkan.h - the chunked driver of the linear family on Vulkan devices: what
+ * kit/linear.h computes, as dispatches.
  *
  *     contribute   the state of each chunk alone (backward: of q and do, from the end)
  *     carry        along the sequences, for all numbers of all states side by side
  *     apply        the rows of each chunk: forward once, backward for dq, dk and dv
  *
  * The shaders are in shaders/kit/linear_*.glsl. Chunks have numbers, slots: those of sequences of
- * one length lie one behind the other; packed sequence s begins at slot (its first row / 64) + s, so
- * that no host needs to know the borders. Borders that do not rise from 0 to N cannot be refused, as
- * nothing waits for the device: all results are NaN then.
+ * one length lie one behind the other; packed sequence s begins at slot (its first row / 64) + s,
+ * so that no host needs to know the borders. Borders that do not rise from 0 to N cannot be
+ * refused, as nothing waits for the device: all results are NaN then.
  *
- * Heads are in work in rounds, so that the states of a round fit one buffer. A plugin fills the upper
- * part of a rapt_linear_vulkan, calls rapt_linear_plan in `supports`, `workspace` and the kernels
- * alike, and records with the functions below.
+ * Heads are in work in rounds, so that the states of a round fit one buffer. A plugin fills the
+ * upper part of a rapt_linear_vulkan, calls rapt_linear_plan in `supports`, `workspace` and the
+ * kernels alike, and records with the functions below.
  */
 #ifndef RAPT_KIT_LINEAR_VULKAN_H
 #define RAPT_KIT_LINEAR_VULKAN_H
@@ -66,13 +66,13 @@ typedef struct rapt_linear_place {
     uint32_t base, batch, head, row;
 } rapt_linear_place;
 
-/* Rows, the range of memory that holds them, and how they are read: `sigmoid`, and where the factors
- * of the rows begin in x->factors or RAPT_LINEAR_NO_FACTOR. */
+/* Rows, the range of memory that holds them, and how they are read: `sigmoid`, and where the
+ * factors of the rows begin in x->factors or RAPT_LINEAR_NO_FACTOR. */
 typedef struct rapt_linear_rows {
     rapt_vulkan_buffer buffer;
     rapt_linear_place at;
     rapt_dtype dtype;
-    bool sigmoid;
+    bool sigmoid, local; /* local: of the heads in work alone */
     uint32_t factor;
 } rapt_linear_rows;
 
@@ -83,16 +83,24 @@ typedef struct rapt_linear_vulkan {
     const rapt_view *borders;              /* cu_seqlens_q or NULL */
     float scale;
     int state_buffers; /* states of a head side by side: 1 forward, 2 backward */
+    /* Where keys have a length and borders of their own: not causal, one state for each unit of
+     * 2^unit_log chunks. */
+    int64_t m;
+    const rapt_view *borders_k;
+    uint32_t unit_log;
+    uint64_t lane_extra; /* the longest buffer that the plugin itself needs for one head, in bytes */
     /* ---- set by rapt_linear_plan ---- */
     rapt_vulkan device;
-    int64_t sequences, slots;  /* chunks of all sequences, empty slots among them */
-    int64_t packed;            /* sequences if there are borders, otherwise 0 */
-    int64_t share;             /* heads / groups */
-    int64_t lane_states;       /* states of a head in one buffer: slots, or nodes */
-    int64_t round;             /* heads in work at a time */
+    int64_t sequences, slots;        /* chunks of all sequences, empty slots among them */
+    int64_t slots_k; /* those of the keys */
+    int64_t packed;                  /* sequences if there are borders, otherwise 0 */
+    int64_t share;                   /* heads / groups */
+    int64_t lane_states;             /* states of a head in one buffer: slots, or nodes */
+    int64_t round;                   /* heads in work at a time */
     int64_t part_levels, lane_parts; /* hierarchical, backward: see shaders/kit/linear_nodes.glsl */
-    uint64_t used;             /* bytes of workspace handed out */
+    uint64_t used;                   /* bytes of workspace handed out */
     rapt_vulkan_buffer table, zeros;
+    uint32_t table_k; /* where the keys' part of the table begins, in entries */
     rapt_vulkan_buffer states, reverse;
     /* ---- set by the plugin before it records ---- */
     rapt_vulkan_buffer slope, factors, decays, spans;
@@ -109,7 +117,7 @@ typedef struct rapt_linear_tree_tail {
 } rapt_linear_tree_tail;
 
 typedef struct rapt_linear_factor_tail {
-    uint32_t heads, first_head, factor[3];
+    uint32_t heads, factor[3];
 } rapt_linear_factor_tail;
 
 /* What ends the push constants, by the form of the operator. */
@@ -207,6 +215,7 @@ static inline uint64_t rapt_linear_lane_bytes(const rapt_linear_vulkan *x)
 {
     const uint64_t state = (uint64_t)(x->d * x->e) * sizeof(float);
     uint64_t bytes = (uint64_t)x->lane_states * state;
+    bytes = x->lane_extra > bytes ? x->lane_extra : bytes;
     if (x->levels) {
         const uint64_t decays = (uint64_t)x->slots * RAPT_LINEAR_CHUNK * 2 * sizeof(float);
         const uint64_t parts = (uint64_t)(x->part_levels * x->lane_parts) * state;
@@ -216,7 +225,8 @@ static inline uint64_t rapt_linear_lane_bytes(const rapt_linear_vulkan *x)
     return bytes;
 }
 
-/* Lays out the table and the states. In `supports` (views without data) it says what does not fit. */
+/* Lays out the table and the states. In `supports` (views without data) it says what does not fit.
+ */
 static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
 {
     rapt_call *call = x->call;
@@ -230,7 +240,11 @@ static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
     x->slots = rapt_linear_slots(x->borders, x->sequences, x->n);
     x->share = x->groups ? x->heads / x->groups : 1;
     const int depth = rapt_linear_depth(x);
-    x->lane_states = x->levels ? rapt_linear_nodes(x->slots, depth) : x->slots;
+    x->slots_k = x->unit_log ? rapt_linear_slots(x->borders_k, x->sequences, x->m) : x->slots;
+    const int64_t most_slots = x->slots > x->slots_k ? x->slots : x->slots_k;
+    x->lane_states = x->levels     ? rapt_linear_nodes(x->slots, depth)
+                     : x->unit_log ? (most_slots >> x->unit_log) + x->sequences + 1
+                                   : x->slots;
     x->part_levels = depth > 4 ? depth - 4 : 0;
     x->lane_parts = (x->slots >> 3) + x->sequences + 1;
     const uint64_t most = x->device.limits->buffer_bytes & ~(uint64_t)255;
@@ -245,8 +259,10 @@ static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
     const uint64_t wanted = most < RAPT_LINEAR_ROUND_BYTES ? most : RAPT_LINEAR_ROUND_BYTES;
     const int64_t fit = group ? (int64_t)(wanted / group) : x->groups;
     x->round = (fit < 1 ? 1 : fit > x->groups ? x->groups : fit) * x->share;
-    if (x->packed)
-        x->table = rapt_linear_take(x, (uint64_t)(x->packed + x->slots) * 16);
+    if (x->packed) {
+        x->table_k = (uint32_t)(rapt_vulkan_round((uint64_t)(x->packed + x->slots) * 16) / 16);
+        x->table = rapt_linear_take(x, ((uint64_t)x->table_k + (uint64_t)(x->packed + x->slots_k)) * 16);
+    }
     const int64_t wide = x->d > x->e ? x->d : x->e;
     x->zeros = rapt_linear_take(x, (uint64_t)(wide > 0 ? wide : 1) * sizeof(float));
     const uint64_t bytes = (uint64_t)(x->round * x->lane_states) * state;
@@ -258,12 +274,12 @@ static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
     return RAPT_OK;
 }
 
-/* In `supports`: whether the device can and all tensors of the call fit it. */
-static inline rapt_status rapt_linear_supported(rapt_linear_vulkan *x)
+/* In `supports`, after the plan: whether the device takes the compute type and all tensors fit it. */
+static inline rapt_status rapt_linear_fits(rapt_linear_vulkan *x)
 {
     rapt_call *call = x->call;
-    rapt_status status = rapt_linear_plan(x);
-    if (status == RAPT_OK && rapt_linear_half(x))
+    rapt_status status = RAPT_OK;
+    if (rapt_linear_half(x))
         status = rapt_vulkan_require(&x->device, RAPT_VULKAN_STORAGE16);
     for (uint32_t i = 0; status == RAPT_OK && i < call->op->n_inputs; i++)
         status = rapt_vulkan_fits(call, x->device.limits, call->inputs[i]);
@@ -303,7 +319,7 @@ static inline rapt_status rapt_linear_rows_of(rapt_linear_vulkan *x, const rapt_
     return rapt_vulkan_bind(x->call, x->device.limits, view, &rows->buffer, &rows->at.base);
 }
 
-/* A part of the workspace as float32 rows [B, heads, N, width]. */
+/* A part of the workspace as float32 rows [B, heads in work, N, width]. */
 static inline rapt_linear_rows rapt_linear_rows_in(const rapt_linear_vulkan *x,
                                                    rapt_vulkan_buffer part, int64_t width)
 {
@@ -312,15 +328,16 @@ static inline rapt_linear_rows rapt_linear_rows_in(const rapt_linear_vulkan *x,
     rows.factor = RAPT_LINEAR_NO_FACTOR;
     rows.dtype = RAPT_F32;
     rows.buffer = part;
+    rows.local = true;
     rows.at.row = (uint32_t)width;
     rows.at.head = (uint32_t)(x->n * width);
-    rows.at.batch = (uint32_t)(x->heads * x->n * width);
+    rows.at.batch = (uint32_t)(x->round * x->n * width);
     return rows;
 }
 
 /* Whether quads of four columns can be read whole. */
-static inline bool rapt_linear_aligned(const rapt_linear_vulkan *x, const rapt_linear_rows *const *rows,
-                                       int count)
+static inline bool rapt_linear_aligned(const rapt_linear_vulkan *x,
+                                       const rapt_linear_rows *const *rows, int count)
 {
     bool aligned = x->d % 4 == 0 && x->e % 4 == 0;
     for (int i = 0; i < count; i++) {
@@ -335,32 +352,45 @@ static inline rapt_linear_place rapt_linear_at(const rapt_linear_vulkan *x,
                                                const rapt_linear_rows *rows, bool group)
 {
     rapt_linear_place at = rows->at;
-    at.base += (uint32_t)(group ? x->first / x->share : x->first) * at.head;
+    if (!rows->local)
+        at.base += (uint32_t)(group ? x->first / x->share : x->first) * at.head;
     return at;
 }
 
 /* --- Dispatches --------------------------------------------------------------------------------
  */
 
-/* Zeros for absent rows, and the table of packed sequences: first of all. */
-static inline rapt_status rapt_linear_begin(rapt_linear_vulkan *x, const rapt_vulkan_shader *table,
-                                            const rapt_view *borders, rapt_vulkan_buffer to,
-                                            int64_t n, int64_t sequences, int64_t slots)
+/* One side's part of the table of packed sequences. */
+static inline rapt_status rapt_linear_tabulate(rapt_linear_vulkan *x, const rapt_vulkan_shader *table,
+                                               const rapt_view *borders, uint32_t from, int64_t n,
+                                               int64_t slots)
 {
-    if (!borders || !sequences)
-        return RAPT_OK;
     rapt_linear_table_push push = {.n = (uint32_t)n,
-                                   .packed = (uint32_t)sequences,
+                                   .packed = (uint32_t)x->packed,
                                    .slots = (uint32_t)slots,
                                    .words = rapt_view_dtype(borders) == RAPT_I64 ? 2 : 1};
-    rapt_vulkan_buffer buffers[2] = {{0}, to};
+    rapt_vulkan_buffer buffers[2];
     const rapt_status status =
         rapt_vulkan_bind(x->call, x->device.limits, borders, &buffers[0], &push.base);
-    push.base *= push.words; /* counted in words */
     if (status != RAPT_OK)
         return status;
-    return rapt_vulkan_run(&x->device, table, NULL, 0, rapt_vulkan_groups(sequences + slots, 128), 1,
-                           1, buffers, &push, NULL);
+    push.base *= push.words; /* counted in words */
+    buffers[1] = x->table;
+    buffers[1].offset += (uint64_t)from * 16;
+    buffers[1].bytes -= (uint64_t)from * 16;
+    return rapt_vulkan_run(&x->device, table, NULL, 0, rapt_vulkan_groups(x->packed + slots, 128), 1, 1,
+                           buffers, &push, NULL);
+}
+
+/* The table of packed sequences, if they are packed: first of all. */
+static inline rapt_status rapt_linear_begin(rapt_linear_vulkan *x, const rapt_vulkan_shader *table)
+{
+    rapt_status status = RAPT_OK;
+    if (x->packed)
+        status = rapt_linear_tabulate(x, table, x->borders, 0, x->n, x->slots);
+    if (status == RAPT_OK && x->packed && x->unit_log)
+        status = rapt_linear_tabulate(x, table, x->borders_k, x->table_k, x->m, x->slots_k);
+    return status;
 }
 
 /* Zeros in x->zeros, if any of the call's tensors is absent. */
@@ -369,8 +399,9 @@ static inline rapt_status rapt_linear_zero(rapt_linear_vulkan *x)
     return x->device.service->clear(x->call, &x->zeros);
 }
 
-static inline void rapt_linear_tail_of(const rapt_linear_vulkan *x, const rapt_linear_rows *const *rows,
-                                       int count, rapt_linear_tail *tail, uint32_t *flags)
+static inline void rapt_linear_tail_of(const rapt_linear_vulkan *x,
+                                       const rapt_linear_rows *const *rows, int count,
+                                       rapt_linear_tail *tail, uint32_t *flags)
 {
     memset(tail, 0, sizeof *tail);
     if (x->levels) {
@@ -381,8 +412,7 @@ static inline void rapt_linear_tail_of(const rapt_linear_vulkan *x, const rapt_l
         tail->tree.part_levels = (uint32_t)x->part_levels;
         *flags |= x->l.dtype == RAPT_F32 ? RAPT_LINEAR_WIDE_L : 0;
     } else if (x->factors.memory) {
-        tail->factors.heads = (uint32_t)x->heads;
-        tail->factors.first_head = (uint32_t)x->first;
+        tail->factors.heads = (uint32_t)x->round;
         for (int i = 0; i < count; i++)
             tail->factors.factor[i] = rows[i]->factor;
     } else {
@@ -392,7 +422,8 @@ static inline void rapt_linear_tail_of(const rapt_linear_vulkan *x, const rapt_l
 }
 
 /* What the rows are made of is found out from the compute type. */
-static inline void rapt_linear_constants(const rapt_linear_vulkan *x, bool aligned, uint32_t *constants)
+static inline void rapt_linear_constants(const rapt_linear_vulkan *x, bool aligned,
+                                         uint32_t *constants)
 {
     constants[0] = x->call->dtype == RAPT_BF16;
     constants[1] = aligned;
@@ -400,10 +431,10 @@ static inline void rapt_linear_constants(const rapt_linear_vulkan *x, bool align
 
 /* a^T c of each chunk into `states`; with `reverse` a = q (times the scale), c = do. `unit_log`: of
  * how many chunks, 2^unit_log, one state is. */
-static inline rapt_status rapt_linear_contribute(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
-                                                 const rapt_linear_rows *a, const rapt_linear_rows *c,
-                                                 const rapt_vulkan_buffer *states, bool reverse,
-                                                 uint32_t unit_log)
+static inline rapt_status
+rapt_linear_contribute(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
+                       const rapt_linear_rows *a, const rapt_linear_rows *c,
+                       const rapt_vulkan_buffer *states, bool reverse, uint32_t unit_log)
 {
     const rapt_linear_rows *const rows[2] = {a, c};
     rapt_linear_contribute_push push = {
@@ -416,20 +447,21 @@ static inline rapt_status rapt_linear_contribute(rapt_linear_vulkan *x, const ra
         .height = (uint32_t)x->d,
         .width = (uint32_t)x->e,
         .scale = reverse ? x->scale : 1.0f,
-        .flags = (a->sigmoid ? RAPT_LINEAR_SIGMOID : 0u) | (c->sigmoid ? RAPT_LINEAR_SIGMOID * 4u : 0u),
+        .flags =
+            (a->sigmoid ? RAPT_LINEAR_SIGMOID : 0u) | (c->sigmoid ? RAPT_LINEAR_SIGMOID * 4u : 0u),
         .unit_log = unit_log,
     };
     uint32_t constants[3] = {0, 0, reverse};
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 2), constants);
     rapt_linear_tail_of(x, rows, 2, &push.tail, &push.flags);
-    const rapt_vulkan_buffer factor = x->levels            ? x->decays
+    const rapt_vulkan_buffer factor = x->levels           ? x->decays
                                       : x->factors.memory ? x->factors
                                                           : x->slope;
-    const rapt_vulkan_buffer buffers[] = {a->buffer, c->buffer, *states,  x->table,     x->zeros,
+    const rapt_vulkan_buffer buffers[] = {a->buffer, c->buffer, *states,  x->table,   x->zeros,
                                           x->zeros,  factor,    x->spans, x->l.buffer};
     const uint32_t tiles = rapt_vulkan_groups(x->d, 64) * rapt_vulkan_groups(x->e, 64);
-    return rapt_vulkan_run(&x->device, &shader[rapt_linear_half(x)], constants, 3, (uint32_t)x->slots,
-                           (uint32_t)x->count, tiles, buffers, &push, NULL);
+    return rapt_vulkan_run(&x->device, &shader[rapt_linear_half(x)], constants, 3,
+                           (uint32_t)x->slots, (uint32_t)x->count, tiles, buffers, &push, NULL);
 }
 
 /* A state that comes in, [S, H, D, E] with any outer strides, and one that goes out, contiguous;
@@ -478,7 +510,8 @@ typedef enum rapt_linear_out {
     RAPT_LINEAR_DV  /* a = k, b = q, c = do */
 } rapt_linear_out;
 
-/* Rows of every chunk. `ends`: a state comes in at the end of the sequence where the pass begins. */
+/* Rows of every chunk. `ends`: a state comes in at the end of the sequence where the pass begins.
+ */
 static inline rapt_status rapt_linear_apply(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
                                             rapt_linear_out out, const rapt_linear_rows *const *abc,
                                             const rapt_linear_rows *to,
@@ -509,15 +542,15 @@ static inline rapt_status rapt_linear_apply(rapt_linear_vulkan *x, const rapt_vu
     uint32_t constants[5] = {0, 0, upper, !values, wide};
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 4), constants);
     rapt_linear_tail_of(x, rows, 3, &push.tail, &push.flags);
-    const rapt_vulkan_buffer factor = x->levels            ? x->decays
+    const rapt_vulkan_buffer factor = x->levels           ? x->decays
                                       : x->factors.memory ? x->factors
                                                           : x->slope;
     const rapt_vulkan_buffer buffers[] = {abc[0]->buffer, abc[1]->buffer, abc[2]->buffer,
                                           to->buffer,     *states,        x->table,
                                           factor,         x->spans,       x->l.buffer};
-    return rapt_vulkan_run(&x->device, &shader[rapt_linear_half(x)], constants, 5, (uint32_t)x->slots,
-                           (uint32_t)(values ? x->count : x->count / x->share), 1, buffers, &push,
-                           NULL);
+    return rapt_vulkan_run(&x->device, &shader[rapt_linear_half(x)], constants, 5,
+                           (uint32_t)x->slots, (uint32_t)(values ? x->count : x->count / x->share),
+                           1, buffers, &push, NULL);
 }
 
 #endif

@@ -26,4 +26,10 @@ rapt_status flow_cpu_forward(rapt_call *call);
 rapt_status flow_cpu_backward(rapt_call *call);
 rapt_status flow_cpu_step(rapt_call *call);
 
+rapt_status flow_vulkan_supports(rapt_call *call);
+size_t flow_vulkan_workspace(rapt_call *call);
+rapt_status flow_vulkan_forward(rapt_call *call);
+rapt_status flow_vulkan_backward(rapt_call *call);
+rapt_status flow_vulkan_step(rapt_call *call);
+
 #endif

@@ -69,7 +69,8 @@ rapt_status lightning_vulkan_supports(rapt_call *call)
 {
     rapt_linear_vulkan x;
     describe(call, &x);
-    return rapt_linear_supported(&x);
+    const rapt_status status = rapt_linear_plan(&x);
+    return status == RAPT_OK ? rapt_linear_fits(&x) : status;
 }
 
 size_t lightning_vulkan_workspace(rapt_call *call)
@@ -98,8 +99,7 @@ static rapt_status begin(rapt_call *call, rapt_linear_vulkan *x, rapt_linear_row
         status = rapt_vulkan_bind(call, x->device.limits, call->inputs[LIGHTNING_SLOPE], &x->slope,
                                   &x->slope_base);
     if (status == RAPT_OK)
-        status = rapt_linear_begin(x, &lightning_table_shader, x->borders, x->table, x->n,
-                                   x->packed, x->slots);
+        status = rapt_linear_begin(x, &lightning_table_shader);
     return status;
 }
 

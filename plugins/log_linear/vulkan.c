@@ -134,7 +134,8 @@ rapt_status log_linear_vulkan_supports(rapt_call *call)
         return call->host->error(call, RAPT_UNSUPPORTED,
                                  "forward from a state or a position is computed on the CPU only");
     describe(call, &x);
-    return rapt_linear_supported(&x);
+    const rapt_status status = rapt_linear_plan(&x);
+    return status == RAPT_OK ? rapt_linear_fits(&x) : status;
 }
 
 /* The plan, and the memory of decays and their gradients. */
@@ -179,8 +180,7 @@ static rapt_status begin(rapt_call *call, log_linear_job *job)
     for (int i = 0; status == RAPT_OK && i < 5; i++)
         status = rapt_linear_rows_of(x, call->inputs[input[i]], rows[i]);
     if (status == RAPT_OK)
-        status = rapt_linear_begin(x, &log_linear_table_shader, x->borders, x->table, x->n,
-                                   x->packed, x->slots);
+        status = rapt_linear_begin(x, &log_linear_table_shader);
     return status;
 }
 

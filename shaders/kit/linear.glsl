@@ -177,7 +177,11 @@ struct linear_chunk {
 };
 
 #ifdef LINEAR_TABLE
-// Sequences {first slot, chunks, first row, length}, then slots {sequence, index, row, count}.
+#ifndef LINEAR_TABLE_BASE
+#define LINEAR_TABLE_BASE 0
+#endif
+
+// From LINEAR_TABLE_BASE on: sequences {first slot, chunks, first row, length}, then slots {sequence, index, row, count}.
 layout(std430, set = 0, binding = LINEAR_TABLE) readonly buffer linear_table_block
 {
     uvec4 linear_table[];
@@ -198,8 +202,8 @@ linear_chunk linear_chunk_at(uint slot, uint packed, uint n)
         chunk.bad = false;
         return chunk;
     }
-    const uvec4 own = linear_table[packed + slot];
-    const uvec4 sequence = linear_table[own.x];
+    const uvec4 own = linear_table[LINEAR_TABLE_BASE + packed + slot];
+    const uvec4 sequence = linear_table[LINEAR_TABLE_BASE + own.x];
     chunk.sequence = own.x;
     chunk.index = own.y;
     chunk.batch = 0;
@@ -227,7 +231,7 @@ linear_sequence linear_sequence_at(uint s, uint packed, uint n)
         sequence.bad = false;
         return sequence;
     }
-    const uvec4 own = linear_table[s];
+    const uvec4 own = linear_table[LINEAR_TABLE_BASE + s];
     sequence.first = own.x;
     sequence.chunks = own.y;
     sequence.row = own.z;

@@ -28,7 +28,7 @@ layout(push_constant) uniform push_block
     uint slope;
 #endif
 #ifdef LINEAR_FLOW
-    uint heads, first_head;              // of the call; the first in work
+    uint heads;                          // that factors are laid out for
     uint a_factor, b_factor, c_factor;   // where their factors begin; NONE
 #endif
 #ifdef LINEAR_TREE

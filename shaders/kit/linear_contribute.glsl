@@ -23,7 +23,7 @@ layout(push_constant) uniform push_block
     uint slope;
 #endif
 #ifdef LINEAR_FLOW
-    uint heads, first_head;
+    uint heads; // that factors are laid out for
     uint a_factor, c_factor;
 #endif
 #ifdef LINEAR_TREE

@@ -1,6 +1,5 @@
 // Operands of the tile products, and a head's decay: what the shader that includes this has pushed are
-// `flags` and `n`, with LINEAR_SLOPE `slope`, with LINEAR_FLOW `heads`, `first_head` and the operands'
-// factors.
+// `flags` and `n`, with LINEAR_SLOPE `slope`, with LINEAR_FLOW `heads` and the operands' factors.
 
 float step_of(uint lane)
 {
@@ -25,7 +24,7 @@ vec4 operand_scaled(vec4 x, linear_chunk chunk, uint head, uint i, int left, uin
     if ((flags & bit) != 0)
         x = linear_sigmoids(x) * linear_columns(left);
     if (factors != NONE)
-        x *= factor_of[factors + (chunk.batch * heads + first_head + head) * n + chunk.row + i];
+        x *= factor_of[factors + (chunk.batch * heads + head) * n + chunk.row + i];
     return x;
 }
 #else

@@ -1,0 +1,4 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#define LINEAR_FLOW
+#include "kit/linear_apply.glsl"
