@@ -130,7 +130,7 @@ void linear_want(linear_call *call, const char *name)
 
 rapt_status linear_try(linear_call *call, rapt_error *error)
 {
-    rapt_named_tensor inputs[8], outputs[3] = {{NULL, NULL}};
+    rapt_named_tensor inputs[12], outputs[3] = {{NULL, NULL}};
     for (int i = 0; i < call->n_in; i++)
         inputs[i] = (rapt_named_tensor){call->in[i].name, call->in[i].tensor};
     for (int i = 0; i < call->n_out; i++)

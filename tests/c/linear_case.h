@@ -22,9 +22,9 @@ typedef struct linear_call {
     rapt_context *context;
     const char *op;
     char text[256]; /* names the case in failures */
-    linear_argument in[8], out[3];
+    linear_argument in[12], out[3];
     int n_in, n_out;
-    rapt_named_value attrs[4];
+    rapt_named_value attrs[6];
     int n_attrs;
     uint64_t seed;
 } linear_call;

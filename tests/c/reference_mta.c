@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Matrices H x N x M of one batch, and their gradients. */
-enum { SCORE, LOGIT, PROBABILITY, SMEARED, WEIGHT, MATRICES };
+enum { SCORE, LOGIT, PROBABILITY, SMEARED, WEIGHT, SLOPE, MATRICES };
 
 typedef struct batch {
     const reference_mta *task;
@@ -15,7 +15,9 @@ typedef struct batch {
 
 static bool sees(const reference_mta *task, int64_t i, int64_t j)
 {
-    return !task->causal || j <= i + task->M - task->N;
+    const int64_t at = i + task->M - task->N;
+    return (!task->causal || j <= at) && (task->left < 0 || j >= at - task->left) &&
+           (task->right < 0 || j <= at + task->right);
 }
 
 static double *row(const reference_mta *task, double *matrix, int64_t h, int64_t i)
@@ -88,16 +90,38 @@ static void mix(const reference_mta *task, double *x, double *y, const double *d
         }
 }
 
-static void softmax_row(const reference_mta *task, int64_t i, const double *logit, double *p)
+static void softmax_row(const reference_mta *task, int64_t at, int64_t h, int64_t i,
+                        const double *logit, double *p)
 {
-    double most = -INFINITY, sum = 0;
+    const double sink = task->sink ? task->sink[h] : -INFINITY;
+    double most = sink, sum = 0;
     for (int64_t j = 0; j < task->M; j++)
         if (sees(task, i, j))
             most = fmax(most, logit[j]);
+    if (sink > -INFINITY)
+        sum = exp(sink - most);
     for (int64_t j = 0; j < task->M; j++)
         sum += p[j] = sees(task, i, j) ? exp(logit[j] - most) : 0;
     for (int64_t j = 0; j < task->M; j++)
         p[j] = sum > 0 ? p[j] / sum : 0;
+    task->lse[(at * task->H + h) * task->N + i] = sum > 0 ? most + log(sum) : -INFINITY;
+}
+
+static double distance(const reference_mta *task, int64_t i, int64_t j)
+{
+    return fabs((double)(i + task->M - task->N - j));
+}
+
+/* From a product to a score, and how the score follows the product. */
+static double shape(const reference_mta *task, int64_t h, int64_t i, int64_t j, double x,
+                    double *slope)
+{
+    x += task->bias ? task->bias[h * task->N + i] : 0;
+    const double y = task->softcap > 0 ? tanh(x / task->softcap) : 0;
+    *slope = 1 - y * y;
+    if (task->softcap > 0)
+        x = task->softcap * y;
+    return x - (task->alibi ? task->alibi[h] * distance(task, i, j) : 0);
 }
 
 static void forward(const batch *x)
@@ -112,13 +136,15 @@ static void forward(const batch *x)
                 double sum = 0;
                 for (int64_t d = 0; d < D; d++)
                     sum += q[d] * k[d];
-                row(task, x->x[SCORE], h, i)[j] = task->scale * sum;
+                row(task, x->x[SCORE], h, i)[j] =
+                    shape(task, h, i, j, task->scale * sum, row(task, x->x[SLOPE], h, i) + j);
             }
     hide(task, x->x[SCORE]);
     convolve(task, task->qk, task->a, task->b, x->x[SCORE], x->x[LOGIT], NULL, NULL, NULL);
     for (int64_t h = 0; h < task->H; h++)
         for (int64_t i = 0; i < N; i++)
-            softmax_row(task, i, row(task, x->x[LOGIT], h, i), row(task, x->x[PROBABILITY], h, i));
+            softmax_row(task, x->at, h, i, row(task, x->x[LOGIT], h, i),
+                        row(task, x->x[PROBABILITY], h, i));
     convolve(task, task->post, task->r, task->s, x->x[PROBABILITY], x->x[SMEARED], NULL, NULL,
              NULL);
     hide(task, x->x[SMEARED]);
@@ -150,6 +176,22 @@ static void backward_values(const batch *x)
                 }
 }
 
+/* From the gradients of the scores to those of the products. */
+static void backward_shape(const batch *x)
+{
+    const reference_mta *task = x->task;
+    for (int64_t h = 0; h < task->H; h++)
+        for (int64_t i = 0; i < task->N; i++)
+            for (int64_t j = 0; j < task->M; j++) {
+                double *g = row(task, x->dx[SCORE], h, i) + j;
+                if (task->alibi)
+                    task->grad_alibi[h] -= *g * distance(task, i, j);
+                *g *= row(task, x->x[SLOPE], h, i)[j];
+                if (task->bias)
+                    task->grad_bias[h * task->N + i] += *g;
+            }
+}
+
 static void backward_scores(const batch *x)
 {
     const reference_mta *task = x->task;
@@ -178,15 +220,19 @@ static void backward(const batch *x)
         for (int64_t i = 0; i < task->N; i++) {
             const double *p = row(task, x->x[PROBABILITY], h, i);
             const double *dp = row(task, x->dx[PROBABILITY], h, i);
-            double sum = 0;
+            const int64_t at = (x->at * task->H + h) * task->N + i;
+            double sum = task->grad_lse ? -task->grad_lse[at] : 0;
             for (int64_t j = 0; j < task->M; j++)
                 sum += p[j] * dp[j];
+            if (task->sink && task->lse[at] > -INFINITY)
+                task->grad_sink[h] -= exp(task->sink[h] - task->lse[at]) * sum;
             for (int64_t j = 0; j < task->M; j++)
                 row(task, x->dx[LOGIT], h, i)[j] = p[j] * (dp[j] - sum);
         }
     convolve(task, task->qk, task->a, task->b, x->x[SCORE], NULL, x->dx[LOGIT], x->dx[SCORE],
              task->grad_qk);
     hide(task, x->dx[SCORE]);
+    backward_shape(x);
     backward_scores(x);
 }
 
@@ -210,6 +256,9 @@ bool reference_mta_attend(const reference_mta *task)
     clear(own.grad_qk, own.qk ? own.H * own.a * own.b : 0);
     clear(own.grad_post, own.post ? own.H * own.r * own.s : 0);
     clear(own.grad_heads, own.heads ? own.H * own.c : 0);
+    clear(own.grad_bias, own.bias ? own.H * own.N : 0);
+    clear(own.grad_alibi, own.alibi ? own.H : 0);
+    clear(own.grad_sink, own.sink ? own.H : 0);
     for (x.at = 0; enough && x.at < own.B; x.at++) {
         for (int i = 0; i < MATRICES; i++) {
             const size_t size = (size_t)(own.H * own.N * own.M + 1);

@@ -37,11 +37,37 @@ typedef struct mta_case {
     rapt_dtype kernels; /* of the kernels */
     linear_layout layout;
     double magnitude; /* of the queries; 0: 1 */
+    unsigned options; /* bits of OPTION_* */
 } mta_case;
 
-enum { Q, K, V, QK, POST, HEADS, INPUTS };
-static const char *const names[INPUTS] = {"q",          "k", "v", "qk_kernel", "qk_kernel_post",
-                                          "head_kernel"};
+enum { OPTION_BIAS, OPTION_ALIBI, OPTION_SINK, OPTION_SOFTCAP, OPTION_WINDOW, OPTION_LSE, OPTIONS };
+enum { Q, K, V, QK, POST, HEADS, BIAS, ALIBI, SINK, INPUTS };
+enum { OUTPUT = INPUTS, WEIGHTS, LSE, RESULTS };
+static const char *const names[INPUTS] = {
+    "q", "k", "v", "qk_kernel", "qk_kernel_post", "head_kernel", "bias", "alibi", "sink"};
+
+static bool has(const mta_case *c, int option)
+{
+    return c->options >> option & 1;
+}
+
+static void add_options(linear_call *call, const mta_case *c)
+{
+    const int64_t bias[4] = {1, c->H, c->N, 1};
+    if (has(c, OPTION_BIAS))
+        linear_add(call, "bias", 4, bias, c->kernels, LINEAR_PLAIN, 1, 0, false);
+    if (has(c, OPTION_ALIBI))
+        linear_add(call, "alibi", 1, &c->H, RAPT_F32, LINEAR_PLAIN, 0.1, 0, true);
+    if (has(c, OPTION_SINK))
+        linear_add(call, "sink", 1, &c->H, RAPT_F32, LINEAR_PLAIN, 1, 0, false);
+    if (has(c, OPTION_SOFTCAP))
+        linear_attr(call, "softcap", RAPT_ATTR_FLOAT, 2.5);
+    if (has(c, OPTION_WINDOW)) {
+        linear_attr(call, "window", RAPT_ATTR_INTS, 9);
+        call->attrs[call->n_attrs - 1].count = 2;
+        call->attrs[call->n_attrs - 1].i[1] = 4;
+    }
+}
 
 static void add_inputs(linear_call *call, const mta_case *c)
 {
@@ -65,7 +91,10 @@ static void add_inputs(linear_call *call, const mta_case *c)
         linear_attr(call, "causal", RAPT_ATTR_BOOL, 0);
     if (c->scale != 0)
         linear_attr(call, "scale", RAPT_ATTR_FLOAT, c->scale);
+    add_options(call, c);
     linear_want(call, "o");
+    if (has(c, OPTION_LSE))
+        linear_want(call, "lse");
 }
 
 static void start(linear_call *call, const mta_case *c)
@@ -73,10 +102,10 @@ static void start(linear_call *call, const mta_case *c)
     *call = (linear_call){.context = context, .op = "mta", .seed = 11};
     snprintf(call->text, sizeof(call->text),
              "mta B=%ld H=%ld G=%ld N=%ld M=%ld D=%ld E=%ld full=%d a=%ld b=%ld r=%ld s=%ld c=%ld "
-             "dtype=%d/%d layout=%d",
+             "dtype=%d/%d layout=%d options=%x",
              (long)c->B, (long)c->H, (long)c->G, (long)c->N, (long)c->M, (long)c->D, (long)c->E,
              c->full, (long)c->a, (long)c->b, (long)c->r, (long)c->s, (long)c->c, (int)c->dtype,
-             (int)c->kernels, (int)c->layout);
+             (int)c->kernels, (int)c->layout, c->options);
     add_inputs(call, c);
 }
 
@@ -96,12 +125,19 @@ static const double *value_of(linear_call *call, int i)
 /* `want` has the gradients of the inputs, o and the weights. */
 static void define(linear_call *call, const mta_case *c, double **want)
 {
-    const int64_t sizes[INPUTS + 2] = {
-        [Q] = c->B * c->H * c->N * c->D,      [K] = c->B * c->G * c->M * c->D,
-        [V] = c->B * c->G * c->M * c->E,      [QK] = c->H * c->a * c->b,
-        [POST] = c->H * c->r * c->s,          [HEADS] = c->H * c->c,
-        [INPUTS] = c->B * c->H * c->N * c->E, [INPUTS + 1] = c->B * c->H * c->N * c->M};
-    for (int i = 0; i < INPUTS + 2; i++)
+    const int64_t sizes[RESULTS] = {[Q] = c->B * c->H * c->N * c->D,
+                                    [K] = c->B * c->G * c->M * c->D,
+                                    [V] = c->B * c->G * c->M * c->E,
+                                    [QK] = c->H * c->a * c->b,
+                                    [POST] = c->H * c->r * c->s,
+                                    [HEADS] = c->H * c->c,
+                                    [BIAS] = c->H * c->N,
+                                    [ALIBI] = c->H,
+                                    [SINK] = c->H,
+                                    [LSE] = c->B * c->H * c->N,
+                                    [OUTPUT] = c->B * c->H * c->N * c->E,
+                                    [WEIGHTS] = c->B * c->H * c->N * c->M};
+    for (int i = 0; i < RESULTS; i++)
         want[i] = numbers(sizes[i]);
     const reference_mta task = {.B = c->B,
                                 .H = c->H,
@@ -123,9 +159,20 @@ static void define(linear_call *call, const mta_case *c, double **want)
                                 .qk = value_of(call, QK),
                                 .post = value_of(call, POST),
                                 .heads = value_of(call, HEADS),
-                                .o = want[INPUTS],
-                                .weights = want[INPUTS + 1],
+                                .bias = value_of(call, BIAS),
+                                .alibi = value_of(call, ALIBI),
+                                .sink = value_of(call, SINK),
+                                .softcap = has(c, OPTION_SOFTCAP) ? 2.5 : 0,
+                                .left = has(c, OPTION_WINDOW) ? 9 : -1,
+                                .right = has(c, OPTION_WINDOW) ? 4 : -1,
+                                .o = want[OUTPUT],
+                                .weights = want[WEIGHTS],
+                                .lse = want[LSE],
                                 .grad_o = call->out[0].seed_value,
+                                .grad_lse = has(c, OPTION_LSE) ? call->out[1].seed_value : NULL,
+                                .grad_bias = want[BIAS],
+                                .grad_alibi = want[ALIBI],
+                                .grad_sink = want[SINK],
                                 .grad_q = want[Q],
                                 .grad_k = want[K],
                                 .grad_v = want[V],
@@ -166,19 +213,21 @@ static void compare_weights(linear_call *call, const double *want, double tolera
 static void check(const mta_case *c)
 {
     linear_call call;
-    double *want[INPUTS + 2];
+    double *want[RESULTS];
     const score_tolerance tolerance = score_tolerance_of(c->dtype);
     start(&call, c);
     linear_run(&call, false);
     define(&call, c, want);
-    compare(&call, "o", call.out[0].value, want[INPUTS], call.out[0].count, tolerance.forward);
-    compare_weights(&call, want[INPUTS + 1], 2e-5);
+    compare(&call, "o", call.out[0].value, want[OUTPUT], call.out[0].count, tolerance.forward);
+    if (has(c, OPTION_LSE))
+        compare(&call, "lse", call.out[1].value, want[LSE], call.out[1].count, 2e-5);
+    compare_weights(&call, want[WEIGHTS], 2e-5);
     for (int i = 0; i < INPUTS; i++) {
         const linear_argument *x = linear_find(&call, names[i]);
         if (x)
             compare(&call, names[i], x->gradient, want[i], x->count, tolerance.gradient);
     }
-    for (int i = 0; i < INPUTS + 2; i++)
+    for (int i = 0; i < RESULTS; i++)
         free(want[i]);
     linear_free(&call);
 }
@@ -295,19 +344,19 @@ static void large_scores(void **state)
     for (int which = 0; which < 8; which++) {
         mta_case c = {.B = 1, .H = 2, .G = 2, .N = 40, .M = 40, .D = 8, .E = 8, .magnitude = 1000};
         linear_call call;
-        double *want[INPUTS + 2];
+        double *want[RESULTS];
         c = with_kernels(c, which);
         start(&call, &c);
         linear_run(&call, false);
         define(&call, &c, want);
         /* Logits of 3000 have an error of 2^-13, and so have their weights. */
-        compare(&call, "o", call.out[0].value, want[INPUTS], call.out[0].count, 2e-3);
+        compare(&call, "o", call.out[0].value, want[OUTPUT], call.out[0].count, 2e-3);
         for (int i = 0; i < INPUTS; i++) {
             const linear_argument *x = linear_find(&call, names[i]);
             for (int64_t j = 0; x && j < x->count; j++)
                 assert_true(isfinite(x->gradient[j]));
         }
-        for (int i = 0; i < INPUTS + 2; i++)
+        for (int i = 0; i < RESULTS; i++)
             free(want[i]);
         linear_free(&call);
     }
@@ -324,6 +373,76 @@ static void nothing(void **state)
         c = with_kernels(c, 7);
         check(&c);
     }
+}
+
+/* --- Options of the family -------------------------------------------------------------------- */
+
+static void options(void **state)
+{
+    (void)state;
+    for (int first = 0; first < OPTIONS; first++)
+        for (int second = first; second < OPTIONS; second++)
+            for (int which = 0; which < 8; which++) {
+                mta_case c = {.B = 2, .H = 4, .G = 2, .N = 21, .M = 26, .D = 5, .E = 6};
+                c.options = 1u << first | 1u << second;
+                c.full = (first + second + which) & 1;
+                c = with_kernels(c, which);
+                check(&c);
+            }
+    for (int which = 0; which < 8; which++) { /* all of them, over several blocks and tiles */
+        mta_case c = {.B = 1, .H = 2, .G = 1, .N = 150, .M = 170, .D = 9, .E = 7};
+        c.options = (1u << OPTIONS) - 1;
+        c.full = which & 1;
+        c = with_kernels(c, which);
+        check(&c);
+    }
+}
+
+/* Every query of the packed sequences as if it stood alone with its own keys. */
+static void packed(void **state)
+{
+    (void)state;
+    static const int64_t q[] = {0, 30, 30, 31, 96, 96}, k[] = {0, 33, 38, 39, 110, 117};
+    enum { SEQUENCES = 5 };
+    mta_case whole = {.B = 1, .H = 2, .G = 1, .N = 96, .M = 117, .D = 6, .E = 5};
+    whole.options = 1u << OPTION_ALIBI | 1u << OPTION_SINK | 1u << OPTION_LSE;
+    whole = with_kernels(whole, 7);
+    linear_call all;
+    start(&all, &whole);
+    linear_add_borders(&all, "cu_seqlens_q", SEQUENCES + 1, q, RAPT_I32);
+    linear_add_borders(&all, "cu_seqlens_k", SEQUENCES + 1, k, RAPT_I64);
+    linear_run(&all, true);
+    for (int s = 0; s < SEQUENCES; s++) {
+        rapt_named_tensor inputs[INPUTS], outputs[2] = {{"o", NULL}, {"lse", NULL}};
+        rapt_error error = {0};
+        size_t n = 0;
+        for (int i = 0; i < INPUTS; i++) {
+            const linear_argument *x = linear_find(&all, names[i]);
+            if (!x)
+                continue;
+            const int64_t first = i == Q ? q[s] : k[s], end = i == Q ? q[s + 1] : k[s + 1];
+            inputs[n].name = names[i];
+            inputs[n++].tensor = i <= V
+                                     ? rapt_narrow(context, x->tensor, 2, first, end - first, NULL)
+                                     : rapt_tensor_retain(x->tensor);
+        }
+        score_must(rapt_call_operator(context, "mta", inputs, n, NULL, 0, outputs, 2, &error),
+                   &error);
+        for (int out = 0; out < 2; out++) {
+            rapt_tensor *part =
+                rapt_narrow(context, all.out[out].tensor, 2, q[s], q[s + 1] - q[s], NULL);
+            double *got = score_read(context, part),
+                   *want = score_read(context, outputs[out].tensor);
+            compare(&all, outputs[out].name, got, want, rapt_tensor_count(part), 1e-6);
+            free(got);
+            free(want);
+            rapt_tensor_release(part);
+            rapt_tensor_release(outputs[out].tensor);
+        }
+        for (size_t i = 0; i < n; i++)
+            rapt_tensor_release(inputs[i].tensor);
+    }
+    linear_free(&all);
 }
 
 /* --- Golden vectors --------------------------------------------------------------------------- */
@@ -440,7 +559,7 @@ static void same_rows(const linear_call *call, rapt_tensor *got, int64_t first, 
 static void decode(linear_call *call, int64_t length, int64_t split)
 {
     rapt_error error = {0};
-    rapt_named_tensor inputs[INPUTS];
+    rapt_named_tensor inputs[INPUTS] = {{NULL, NULL}};
     rapt_tensor *prefill = NULL;
     size_t n = take(call, inputs, 0, split, true);
     rapt_decoding *state =
@@ -628,6 +747,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(halves),
         cmocka_unit_test(large_scores),
         cmocka_unit_test(nothing),
+        cmocka_unit_test(options),
+        cmocka_unit_test(packed),
         cmocka_unit_test(golden),
         cmocka_unit_test(steps_equal_one_call),
         cmocka_unit_test(long_steps),

@@ -242,9 +242,9 @@ static void refusals(void **state)
     (void)state;
     const int64_t good[] = {0, 3, 7};
     refuse_borders(1, 3, (int64_t[]){0, 3, 6}, 3, good,
-                   "cu_seqlens_q must rise from 0 to N = 7, but entry 2 is 6");
+                   "cu_seqlens_q must rise from 0 to N = 7, but entry 3 is 6");
     refuse_borders(1, 3, good, 3, (int64_t[]){1, 3, 7},
-                   "cu_seqlens_k must rise from 0 to M = 7, but entry 0 is 1");
+                   "cu_seqlens_k must rise from 0 to M = 7, but entry 1 is 1");
     refuse_borders(1, 3, (int64_t[]){0, 9, 7}, 3, good, "entry 1 is 9");
     refuse_borders(1, 3, (int64_t[]){0, -1, 7}, 3, good, "entry 1 is -1");
     refuse_borders(1, 4, (int64_t[]){0, 4, 3, 7}, 4, (int64_t[]){0, 4, 4, 7}, "entry 2 is 3");
