@@ -81,7 +81,9 @@ enum {
     RAPT_SCORE_GIVEN_G = 1024,
     RAPT_SCORE_GIVEN_LSE = 2048,
     RAPT_SCORE_WIDE_Q = 4096,
-    RAPT_SCORE_WIDE_K = 8192
+    RAPT_SCORE_WIDE_K = 8192,
+    RAPT_SCORE_ALIGNED = 16384,
+    RAPT_SCORE_WANTS_SCALE = 32768
 };
 
 /* Bindings. */
@@ -127,9 +129,15 @@ typedef struct rapt_score_vulkan_code {
     rapt_vulkan_shader pass[RAPT_SCORE_PASSES];
 } rapt_score_vulkan_code;
 
+/* The same three passes, forward, queries and keys, by cooperative matrices: KHR's, NV's, and for
+ * tests by shared memory (RAPT_VULKAN_EMULATE_COOPMAT). */
+typedef struct rapt_score_vulkan_coop {
+    rapt_vulkan_shader khr[3], nv[3], emulated[3];
+} rapt_score_vulkan_coop;
+
 /* Where parts of the workspace begin, in bytes. */
 typedef struct rapt_score_vulkan_work {
-    uint64_t rows, delta, slopes, partials, reference, sum, bytes;
+    uint64_t rows, delta, slopes, partials, reference, sum, greatest, bytes;
 } rapt_score_vulkan_work;
 
 typedef struct rapt_score_vulkan {
@@ -138,8 +146,10 @@ typedef struct rapt_score_vulkan {
     rapt_score_vulkan_params params;
     rapt_vulkan_buffer buffers[RAPT_SCORE_SLOTS];
     rapt_score_vulkan_work work;
-    uint32_t options, rows; /* constants: OPTIONS, ROWS */
-    const rapt_view *bias;  /* and its gradient's dtype; NULL: none */
+    uint32_t options, rows;         /* constants: OPTIONS, ROWS */
+    const rapt_vulkan_shader *coop; /* the passes by cooperative matrices; NULL: none */
+    uint32_t keys;                  /* constant KEYS of these */
+    const rapt_view *bias;          /* and its gradient's dtype; NULL: none */
 } rapt_score_vulkan;
 
 /* --- The plan: sizes and options alone -------------------------------------------------------- */
@@ -266,6 +276,7 @@ static inline void rapt_score_vulkan_layout(rapt_score_vulkan *s, const rapt_cal
         w->slopes = rapt_score_vulkan_take(
             &w->bytes, (uint64_t)p->B * p->H * rapt_score_vulkan_tiles(p->N, 8 * s->rows));
         w->partials = rapt_score_vulkan_take(&w->bytes, parts > 1 ? parts * bias : 0);
+        w->greatest = rapt_score_vulkan_take(&w->bytes, (uint64_t)p->B * p->G);
     } else {
         if (p->parts > 1)
             w->partials = rapt_score_vulkan_take(&w->bytes, p->parts * rows * (p->E + 2));
@@ -276,6 +287,7 @@ static inline void rapt_score_vulkan_layout(rapt_score_vulkan *s, const rapt_cal
     }
     p->rows = (uint32_t)(w->rows / 4), p->delta = (uint32_t)(w->delta / 4);
     p->slopes = (uint32_t)(w->slopes / 4), p->partials = (uint32_t)(w->partials / 4);
+    p->greatest = (uint32_t)(w->greatest / 4);
 }
 
 static inline void rapt_score_vulkan_plan(rapt_score_vulkan *s, const rapt_call *call)
@@ -410,7 +422,18 @@ static inline rapt_status rapt_score_vulkan_statistics(rapt_score_vulkan *s)
     return status;
 }
 
+#include "score_vulkan_coop.h"
+
 /* --- Passes ----------------------------------------------------------------------------------- */
+
+/* The place of a pass among those by cooperative matrices; -1: it is none. */
+static inline int rapt_score_vulkan_coop_place(rapt_score_vulkan_pass pass)
+{
+    return pass == RAPT_SCORE_PASS_FORWARD   ? 0
+           : pass == RAPT_SCORE_PASS_QUERIES ? 1
+           : pass == RAPT_SCORE_PASS_KEYS    ? 2
+                                             : -1;
+}
 
 /* Records a pass of x * y * z workgroups; `beside`: it may run beside the pass before it. */
 static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
@@ -418,15 +441,22 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
                                                 uint32_t z, int beside)
 {
     const rapt_score_vulkan_params *p = &s->params;
+    const int coop = s->coop ? rapt_score_vulkan_coop_place(pass) : -1;
+    const int64_t run = coop >= 0 ? 16 : 64; /* features that a block has */
     const int takes_d = pass == RAPT_SCORE_PASS_QUERIES || pass == RAPT_SCORE_PASS_KEYS;
     const int takes_e = pass == RAPT_SCORE_PASS_FORWARD || pass == RAPT_SCORE_PASS_KEYS;
-    const uint32_t constants[] = {s->device.call->dtype == RAPT_BF16, s->rows,
-                                  takes_d ? rapt_score_vulkan_tiles(p->D, 64) : 1,
-                                  takes_e ? rapt_score_vulkan_tiles(p->E, 64) : 1, s->options};
+    const uint32_t constants[] = {
+        s->device.call->dtype == RAPT_BF16,
+        s->coop && pass == RAPT_SCORE_PASS_HEADS ? 8 : s->rows, /* as the pass that it reads */
+        takes_d || coop >= 0 ? rapt_score_vulkan_tiles(p->D, run) : 1,
+        takes_e || coop >= 0 ? rapt_score_vulkan_tiles(p->E, run) : 1,
+        s->options,
+        s->keys,
+    };
     const rapt_vulkan_dispatch dispatch = {
         .size = sizeof dispatch,
         .flags = beside ? RAPT_VULKAN_CONCURRENT : 0,
-        .shader = &s->code->pass[pass],
+        .shader = coop >= 0 ? &s->coop[coop] : &s->code->pass[pass],
         .constants = constants,
         .n_constants = sizeof constants / sizeof *constants,
         .groups = {x, y, z},
@@ -486,8 +516,8 @@ static inline rapt_status rapt_score_vulkan_start(rapt_score_vulkan *s, rapt_cal
 static inline rapt_status rapt_score_vulkan_attend(const rapt_score_vulkan *s)
 {
     const rapt_score_vulkan_params *p = &s->params;
-    const uint32_t tiles =
-        rapt_score_vulkan_tiles((int64_t)p->N * p->unit_heads, 8 * (int64_t)s->rows);
+    const int64_t height = s->coop ? RAPT_SCORE_VULKAN_OTHERS : 8 * (int64_t)s->rows;
+    const uint32_t tiles = rapt_score_vulkan_tiles((int64_t)p->N * p->unit_heads, height);
     rapt_status status =
         rapt_score_vulkan_run(s, RAPT_SCORE_PASS_FORWARD, tiles * p->parts, p->units, p->B, 0);
     if (status == RAPT_OK && p->parts > 1)
@@ -495,13 +525,17 @@ static inline rapt_status rapt_score_vulkan_attend(const rapt_score_vulkan *s)
     return status;
 }
 
-/* codes[0] for float32, codes[1] for 16 bits. [call] */
+/* codes[0] for float32, codes[1] for 16 bits; coop: NULL, or the passes by cooperative matrices.
+ * [call] */
 static inline rapt_status rapt_score_vulkan_forward(rapt_call *call,
-                                                    const rapt_score_vulkan_code *codes)
+                                                    const rapt_score_vulkan_code *codes,
+                                                    const rapt_score_vulkan_coop *coop)
 {
     rapt_score_vulkan s;
     rapt_view *lse = call->op->n_outputs > 1 ? call->outputs[1] : NULL;
     rapt_status status = rapt_score_vulkan_start(&s, call, codes);
+    if (status == RAPT_OK)
+        rapt_score_vulkan_choose(&s, coop);
     if (status == RAPT_OK)
         status = rapt_score_vulkan_statistics(&s);
     if (status == RAPT_OK)
@@ -515,7 +549,7 @@ static inline rapt_status rapt_score_vulkan_forward(rapt_call *call,
         return status;
     s.params.wants = (rapt_score_vulkan_saved(call, 1) ? RAPT_SCORE_WANTS_STATISTICS : 0u) |
                      (rapt_score_vulkan_saved(call, 2) ? RAPT_SCORE_WANTS_REST : 0u) |
-                     (lse ? RAPT_SCORE_WANTS_LSE : 0u);
+                     (lse ? RAPT_SCORE_WANTS_LSE : 0u) | rapt_score_vulkan_aligned(&s);
     return rapt_score_vulkan_attend(&s);
 }
 
@@ -542,82 +576,6 @@ static inline rapt_status rapt_score_vulkan_weights(rapt_call *call,
 
 #include "score_vulkan_backward.h"
 
-/* --- What a description and a vulkan.c are made of ---------------------------------------------
- */
-
-#define RAPT_SCORE_VULKAN_DECLARE(name)                                                            \
-    rapt_status name##_vulkan_forward(rapt_call *call);                                            \
-    rapt_status name##_vulkan_backward(rapt_call *call);                                           \
-    rapt_status name##_vulkan_weights(rapt_call *call);                                            \
-    rapt_status name##_vulkan_supports(rapt_call *call);                                           \
-    size_t name##_vulkan_workspace(rapt_call *call);
-
-#define RAPT_SCORE_VULKAN_KERNEL(operator_, keep_, name_, dtypes_, n_saved_, ...)                  \
-    {                                                                                              \
-        .size = sizeof(rapt_kernel), .name = name_, .device = "vulkan", .dtypes = dtypes_,         \
-        .keep = keep_, .saved = (const rapt_arg[]){__VA_ARGS__}, .n_saved = n_saved_,              \
-        .supports = operator_##_vulkan_supports, .workspace = operator_##_vulkan_workspace,        \
-        .forward = operator_##_vulkan_forward, .backward = operator_##_vulkan_backward,            \
-        .weights = operator_##_vulkan_weights                                                      \
-    }
-
-/* The kernels of an operator for Vulkan devices, as RAPT_SCORE_CPU_KERNELS; needs kit/score.h. */
-#define RAPT_SCORE_VULKAN_KERNELS(operator_, keep_)                                                \
-    RAPT_SCORE_VULKAN_KERNEL(operator_, keep_, "vulkan", RAPT_DTYPE_BIT(RAPT_F32), 2,              \
-                             RAPT_SCORE_SAVED),                                                    \
-        RAPT_SCORE_VULKAN_KERNEL(operator_, keep_, "vulkan.half",                                  \
-                                 RAPT_DTYPE_BIT(RAPT_F16) | RAPT_DTYPE_BIT(RAPT_BF16), 3,          \
-                                 RAPT_SCORE_SAVED_HALF)
-
-#define RAPT_SCORE_VULKAN_SHADER(op, pass_, width_, features_)                                     \
-    {                                                                                              \
-        .size = sizeof(rapt_vulkan_shader), .features = features_,                                 \
-        .name = #op "." #pass_ "." #width_, .code = op##_score_##pass_##_##width_,                 \
-        .code_bytes = sizeof(op##_score_##pass_##_##width_), .n_buffers = RAPT_SCORE_SLOTS,        \
-        .params_bytes = sizeof(rapt_score_vulkan_params)                                           \
-    }
-
-#define RAPT_SCORE_VULKAN_CODE(op, width_, features_)                                              \
-    {                                                                                              \
-        .pass = {                                                                                  \
-            RAPT_SCORE_VULKAN_SHADER(op, forward, width_, features_),                              \
-            RAPT_SCORE_VULKAN_SHADER(op, merge, width_, features_),                                \
-            RAPT_SCORE_VULKAN_SHADER(op, weights, width_, features_),                              \
-            RAPT_SCORE_VULKAN_SHADER(op, delta, width_, features_),                                \
-            RAPT_SCORE_VULKAN_SHADER(op, queries, width_, features_),                              \
-            RAPT_SCORE_VULKAN_SHADER(op, keys, width_, features_),                                 \
-            RAPT_SCORE_VULKAN_SHADER(op, bias, width_, features_),                                 \
-            RAPT_SCORE_VULKAN_SHADER(op, sum, width_, features_),                                  \
-            RAPT_SCORE_VULKAN_SHADER(op, heads, width_, features_),                                \
-            RAPT_SCORE_VULKAN_SHADER(op, borders, width_, features_)                               \
-        }                                                                                          \
-    }
-
-#define RAPT_SCORE_VULKAN_FUNCTIONS(name)                                                          \
-    RAPT_SCORE_VULKAN_DECLARE(name)                                                                \
-    static const rapt_score_vulkan_code name##_codes[2] = {                                        \
-        RAPT_SCORE_VULKAN_CODE(name, f32, 0),                                                      \
-        RAPT_SCORE_VULKAN_CODE(name, half, RAPT_VULKAN_STORAGE16)};                                \
-    rapt_status name##_vulkan_forward(rapt_call *call)                                             \
-    {                                                                                              \
-        return rapt_score_vulkan_forward(call, name##_codes);                                      \
-    }                                                                                              \
-    rapt_status name##_vulkan_backward(rapt_call *call)                                            \
-    {                                                                                              \
-        return rapt_score_vulkan_backward(call, name##_codes);                                     \
-    }                                                                                              \
-    rapt_status name##_vulkan_weights(rapt_call *call)                                             \
-    {                                                                                              \
-        return rapt_score_vulkan_weights(call, name##_codes);                                      \
-    }                                                                                              \
-    rapt_status name##_vulkan_supports(rapt_call *call)                                            \
-    {                                                                                              \
-        return rapt_score_vulkan_supports(call);                                                   \
-    }                                                                                              \
-    size_t name##_vulkan_workspace(rapt_call *call)                                                \
-    {                                                                                              \
-        return rapt_score_vulkan_workspace(call);                                                  \
-    }                                                                                              \
-    typedef int name##_vulkan_end /* takes the semicolon */
+#include "score_vulkan_describe.h"
 
 #endif

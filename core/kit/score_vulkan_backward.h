@@ -66,8 +66,9 @@ static inline rapt_status rapt_score_vulkan_back_queries(rapt_score_vulkan *s)
         s, rapt_score_vulkan_grad(call, "q"), rapt_score_vulkan_grad(call, "tau_q"), NULL);
     if (status != RAPT_OK)
         return status;
-    return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_QUERIES,
-                                 rapt_score_vulkan_tiles(p->N, 8 * s->rows), p->H, p->B, 0);
+    const int64_t height = s->coop ? RAPT_SCORE_VULKAN_OTHERS : 8 * s->rows;
+    return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_QUERIES, rapt_score_vulkan_tiles(p->N, height),
+                                 p->H, p->B, 0);
 }
 
 static inline rapt_status rapt_score_vulkan_back_keys(rapt_score_vulkan *s, int beside)
@@ -79,8 +80,9 @@ static inline rapt_status rapt_score_vulkan_back_keys(rapt_score_vulkan *s, int 
                                                           rapt_score_vulkan_grad(call, "tau_v"));
     if (status != RAPT_OK)
         return status;
-    return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_KEYS,
-                                 rapt_score_vulkan_tiles(p->M, 8 * s->rows), p->G, p->B, beside);
+    const int64_t height = s->coop ? RAPT_SCORE_VULKAN_OTHERS : 8 * s->rows;
+    return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_KEYS, rapt_score_vulkan_tiles(p->M, height),
+                                 p->G, p->B, beside);
 }
 
 static inline rapt_status rapt_score_vulkan_back_bias(rapt_score_vulkan *s)
@@ -117,12 +119,15 @@ static inline rapt_status rapt_score_vulkan_back_heads(rapt_score_vulkan *s)
     return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_HEADS, s->params.H, 1, 1, 0);
 }
 
-/* codes[0] for float32, codes[1] for 16 bits. [call] */
+/* codes[0] for float32, codes[1] for 16 bits; coop as of rapt_score_vulkan_forward. [call] */
 static inline rapt_status rapt_score_vulkan_backward(rapt_call *call,
-                                                     const rapt_score_vulkan_code *codes)
+                                                     const rapt_score_vulkan_code *codes,
+                                                     const rapt_score_vulkan_coop *coop)
 {
     rapt_score_vulkan s;
     rapt_status status = rapt_score_vulkan_start(&s, call, codes);
+    if (status == RAPT_OK)
+        rapt_score_vulkan_choose(&s, coop);
     if (status == RAPT_OK)
         status = rapt_score_vulkan_statistics(&s);
     if (status == RAPT_OK)
@@ -130,7 +135,8 @@ static inline rapt_status rapt_score_vulkan_backward(rapt_call *call,
             rapt_score_vulkan_put_rows(&s, RAPT_SCORE_SLOT_G, call->grad_outputs[0], &s.params.g);
     if (status != RAPT_OK)
         return status;
-    s.params.wants = rapt_score_vulkan_wants(call);
+    s.params.wants = rapt_score_vulkan_wants(call) | rapt_score_vulkan_aligned(&s) |
+                     (s.coop ? RAPT_SCORE_WANTS_SCALE : 0u);
     const uint32_t wants = s.params.wants;
     const int queries =
         (wants & (RAPT_SCORE_WANTS_Q | RAPT_SCORE_WANTS_TAU_Q | RAPT_SCORE_WANTS_ALIBI)) != 0;

@@ -4,6 +4,7 @@
 
 RAPT_SCORE_DECLARE(cog)
 RAPT_SCORE_VULKAN_DECLARE(cog)
+RAPT_SCORE_VULKAN_COOP_DECLARE(cog)
 
 static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_OPTION_INPUTS};
 static const rapt_arg outputs[] = {RAPT_SCORE_OUTPUTS};
@@ -11,7 +12,8 @@ static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS, RAPT_SCORE_OPTION_ATTRS};
 static const rapt_state_arg states[] = {RAPT_SCORE_STATES};
 #define KEEP "q k v " RAPT_SCORE_OPTION_KEEP " o"
 static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNELS(cog, KEEP),
-                                      RAPT_SCORE_VULKAN_KERNELS(cog, KEEP)};
+                                      RAPT_SCORE_VULKAN_KERNELS(cog, KEEP),
+                                      RAPT_SCORE_VULKAN_COOP_KERNEL(cog, KEEP)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

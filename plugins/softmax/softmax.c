@@ -4,6 +4,7 @@
 
 RAPT_SCORE_DECLARE(softmax)
 RAPT_SCORE_VULKAN_DECLARE(softmax)
+RAPT_SCORE_VULKAN_COOP_DECLARE(softmax)
 
 static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_INPUT_BIAS, RAPT_SCORE_INPUT_ALIBI,
                                   RAPT_SCORE_OPTION_INPUTS};
@@ -12,7 +13,8 @@ static const rapt_attr attrs[] = {RAPT_SCORE_ATTRS, RAPT_SCORE_OPTION_ATTRS};
 static const rapt_state_arg states[] = {RAPT_SCORE_STATES};
 #define KEEP "q k v bias alibi " RAPT_SCORE_OPTION_KEEP " o"
 static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNELS(softmax, KEEP),
-                                      RAPT_SCORE_VULKAN_KERNELS(softmax, KEEP)};
+                                      RAPT_SCORE_VULKAN_KERNELS(softmax, KEEP),
+                                      RAPT_SCORE_VULKAN_COOP_KERNEL(softmax, KEEP)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

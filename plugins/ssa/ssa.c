@@ -4,6 +4,7 @@
 
 RAPT_SCORE_DECLARE(ssa)
 RAPT_SCORE_VULKAN_DECLARE(ssa)
+RAPT_SCORE_VULKAN_COOP_DECLARE(ssa)
 
 static const rapt_arg inputs[] = {RAPT_SCORE_INPUTS,      RAPT_SCORE_INPUT_TAU_Q,
                                   RAPT_SCORE_INPUT_TAU_V, RAPT_SCORE_INPUT_BIAS,
@@ -14,7 +15,8 @@ static const rapt_state_arg states[] = {RAPT_SCORE_STATES,
                                         {.size = sizeof(rapt_state_arg), .append = "tau_v"}};
 #define KEEP "q k v tau_q tau_v bias alibi " RAPT_SCORE_OPTION_KEEP " o"
 static const rapt_kernel kernels[] = {RAPT_SCORE_CPU_KERNELS(ssa, KEEP),
-                                      RAPT_SCORE_VULKAN_KERNELS(ssa, KEEP)};
+                                      RAPT_SCORE_VULKAN_KERNELS(ssa, KEEP),
+                                      RAPT_SCORE_VULKAN_COOP_KERNEL(ssa, KEEP)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

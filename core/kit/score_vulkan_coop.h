@@ -1,0 +1,111 @@
+/*
+ * kit/score_vulkan_coop.h - which calls go by cooperative matrices, and by which. Part of
+ * kit/score_vulkan.h.
+ *
+ * The shaders are shaders/kit/score_coop*.glsl: 64 rows a workgroup, four subgroups of 32, float16
+ * operands and float32 sums. With the environment variable RAPT_VULKAN_EMULATE_COOPMAT a device
+ * without cooperative matrices runs them through shared memory: for tests of the flow of data.
+ */
+#ifndef RAPT_KIT_SCORE_VULKAN_COOP_H
+#define RAPT_KIT_SCORE_VULKAN_COOP_H
+
+#include <stdlib.h>
+
+enum {
+    RAPT_SCORE_VULKAN_COOP_FEATURES = 128, /* most of q and k, and of v */
+    RAPT_SCORE_VULKAN_COOP_ROWS = 64       /* least queries for which it pays */
+};
+
+/* Shared memory of the passes, at most, for tiles of `keys` columns. */
+static inline int64_t rapt_score_vulkan_coop_bytes(int64_t D, int64_t E, int64_t keys)
+{
+    const int64_t d = D / 4 + 2, e = E / 4 + 2, tile = 64 * (keys / 4 + 2);
+    const int64_t rows = rapt_score_max(64 * rapt_score_max(d, e), keys * (d + e));
+    return rows * 8 + tile * (16 + 8) + keys * 16 + 512;
+}
+
+/* Columns of a tile; 0: none fit. */
+static inline uint32_t rapt_score_vulkan_coop_keys(const rapt_vulkan_limits *limits, int64_t D,
+                                                   int64_t E)
+{
+    if (D + E <= 128 && rapt_score_vulkan_coop_bytes(D, E, 64) <= limits->shared_bytes)
+        return 64;
+    return rapt_score_vulkan_coop_bytes(D, E, 32) <= limits->shared_bytes ? 32 : 0;
+}
+
+static inline const rapt_vulkan_shader *
+rapt_score_vulkan_coop_way(const rapt_vulkan_limits *limits, const rapt_score_vulkan_coop *coop)
+{
+    if (limits->features & RAPT_VULKAN_COOPMAT_KHR)
+        return coop->khr;
+    if (limits->features & RAPT_VULKAN_COOPMAT_NV)
+        return coop->nv;
+    return coop->emulated;
+}
+
+/* Takes the cooperative passes where the kernel is the one that has them. */
+static inline void rapt_score_vulkan_choose(rapt_score_vulkan *s,
+                                            const rapt_score_vulkan_coop *coop)
+{
+    const rapt_vulkan_limits *limits = s->device.limits;
+    if (!coop)
+        return;
+    s->coop = rapt_score_vulkan_coop_way(limits, coop);
+    s->keys = rapt_score_vulkan_coop_keys(limits, s->params.D, s->params.E);
+    s->params.parts = 1;
+}
+
+static inline int rapt_score_vulkan_view_aligned(const rapt_score_vulkan_view *view)
+{
+    return ((view->base | view->batch | view->head | view->row) & 3u) == 0;
+}
+
+/* The bit that says that rows can be read four elements at a time. */
+static inline uint32_t rapt_score_vulkan_aligned(const rapt_score_vulkan *s)
+{
+    const rapt_score_vulkan_params *p = &s->params;
+    return rapt_score_vulkan_view_aligned(&p->q) && rapt_score_vulkan_view_aligned(&p->k) &&
+                   rapt_score_vulkan_view_aligned(&p->v) && rapt_score_vulkan_view_aligned(&p->g)
+               ? RAPT_SCORE_ALIGNED
+               : 0u;
+}
+
+static inline rapt_status rapt_score_vulkan_coop_supports(rapt_call *call)
+{
+    const int64_t D = call->sizes['D'], E = call->sizes['E'], N = call->sizes['N'];
+    const int emulated = getenv("RAPT_VULKAN_EMULATE_COOPMAT") != NULL;
+    const uint32_t needed = RAPT_VULKAN_FLOAT16 | (emulated ? 0u : RAPT_VULKAN_SUBGROUP);
+    rapt_vulkan device;
+    rapt_status status = rapt_score_vulkan_supports(call);
+    if (status == RAPT_OK)
+        status = rapt_vulkan_begin(call, &device);
+    if (status == RAPT_OK)
+        status = rapt_vulkan_require(&device, needed);
+    if (status == RAPT_OK && !emulated && !(device.limits->features & RAPT_VULKAN_COOPMAT_NV))
+        status = rapt_vulkan_require(&device, RAPT_VULKAN_COOPMAT_KHR);
+    if (status != RAPT_OK)
+        return status;
+    if (call->phase == RAPT_WEIGHTS)
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "the matrix of weights is made without "
+                                 "cooperative matrices");
+    if (D < 16 || E < 16 || D % 16 || E % 16 || D > RAPT_SCORE_VULKAN_COOP_FEATURES ||
+        E > RAPT_SCORE_VULKAN_COOP_FEATURES)
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "D and E are multiples of 16 up to %d here, but they are %lld and "
+                                 "%lld",
+                                 RAPT_SCORE_VULKAN_COOP_FEATURES, (long long)D, (long long)E);
+    if (N < RAPT_SCORE_VULKAN_COOP_ROWS)
+        return call->host->error(call, RAPT_UNSUPPORTED, "tiles have %d queries, but N is %lld",
+                                 RAPT_SCORE_VULKAN_COOP_ROWS, (long long)N);
+    if (!rapt_score_vulkan_coop_keys(device.limits, D, E))
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "tiles for D = %lld and E = %lld take %lld bytes of shared "
+                                 "memory; the device has %u",
+                                 (long long)D, (long long)E,
+                                 (long long)rapt_score_vulkan_coop_bytes(D, E, 32),
+                                 device.limits->shared_bytes);
+    return RAPT_OK;
+}
+
+#endif
