@@ -187,9 +187,42 @@ rapt_status rapt_fill_integers(rapt_context *context, rapt_tensor *tensor, int64
     return fill_with(context, tensor, &f, "fill_integers", error);
 }
 
+/* One element on its way to the device, all others copies of it there. */
+static rapt_status spread(rapt_context *context, rapt_tensor *tensor, const filling *f,
+                          rapt_error *error)
+{
+    rapt_error local = {0};
+    if (!error)
+        error = &local;
+    if (rapt_check_writable(context, tensor, "the tensor", error) != RAPT_OK)
+        return rapt_prefix_error(error, "fill");
+    const rapt_view *view = &tensor->view;
+    int64_t none[RAPT_MAX_DIMS] = {0};
+    rapt_tensor *one = rapt_tensor_make(rapt_tensor_dtype(tensor), view->device, 0, NULL, error);
+    rapt_device_driver *driver = rapt_devices_find(view->device, error);
+    rapt_status status = one && driver ? RAPT_OK : error->status;
+    if (status == RAPT_OK)
+        status = driver->write(driver, one->view.data, one->view.byte_offset, f->value,
+                               (int64_t)rapt_dtype_size(rapt_tensor_dtype(tensor)), error);
+    if (status == RAPT_OK) {
+        rapt_view all = *view;
+        all.data = one->view.data;
+        all.byte_offset = one->view.byte_offset;
+        all.strides = none;
+        status = rapt_transfer(view, &all, error);
+    }
+    rapt_tensor_release(one);
+    if (status != RAPT_OK)
+        return rapt_prefix_error(error, "fill");
+    rapt_tensor_written(tensor);
+    return RAPT_OK;
+}
+
 rapt_status rapt_fill(rapt_context *context, rapt_tensor *tensor, double value, rapt_error *error)
 {
     filling f = {.make = make_value};
     rapt_element_set(f.value, rapt_tensor_dtype(tensor), value);
+    if (!rapt_on_host(tensor->view.device))
+        return spread(context, tensor, &f, error);
     return fill_with(context, tensor, &f, "fill", error);
 }
