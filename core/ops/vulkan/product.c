@@ -3,12 +3,16 @@
 #include "ops/product.h"
 #include "ops/vulkan/space.h"
 
+#include "core_matmul_coop_emulated.h"
+#include "core_matmul_coop_khr.h"
 #include "core_matmul_coop_nv.h"
 #include "core_matmul_double.h"
 #include "core_matmul_f32.h"
 #include "core_matmul_half.h"
 #include "core_matmul_wide.h"
 #include "core_matmul_wide_half.h"
+
+#include <stdlib.h>
 
 #define DEPTH         16  /* of a tile, as in the shader */
 #define WIDE_TILES    64  /* the wide shader's tiles that keep a device busy */
@@ -45,16 +49,27 @@ static const rapt_vulkan_shader wide_shaders[] = {
     SHADER("core.matmul.wide.half", core_matmul_wide_half, RAPT_VULKAN_STORAGE16),
 };
 
-static const rapt_vulkan_shader coop_shader = {
-    .size = sizeof(rapt_vulkan_shader),
-    .features = COOP_FEATURES | RAPT_VULKAN_COOPMAT_NV,
-    .name = "core.matmul.coop",
-    .code = core_matmul_coop_nv,
-    .code_bytes = sizeof core_matmul_coop_nv,
-    .n_buffers = 3,
-    .params_bytes = sizeof(matmul_params),
-    .subgroup = 32,
+#define COOP_SHADER(array, way, lanes)                                                             \
+    {                                                                                              \
+        .size = sizeof(rapt_vulkan_shader), .features = COOP_FEATURES | (way),                     \
+        .name = "core.matmul.coop", .code = (array), .code_bytes = sizeof(array), .n_buffers = 3,  \
+        .params_bytes = sizeof(matmul_params), .subgroup = (lanes)                                 \
+    }
+/* KHR's matrices, NV's, and, for tests of the flow of data, shared memory. */
+enum { KHR, NV, EMULATED };
+static const rapt_vulkan_shader coop_shaders[] = {
+    COOP_SHADER(core_matmul_coop_khr, RAPT_VULKAN_COOPMAT_KHR | RAPT_VULKAN_SUBGROUP, 32),
+    COOP_SHADER(core_matmul_coop_nv, RAPT_VULKAN_COOPMAT_NV | RAPT_VULKAN_SUBGROUP, 32),
+    COOP_SHADER(core_matmul_coop_emulated, 0, 0),
 };
+
+static int coop_way(const rapt_vulkan_limits *limits)
+{
+    const bool emulated = getenv("RAPT_VULKAN_EMULATE_COOPMAT") != NULL;
+    return limits->features & RAPT_VULKAN_COOPMAT_KHR               ? KHR
+           : limits->features & RAPT_VULKAN_COOPMAT_NV || !emulated ? NV
+                                                                    : EMULATED;
+}
 
 enum { NARROW, WIDE, COOP };
 
@@ -160,7 +175,7 @@ rapt_status rapt_vulkan_supports_coop(rapt_call *call)
     if (status == RAPT_OK)
         status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vulkan_require(&device, coop_shader.features);
+        status = rapt_vulkan_require(&device, coop_shaders[coop_way(device.limits)].features);
     if (status == RAPT_OK && (device.limits->shared_bytes < COOP_SHARED ||
                               device.limits->invocations < COOP_INVOCATIONS))
         return call->host->error(call, RAPT_UNSUPPORTED,
@@ -230,8 +245,9 @@ static rapt_status record(rapt_call *call, const rapt_product *p, const tiling *
     const uint32_t groups = (uint32_t)(plan->tiles_m * plan->tiles_n);
     if (plan->shader == COOP) {
         const uint32_t constants[] = {0, (uint32_t)out, params.a_down, params.b_down};
-        return rapt_vulkan_run(&device, &coop_shader, constants, 4, groups, (uint32_t)plan->pieces,
-                               (uint32_t)plan->batch, buffers, NULL, &params);
+        return rapt_vulkan_run(&device, &coop_shaders[coop_way(device.limits)], constants, 4,
+                               groups, (uint32_t)plan->pieces, (uint32_t)plan->batch, buffers, NULL,
+                               &params);
     }
     const uint32_t constants[] = {0, (uint32_t)dtype, (uint32_t)out};
     const int variant = dtype == RAPT_F64 ? 2 : rapt_vk_half(dtype) ? 1 : 0;
