@@ -5,7 +5,9 @@
  * fill a rapt_inner with views and run the score driver of kit/score.h on it, with the plugin's own
  * hooks:
  *
- *     o = softmax(scale q k^T + bias) v,  rows' statistics kept, and its gradients
+ *     o = softmax(cap(scale q k^T + bias)) v,  rows' statistics kept, and its gradients
+ *
+ * with a sink among the logits, as in kit/score_options.h, where there is one.
  *
  * All views are [B,H,.,.] with the feature contiguous; they may be of different dtypes. The
  * gradient of q is float32 and contiguous, whatever q is. Workspace is the outer call's scratch,
@@ -18,12 +20,13 @@
 
 typedef struct rapt_inner {
     rapt_call *outer;
-    double scale;
+    double scale, softcap;             /* softcap 0: none */
     const rapt_view *q, *k, *v, *bias; /* bias [1|B, 1|H, 1|N, 1|M] or NULL */
+    const rapt_view *sink;             /* [H], float32, or NULL */
     rapt_view *o; /* forward: written; backward: as forward wrote it, float32 */
-    rapt_view *row_reference, *row_sum;              /* [B,H,N], float32; NULL: not kept */
-    const rapt_view *grad_o;                         /* backward */
-    rapt_view *grad_q, *grad_k, *grad_v, *grad_bias; /* NULL: not wanted */
+    rapt_view *row_reference, *row_sum; /* [B,H,N], float32; NULL: not kept */
+    const rapt_view *grad_o;            /* backward */
+    rapt_view *grad_q, *grad_k, *grad_v, *grad_bias, *grad_sink; /* NULL: not wanted */
 } rapt_inner;
 
 /* A view with its own shape and strides. */
@@ -50,9 +53,10 @@ static inline rapt_view *rapt_inner_floats(rapt_inner_view *holder, float *data,
     return &holder->view;
 }
 
-static const rapt_arg rapt_inner_inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_INPUT_BIAS};
+static const rapt_arg rapt_inner_inputs[] = {RAPT_SCORE_INPUTS, RAPT_SCORE_INPUT_BIAS,
+                                             RAPT_SCORE_INPUT_SINK};
 static const rapt_arg rapt_inner_outputs[] = {RAPT_SCORE_OUTPUTS};
-static const rapt_attr rapt_inner_attrs[] = {RAPT_SCORE_ATTRS};
+static const rapt_attr rapt_inner_attrs[] = {RAPT_SCORE_ATTRS, RAPT_SCORE_ATTR_SOFTCAP};
 static const rapt_arg rapt_inner_saved[] = {RAPT_SCORE_SAVED};
 static const rapt_kernel rapt_inner_kernel = {.size = sizeof(rapt_kernel),
                                               .name = "inner",
@@ -63,11 +67,11 @@ static const rapt_operator rapt_inner_operator = {
     .size = sizeof(rapt_operator),
     .name = "inner",
     .inputs = rapt_inner_inputs,
-    .n_inputs = 4,
+    .n_inputs = 5,
     .outputs = rapt_inner_outputs,
     .n_outputs = 2,
     .attrs = rapt_inner_attrs,
-    .n_attrs = 2,
+    .n_attrs = 3,
 };
 
 /* Runs the driver in `phase` (RAPT_FORWARD, RAPT_BACKWARD, RAPT_WEIGHTS with o as the matrix). */
@@ -75,15 +79,17 @@ static inline rapt_status rapt_inner_run(const rapt_inner *inner, rapt_phase pha
                                          const rapt_score_code *code)
 {
     int64_t sizes[128];
-    rapt_value attrs[2];
-    const rapt_view *inputs[] = {inner->q, inner->k, inner->v, inner->bias};
+    rapt_value attrs[3];
+    const rapt_view *inputs[] = {inner->q, inner->k, inner->v, inner->bias, inner->sink};
     rapt_view *outputs[] = {inner->o, NULL}, *saved[] = {inner->row_reference, inner->row_sum};
     const rapt_view *grad_outputs[] = {inner->grad_o, NULL};
-    rapt_view *grad_inputs[] = {inner->grad_q, inner->grad_k, inner->grad_v, inner->grad_bias};
+    rapt_view *grad_inputs[] = {inner->grad_q, inner->grad_k, inner->grad_v, inner->grad_bias,
+                                inner->grad_sink};
     rapt_call call = *inner->outer;
     memset(attrs, 0, sizeof attrs);
-    attrs[0].present = attrs[1].present = 1;
+    attrs[0].present = attrs[1].present = attrs[2].present = 1;
     attrs[1].f = inner->scale;
+    attrs[2].f = inner->softcap;
     for (int i = 0; i < 128; i++)
         sizes[i] = -1;
     sizes['B'] = inner->q->shape[0];

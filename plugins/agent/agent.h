@@ -12,9 +12,10 @@ enum {
     AGENT_AGENT_BIAS,
     AGENT_QUERY_BIAS,
     AGENT_DWC_WEIGHT,
-    AGENT_DWC_BIAS
+    AGENT_DWC_BIAS,
+    AGENT_SINK
 };
-enum { AGENT_N_AGENTS, AGENT_GRID, AGENT_SCALE };
+enum { AGENT_N_AGENTS, AGENT_GRID, AGENT_SCALE, AGENT_SOFTCAP };
 /* What forward leaves to backward. */
 enum {
     AGENT_POOLED,
@@ -29,8 +30,10 @@ enum {
 rapt_status agent_supports(rapt_call *call);
 rapt_status agent_cpu_forward(rapt_call *call);
 rapt_status agent_cpu_backward(rapt_call *call);
+rapt_status agent_cpu_weights(rapt_call *call);
 
 rapt_status agent_vulkan_supports(rapt_call *call);
+rapt_status agent_vulkan_coopmat_supports(rapt_call *call);
 size_t agent_vulkan_workspace(rapt_call *call);
 rapt_status agent_vulkan_forward(rapt_call *call);
 rapt_status agent_vulkan_backward(rapt_call *call);

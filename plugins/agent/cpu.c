@@ -132,10 +132,11 @@ static rapt_status take_scratch(agent_job *job)
 static void set_attentions(agent_job *job)
 {
     rapt_call *call = job->call;
-    const double scale = call->attrs[AGENT_SCALE].f;
+    const double scale = call->attrs[AGENT_SCALE].f, softcap = call->attrs[AGENT_SOFTCAP].f;
     job->gather =
         (rapt_inner){.outer = call,
                      .scale = scale,
+                     .softcap = softcap,
                      .q = job->a,
                      .k = call->inputs[AGENT_K],
                      .v = call->inputs[AGENT_V],
@@ -144,6 +145,8 @@ static void set_attentions(agent_job *job)
     job->hand_out =
         (rapt_inner){.outer = call,
                      .scale = scale,
+                     .softcap = softcap,
+                     .sink = call->inputs[AGENT_SINK],
                      .q = call->inputs[AGENT_Q],
                      .k = job->a,
                      .v = job->u,
@@ -263,6 +266,32 @@ rapt_status agent_cpu_forward(rapt_call *call)
     return status;
 }
 
+/* --- Weights ------------------------------------------------------------------------------- */
+
+/* The product of both attentions' weights: what the agents gathered of a unit value at each key. */
+rapt_status agent_cpu_weights(rapt_call *call)
+{
+    agent_job job;
+    rapt_inner_view gathered;
+    const agent_level_code *code = level_code(call);
+    measure(call, &job);
+    job.e = job.le = job.taps = 0;
+    if (take_scratch(&job) != RAPT_OK)
+        return RAPT_NO_MEMORY;
+    job.u = take_view(&job, job.agents, job.m, &gathered);
+    job.o = call->outputs[0];
+    job.a =
+        job.pooled ? take_view(&job, job.agents, job.d, &job.a_view) : call->inputs[AGENT_AGENTS];
+    if (!job.u || !job.a)
+        return RAPT_NO_MEMORY;
+    set_attentions(&job);
+    job.gather.v = NULL;
+    if (job.pooled)
+        run(&job, job.batch * job.heads * job.agents, 4, code->pool);
+    const rapt_status status = rapt_inner_run(&job.gather, RAPT_WEIGHTS, code->score);
+    return status == RAPT_OK ? rapt_inner_run(&job.hand_out, RAPT_FORWARD, code->score) : status;
+}
+
 /* --- Backward ------------------------------------------------------------------------------ */
 
 /* Gradients that lie between the attentions, or wait to be added to or rounded. */
@@ -298,6 +327,7 @@ static rapt_status prepare_back(agent_job *job, agent_back *back)
     hand_out->grad_k = da_hand_out;
     hand_out->grad_v = du;
     hand_out->grad_bias = bias_view(grad[AGENT_QUERY_BIAS], &back->bias[1]);
+    hand_out->grad_sink = grad[AGENT_SINK];
     gather->grad_o = du;
     gather->grad_q = da_gather;
     gather->grad_k = grad[AGENT_K];

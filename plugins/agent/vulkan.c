@@ -8,6 +8,9 @@ rapt_status agent_vulkan_supports(rapt_call *call)
 {
     agent_plan plan;
     rapt_status status = agent_supports(call);
+    if (status == RAPT_OK && (call->inputs[AGENT_SINK] || call->attrs[AGENT_SOFTCAP].f > 0))
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "sink and softcap are computed on the CPU only");
     if (status == RAPT_OK)
         status = agent_plan_call(call, &plan);
     for (int i = AGENT_Q; status == RAPT_OK && i <= AGENT_DWC_BIAS; i++) {
@@ -18,6 +21,15 @@ rapt_status agent_vulkan_supports(rapt_call *call)
             status = rapt_vulkan_fits(call, plan.device.limits, view);
     }
     return status;
+}
+
+rapt_status agent_vulkan_coopmat_supports(rapt_call *call)
+{
+    rapt_vulkan device;
+    rapt_status status = rapt_vulkan_begin(call, &device);
+    if (status == RAPT_OK)
+        status = rapt_vulkan_require(&device, gather_coop_shader[AGENT_COOP_NV].features);
+    return status == RAPT_OK ? agent_vulkan_supports(call) : status;
 }
 
 size_t agent_vulkan_workspace(rapt_call *call)
@@ -42,8 +54,9 @@ static void pool(agent_job *job)
     const agent_pool_push push = {(uint32_t)plan->H, (uint32_t)plan->D, bins_push(plan), q.push,
                                   job->a.base};
     const rapt_vulkan_buffer buffers[2] = {q.buffer, job->a.buffer};
-    run(job, &pool_shader[q.half], NULL, plan->A, agent_over(plan->D, 64), plan->units, buffers,
-        &push);
+    const uint32_t constants[4] = {job->bf16, job->coop != AGENT_COOP_NONE, 0, 0};
+    run(job, &pool_shader[q.half], constants, plan->A, agent_over(plan->D, 64), plan->units,
+        buffers, &push);
 }
 
 static void load_agents(agent_job *job)
@@ -169,6 +182,13 @@ static agent_tensor_push agents_push(const agent_job *job, uint32_t base, int64_
     return push;
 }
 
+/* `flag` if four neighbours of each row can be read at once. */
+static uint32_t wide(const agent_tensor *tensor, uint32_t flag)
+{
+    const agent_tensor_push *push = &tensor->push;
+    return (push->base | push->batch | push->head | push->row) % 4 == 0 ? flag : 0;
+}
+
 static void gather(agent_job *job)
 {
     const agent_plan *plan = &job->plan;
@@ -190,14 +210,18 @@ static void gather(agent_job *job)
                                     bias.push,
                                     (uint32_t)each,
                                     {0, 0},
-                                    job->scale};
+                                    job->scale,
+                                    wide(&k, AGENT_WIDE_K) | wide(&v, AGENT_WIDE_V)};
     const uint32_t constants[4] = {job->bf16, bias.kind, 1, 1};
+    const rapt_vulkan_shader *shader = job->coop != AGENT_COOP_NONE
+                                           ? &gather_coop_shader[job->coop]
+                                           : &gather_shader[k.half + job->lean];
     const rapt_vulkan_buffer parts = agent_buffer(plan, plan->parts);
     const rapt_vulkan_buffer most = agent_buffer(plan, plan->part_most);
     const rapt_vulkan_buffer total = agent_buffer(plan, plan->part_total);
     const rapt_vulkan_buffer buffers[9] = {
         job->a.buffer, k.buffer, v.buffer, bias.buffer, bias.buffer, parts, parts, most, total};
-    run(job, &gather_shader[k.half + job->lean], constants,
+    run(job, shader, constants,
         agent_over(plan->A, AGENT_TILE) * agent_most(1, agent_over(plan->E, AGENT_TILE)), splits,
         plan->units, buffers, &push);
     const agent_gathered_push ends = {
@@ -231,13 +255,17 @@ static void hand_out(agent_job *job)
                                     bias.push,
                                     (uint32_t)plan->A,
                                     {most.base, total.base},
-                                    job->scale};
+                                    job->scale,
+                                    wide(&q, AGENT_WIDE_Q) | wide(&o, AGENT_WIDE_O)};
     const uint32_t constants[4] = {job->bf16, bias.kind, plan->taps > 0, saved != NULL};
+    const rapt_vulkan_shader *shader = job->coop != AGENT_COOP_NONE
+                                           ? &hand_out_coop_shader[job->coop]
+                                           : &hand_out_shader[q.half + job->lean];
     const rapt_vulkan_buffer floats = agent_buffer(plan, plan->o);
     const rapt_vulkan_buffer buffers[9] = {q.buffer,    job->a.buffer, job->u.buffer,
                                            bias.buffer, bias.buffer,   o.buffer,
                                            floats,      most.buffer,   total.buffer};
-    run(job, &hand_out_shader[q.half + job->lean], constants,
+    run(job, shader, constants,
         agent_over(plan->N, AGENT_TILE) * agent_most(1, agent_over(plan->E, AGENT_TILE)), 1,
         plan->units, buffers, &push);
     if (plan->taps > 0) {

@@ -25,11 +25,14 @@ typedef struct agent_bias {
     uint32_t kind; /* BIAS of bias.glsl */
 } agent_bias;
 
+enum { AGENT_COOP_NONE = -1, AGENT_COOP_NV = 0 };
+
 typedef struct agent_job {
     agent_plan plan;
     rapt_status status;
     float scale;
     uint32_t bf16, lean; /* lean: 2 where products are those for the software driver */
+    int coop;            /* which cooperative matrices: AGENT_COOP_NONE and what follows */
     agent_floats a, u, gather_most, gather_total;
     int64_t unit0, units, first, count; /* of the chunk at hand */
 } agent_job;
@@ -39,6 +42,7 @@ static rapt_status begin(rapt_call *call, agent_job *job)
     memset(job, 0, sizeof *job);
     job->status = agent_plan_call(call, &job->plan);
     job->scale = (float)call->attrs[AGENT_SCALE].f;
+    job->coop = strcmp(call->kernel->name, "vulkan.coopmat") == 0 ? AGENT_COOP_NV : AGENT_COOP_NONE;
     job->bf16 = call->dtype == RAPT_BF16;
     if (job->status == RAPT_OK)
         job->lean = job->plan.device.limits->vendor == AGENT_SOFTWARE ? 2 : 0;

@@ -5,6 +5,8 @@
 
 #include "kit/vulkan.h"
 
+#include "agent_attend_coop_gather_nv.h"
+#include "agent_attend_coop_hand_out_nv.h"
 #include "agent_attend_gather_f32.h"
 #include "agent_attend_gather_f32_lean.h"
 #include "agent_attend_gather_half.h"
@@ -92,7 +94,11 @@ typedef struct agent_attend_push {
     uint32_t split_keys;
     agent_weight_push stats;
     float scale;
+    uint32_t wide; /* of attend_coop.comp alone */
 } agent_attend_push;
+
+/* agent_attend_push.wide */
+enum { AGENT_WIDE_Q = 1, AGENT_WIDE_K = 2, AGENT_WIDE_V = 4, AGENT_WIDE_O = 8 };
 
 typedef struct agent_gathered_push {
     uint32_t units, agents, values, splits, u_base;
@@ -218,5 +224,21 @@ static const rapt_vulkan_shader kernel_grad_shader[2] =
     AGENT_SHADERS(kernel_grad, agent_kernel_grad_push, 3);
 static const rapt_vulkan_shader kernel_sum_shader[2] =
     AGENT_SHADERS(kernel_sum, agent_kernel_sum_push, 2);
+
+/* By cooperative matrices, one for each of AGENT_COOP_NV and what follows. */
+#define AGENT_COOP_SHADER(kernel, push, buffers, needs)                                            \
+    {                                                                                              \
+        .size = sizeof(rapt_vulkan_shader),                                                        \
+        .features = RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16 | (needs),                         \
+        .name = "agent." #kernel, .code = agent_##kernel, .code_bytes = sizeof agent_##kernel,     \
+        .n_buffers = buffers, .push_bytes = sizeof(push), .subgroup = 32                           \
+    }
+
+static const rapt_vulkan_shader gather_coop_shader[] = {
+    AGENT_COOP_SHADER(attend_coop_gather_nv, agent_attend_push, 9, RAPT_VULKAN_COOPMAT_NV),
+};
+static const rapt_vulkan_shader hand_out_coop_shader[] = {
+    AGENT_COOP_SHADER(attend_coop_hand_out_nv, agent_attend_push, 9, RAPT_VULKAN_COOPMAT_NV),
+};
 
 #endif

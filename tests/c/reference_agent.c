@@ -90,6 +90,7 @@ static reference_attention gather(const reference_agent *t, const middle *m)
                                  .D = t->D,
                                  .E = t->E,
                                  .scale = t->scale,
+                                 .softcap = t->softcap,
                                  .q = m->agents,
                                  .k = t->input[AGENT_K],
                                  .v = t->input[AGENT_V],
@@ -108,9 +109,11 @@ static reference_attention hand_out(const reference_agent *t, const middle *m)
                                  .D = t->D,
                                  .E = t->E,
                                  .scale = t->scale,
+                                 .softcap = t->softcap,
                                  .q = t->input[AGENT_Q],
                                  .k = m->agents,
                                  .v = m->u,
+                                 .sink = t->input[AGENT_SINK],
                                  .bias = t->input[AGENT_QUERY_BIAS],
                                  .bias_shape = {1, t->H, t->N, t->A},
                                  .o = t->o};
@@ -132,6 +135,7 @@ static bool run(const reference_agent *t, middle *m)
     second.grad_k = m->da[0];
     second.grad_v = m->du;
     second.grad_bias = t->grad[AGENT_QUERY_BIAS];
+    second.grad_sink = t->grad[AGENT_SINK];
     if (!reference_attend(&second, softmax))
         return false;
     first.grad_o = m->du;
@@ -150,6 +154,33 @@ static bool run(const reference_agent *t, middle *m)
     return true;
 }
 
+/* The product of both attentions' weights. */
+static bool weigh(const reference_agent *t, const middle *m)
+{
+    const reference_variant *softmax = reference_find("softmax");
+    const int64_t heads = t->B * t->H;
+    double *first = calloc((size_t)(heads * t->A * t->M + 1), sizeof *first);
+    double *second = calloc((size_t)(heads * t->N * t->A + 1), sizeof *second);
+    double *o = calloc((size_t)(heads * t->N * t->E + 1), sizeof *o);
+    reference_attention a = gather(t, m), b = hand_out(t, m);
+    a.weights = first;
+    b.weights = second;
+    b.o = o;
+    const bool done =
+        first && second && o && reference_attend(&a, softmax) && reference_attend(&b, softmax);
+    for (int64_t row = 0; done && row < heads * t->N; row++)
+        for (int64_t j = 0; j < t->M; j++) {
+            double *to = t->weights + row * t->M + j;
+            *to = 0;
+            for (int64_t at = 0; at < t->A; at++)
+                *to += second[row * t->A + at] * first[(row / t->N * t->A + at) * t->M + j];
+        }
+    free(first);
+    free(second);
+    free(o);
+    return done;
+}
+
 bool reference_agent_run(const reference_agent *t)
 {
     const size_t features = (size_t)(t->B * t->H * t->A * (t->D > t->E ? t->D : t->E) + 1);
@@ -160,7 +191,7 @@ bool reference_agent_run(const reference_agent *t)
                 memory + features,
                 memory + features * 2,
                 {memory + features * 3, memory + features * 4}};
-    const bool done = run(t, &m);
+    const bool done = run(t, &m) && (!t->weights || weigh(t, &m));
     free(memory);
     if (!done)
         return false;

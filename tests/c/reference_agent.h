@@ -18,19 +18,21 @@ enum {
     AGENT_QUERY_BIAS,
     AGENT_DWC_WEIGHT,
     AGENT_DWC_BIAS,
+    AGENT_SINK,
     AGENT_INPUTS
 };
 
 /* All arrays are contiguous, row major, in the shapes of the description. */
 typedef struct reference_agent {
     int64_t B, H, N, M, D, E;
-    int64_t A;       /* agents, given or pooled */
-    int64_t grid[2]; /* 0: none */
-    int64_t R;       /* taps of the convolution; 0: none */
-    double scale;
+    int64_t A;                         /* agents, given or pooled */
+    int64_t grid[2];                   /* 0: none */
+    int64_t R;                         /* taps of the convolution; 0: none */
+    double scale, softcap;             /* softcap 0: none */
     const double *input[AGENT_INPUTS]; /* NULL: absent */
     const double *grad_o;
     double *o;
+    double *weights;            /* [B, H, N, M] to be written, or NULL */
     double *grad[AGENT_INPUTS]; /* overwritten; for each input that is there */
 } reference_agent;
 

@@ -14,7 +14,7 @@ static const char *program; /* this test, to be run again */
 static const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
 
 static const char *const names[AGENT_INPUTS] = {
-    "q", "k", "v", "agents", "agent_bias", "query_bias", "dwc_weight", "dwc_bias"};
+    "q", "k", "v", "agents", "agent_bias", "query_bias", "dwc_weight", "dwc_bias", "sink"};
 
 static int setup(void **state)
 {
@@ -38,7 +38,8 @@ typedef struct agent_case {
     int64_t given;    /* agents given as an input; 0: pooled */
     int64_t grid[2];  /* 0: none */
     int64_t R;        /* taps of the convolution; 0: none */
-    bool agent_bias, query_bias, dwc_bias, transposed;
+    bool agent_bias, query_bias, dwc_bias, sink, transposed;
+    double softcap;   /* 0: none */
     double scale;     /* 0: the default */
     double magnitude; /* of the queries; 0: 1 */
     rapt_dtype dtype, bias_dtype;
@@ -51,7 +52,7 @@ typedef struct agent_run {
     rapt_tensor *input[AGENT_INPUTS], *seed, *o;
     rapt_named_tensor inputs[AGENT_INPUTS];
     size_t n_inputs;
-    rapt_named_value attrs[3];
+    rapt_named_value attrs[4];
     size_t n_attrs;
 } agent_run;
 
@@ -59,11 +60,11 @@ static void describe(const agent_case *c, char *text, size_t size)
 {
     snprintf(text, size,
              "B=%ld H=%ld N=%ld M=%ld D=%ld E=%ld n_agents=%ld given=%ld grid=%ldx%ld R=%ld "
-             "biases=%d%d%d transposed=%d dtype=%d seed=%lu",
+             "biases=%d%d%d sink=%d softcap=%g transposed=%d dtype=%d seed=%lu",
              (long)c->B, (long)c->H, (long)c->N, (long)c->M, (long)c->D, (long)c->E,
              (long)c->n_agents, (long)c->given, (long)c->grid[0], (long)c->grid[1], (long)c->R,
-             c->agent_bias, c->query_bias, c->dwc_bias, c->transposed, (int)c->dtype,
-             (unsigned long)c->seed);
+             c->agent_bias, c->query_bias, c->dwc_bias, c->sink, c->softcap, c->transposed,
+             (int)c->dtype, (unsigned long)c->seed);
 }
 
 static agent_case plain(void)
@@ -89,9 +90,9 @@ static void add(agent_run *run, int i, int64_t a, int64_t b, int64_t c, int64_t 
     const int64_t shape[4] = {a, b, c, d};
     const bool bias = i >= AGENT_AGENT_BIAS;
     const double size = i == AGENT_Q && run->c.magnitude > 0 ? run->c.magnitude : bias ? 0.5 : 1;
-    rapt_tensor *tensor = score_random(context, shape, bias ? run->c.bias_dtype : run->c.dtype,
-                                       run->c.transposed, size, seed);
-    tensor = drop_front(tensor, i == AGENT_DWC_BIAS                              ? 3
+    const rapt_dtype dtype = i == AGENT_SINK ? RAPT_F32 : bias ? run->c.bias_dtype : run->c.dtype;
+    rapt_tensor *tensor = score_random(context, shape, dtype, run->c.transposed, size, seed);
+    tensor = drop_front(tensor, i == AGENT_DWC_BIAS || i == AGENT_SINK           ? 3
                                 : i == AGENT_AGENT_BIAS || i == AGENT_QUERY_BIAS ? 1
                                                                                  : 0);
     run->input[i] = tensor;
@@ -118,6 +119,9 @@ static void set_attrs(agent_run *run)
     if (c->scale != 0)
         run->attrs[run->n_attrs++] =
             (rapt_named_value){.name = "scale", .type = RAPT_ATTR_FLOAT, .f = c->scale};
+    if (c->softcap > 0)
+        run->attrs[run->n_attrs++] =
+            (rapt_named_value){.name = "softcap", .type = RAPT_ATTR_FLOAT, .f = c->softcap};
 }
 
 static agent_run make_run(const agent_case *c)
@@ -137,6 +141,8 @@ static agent_run make_run(const agent_case *c)
         add(&run, AGENT_DWC_WEIGHT, c->H * c->E, 1, c->R, c->R, &seed);
     if (c->dwc_bias)
         add(&run, AGENT_DWC_BIAS, 1, 1, 1, c->H * c->E, &seed);
+    if (c->sink)
+        add(&run, AGENT_SINK, 1, 1, 1, c->H, &seed);
     const int64_t o[4] = {c->B, c->H, c->N, c->E};
     run.seed = score_random(context, o, c->dtype, c->transposed, 1, &seed);
     set_inputs(&run);
@@ -183,6 +189,22 @@ static void compare(const agent_run *run, const char *what, rapt_tensor *got, co
              got == run->o ? "" : "gradient of ", what, error, tolerance);
 }
 
+/* The product of both attentions' weights. */
+static rapt_tensor *weigh(const agent_run *run)
+{
+    rapt_named_tensor inputs[AGENT_INPUTS] = {{NULL, NULL}};
+    rapt_error error = {0};
+    size_t n = 0;
+    for (int i = 0; i < AGENT_INPUTS; i++)
+        if (run->input[i] && i != AGENT_V && i != AGENT_DWC_WEIGHT && i != AGENT_DWC_BIAS)
+            inputs[n++] = (rapt_named_tensor){names[i], run->input[i]};
+    rapt_tensor *weights =
+        rapt_weights(context, "agent", inputs, n, run->attrs, run->n_attrs, &error);
+    if (!weights)
+        fail_msg("%s", error.message);
+    return weights;
+}
+
 /* Compares what a run gave with the definition. `least_scale`: gradients smaller than this count as
  * cancelled to zero. */
 static void compare_defined(const agent_run *run, double least_scale)
@@ -199,6 +221,7 @@ static void compare_defined(const agent_run *run, double least_scale)
                             .A = run->A,
                             .grid = {c->grid[0], c->grid[1]},
                             .R = c->R,
+                            .softcap = c->softcap,
                             .scale = c->scale != 0 ? c->scale : 1 / sqrt((double)c->D)};
     for (int i = 0; i < AGENT_INPUTS; i++)
         if (run->input[i]) {
@@ -208,7 +231,12 @@ static void compare_defined(const agent_run *run, double least_scale)
     double *seed = score_read(context, run->seed);
     task.grad_o = seed;
     task.o = score_read(context, run->o); /* to be overwritten */
+    rapt_tensor *weights = weigh(run);
+    task.weights = score_read(context, weights); /* to be overwritten */
     assert_true(reference_agent_run(&task));
+    compare(run, "the weights", weights, task.weights, c->dtype == RAPT_F32 ? 2e-5 : 2e-3, 0);
+    rapt_tensor_release(weights);
+    free(task.weights);
     compare(run, "o", run->o, task.o, tolerance.forward, 0);
     for (int i = 0; i < AGENT_INPUTS; i++) {
         if (run->input[i])
@@ -323,6 +351,31 @@ static void golden(void **state)
 }
 
 /* --- Against the definition ------------------------------------------------------------------- */
+
+/* sink and softcap with everything else, in both types of agents. */
+static void options(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 32; which++)
+        for (int dtype = RAPT_F32; dtype <= RAPT_F16; dtype++) {
+            agent_case c = plain();
+            c.N = 30;
+            c.M = which & 16 ? 30 : 41;
+            c.dtype = (rapt_dtype)dtype;
+            c.sink = which & 1;
+            c.softcap = which & 2 ? 0.7 : 0;
+            c.given = which & 4 ? 5 : 0;
+            c.n_agents = which & 4 ? 0 : 4;
+            c.agent_bias = c.query_bias = which & 8 && !c.given;
+            c.magnitude = 3;
+            if (which & 16) {
+                c.grid[0] = 5, c.grid[1] = 6;
+                c.R = 3;
+            }
+            c.seed = (uint64_t)which + 1;
+            check(&c);
+        }
+}
 
 /* Bins that overlap, bins of one query, more agents than queries. */
 static void pooled(void **state)
@@ -796,6 +849,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden),
         cmocka_unit_test(pooled),
+        cmocka_unit_test(options),
         cmocka_unit_test(pooled_from_a_grid),
         cmocka_unit_test(default_number_of_agents),
         cmocka_unit_test(given),
