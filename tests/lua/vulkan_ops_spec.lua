@@ -420,6 +420,78 @@ describe("rows, copies and joins on Vulkan", function()
   end)
 end)
 
+-- Shapes, broadcasting and the order of dimensions in memory at random; the seed names a failure.
+describe("random shapes on Vulkan", function()
+  local function pick(n) return rapt.randint(1, n + 1, 1):item() end
+
+  local function shuffled(n)
+    local order = {}
+    for d = 1, n do table.insert(order, pick(d), d) end
+    return order
+  end
+
+  -- Permutes a tensor's memory, not its values.
+  local function arrange(order)
+    return function(t)
+      local n, back, mine = #t.shape, {}, {}
+      for _, d in ipairs(order) do
+        if d <= n then mine[#mine + 1] = d end
+      end
+      if n < 2 then return t end
+      for place, d in ipairs(mine) do back[d] = place end
+      return t:permute(table.unpack(mine)):contiguous():permute(table.unpack(back))
+    end
+  end
+
+  local function shape_of(n, most)
+    local shape = {}
+    for d = 1, n do shape[d] = pick(most) end
+    return shape
+  end
+
+  -- Some dimensions 1, some leading ones missing.
+  local function narrowed(shape)
+    local result = {}
+    for d = pick(2) == 1 and 1 or pick(#shape), #shape do
+      result[#result + 1] = pick(3) == 1 and 1 or shape[d]
+    end
+    return result
+  end
+
+  for seed = 1, 40 do
+    it("seed " .. seed, function()
+      rapt.manual_seed(100 + seed)
+      local n = pick(5)
+      local shape, order = shape_of(n, seed % 3 == 0 and 13 or 7), shuffled(n)
+      local x = rapt.randn(table.unpack(shape))
+      local ops, dims = { "add", "mul", "maximum", "sub" }, {}
+      for d = 1, n do
+        if pick(2) == 1 then dims[#dims + 1] = d end
+      end
+      local other = narrowed(shape)
+      local factor = rapt.randn(table.unpack(other))
+      local reduction = ({ "sum", "mean", "max", "min" })[pick(4)]
+      local k, batch = pick(40), shape_of(pick(3) - 1, 4)
+      local function matrices(rows, columns)
+        local full = narrowed(#batch > 0 and batch or { 1 })
+        full[#full + 1], full[#full + 2] = rows, columns
+        return rapt.randn(table.unpack(full))
+      end
+      local a, b = matrices(pick(70), k), matrices(k, pick(70))
+      compare({ op = ops[pick(4)], inputs = { a = x, b = factor }, tolerance = 2 }, "f32", arrange(order))
+      if #dims > 0 then
+        compare({ op = reduction, inputs = { x = x }, attrs = { dims = dims }, tolerance = 2 }, "f32",
+          arrange(order))
+      end
+      compare({ op = "softmax", inputs = { x = x }, attrs = { dim = pick(n) }, tolerance = 2 }, "f32",
+        arrange(order))
+      compare({ op = "cumsum", inputs = { x = x }, attrs = { dim = pick(n) }, tolerance = 2 }, "f32",
+        arrange(order))
+      compare({ op = "matmul", inputs = { a = a, b = b }, tolerance = 2 }, "f32", arrange(shuffled(4)))
+    end)
+  end
+end)
+
 describe("random numbers and optimizers on Vulkan", function()
   it("dropout drops what the CPU drops, bit by bit", function()
     local x = rapt.randn(9, 211)
