@@ -88,11 +88,12 @@ typedef struct rapt_linear_vulkan {
     int64_t m;
     const rapt_view *borders_k;
     uint32_t unit_log;
-    uint64_t lane_extra; /* the longest buffer that the plugin itself needs for one head, in bytes */
+    uint64_t
+        lane_extra; /* the longest buffer that the plugin itself needs for one head, in bytes */
     /* ---- set by rapt_linear_plan ---- */
     rapt_vulkan device;
     int64_t sequences, slots;        /* chunks of all sequences, empty slots among them */
-    int64_t slots_k; /* those of the keys */
+    int64_t slots_k;                 /* those of the keys */
     int64_t packed;                  /* sequences if there are borders, otherwise 0 */
     int64_t share;                   /* heads / groups */
     int64_t lane_states;             /* states of a head in one buffer: slots, or nodes */
@@ -261,7 +262,8 @@ static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
     x->round = (fit < 1 ? 1 : fit > x->groups ? x->groups : fit) * x->share;
     if (x->packed) {
         x->table_k = (uint32_t)(rapt_vulkan_round((uint64_t)(x->packed + x->slots) * 16) / 16);
-        x->table = rapt_linear_take(x, ((uint64_t)x->table_k + (uint64_t)(x->packed + x->slots_k)) * 16);
+        x->table =
+            rapt_linear_take(x, ((uint64_t)x->table_k + (uint64_t)(x->packed + x->slots_k)) * 16);
     }
     const int64_t wide = x->d > x->e ? x->d : x->e;
     x->zeros = rapt_linear_take(x, (uint64_t)(wide > 0 ? wide : 1) * sizeof(float));
@@ -274,7 +276,8 @@ static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
     return RAPT_OK;
 }
 
-/* In `supports`, after the plan: whether the device takes the compute type and all tensors fit it. */
+/* In `supports`, after the plan: whether the device takes the compute type and all tensors fit it.
+ */
 static inline rapt_status rapt_linear_fits(rapt_linear_vulkan *x)
 {
     rapt_call *call = x->call;
@@ -361,7 +364,8 @@ static inline rapt_linear_place rapt_linear_at(const rapt_linear_vulkan *x,
  */
 
 /* One side's part of the table of packed sequences. */
-static inline rapt_status rapt_linear_tabulate(rapt_linear_vulkan *x, const rapt_vulkan_shader *table,
+static inline rapt_status rapt_linear_tabulate(rapt_linear_vulkan *x,
+                                               const rapt_vulkan_shader *table,
                                                const rapt_view *borders, uint32_t from, int64_t n,
                                                int64_t slots)
 {
@@ -378,8 +382,8 @@ static inline rapt_status rapt_linear_tabulate(rapt_linear_vulkan *x, const rapt
     buffers[1] = x->table;
     buffers[1].offset += (uint64_t)from * 16;
     buffers[1].bytes -= (uint64_t)from * 16;
-    return rapt_vulkan_run(&x->device, table, NULL, 0, rapt_vulkan_groups(x->packed + slots, 128), 1, 1,
-                           buffers, &push, NULL);
+    return rapt_vulkan_run(&x->device, table, NULL, 0, rapt_vulkan_groups(x->packed + slots, 128),
+                           1, 1, buffers, &push, NULL);
 }
 
 /* The table of packed sequences, if they are packed: first of all. */

@@ -113,8 +113,9 @@ static rapt_status record_single(flow_vulkan *job)
     };
     uint32_t constants[2];
     rapt_linear_constants(x, false, constants);
-    const rapt_vulkan_buffer buffers[] = {job->q.buffer,  job->k.buffer,  job->v.buffer, job->d_o.buffer,
-                                          job->dq.buffer, job->dk.buffer, x->table};
+    const rapt_vulkan_buffer buffers[] = {job->q.buffer,   job->k.buffer,  job->v.buffer,
+                                          job->d_o.buffer, job->dq.buffer, job->dk.buffer,
+                                          x->table};
     return rapt_vulkan_run(&x->device, &flow_single_shader[rapt_linear_half(x)], constants, 2,
                            (uint32_t)x->sequences, (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -160,7 +161,8 @@ rapt_status flow_vulkan_step(rapt_call *call)
         .eps = job.eps,
         .bound = job.clamp,
     };
-    rapt_vulkan_buffer buffers[6] = {rows[0].buffer, rows[1].buffer, rows[2].buffer, rows[3].buffer};
+    rapt_vulkan_buffer buffers[6] = {rows[0].buffer, rows[1].buffer, rows[2].buffer,
+                                     rows[3].buffer};
     status = rapt_vulkan_bind(call, x->device.limits, call->states[0], &buffers[4], &push.state);
     if (status == RAPT_OK)
         status = rapt_vulkan_bind(call, x->device.limits, call->states[1], &buffers[5], &push.sums);

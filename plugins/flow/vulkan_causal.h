@@ -88,9 +88,11 @@ static inline rapt_status flow_record_running(flow_vulkan *job, uint32_t stage,
                            (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
 }
 
-/* Sums of a set along the sequences; `ends` are of the tensors `sums`, row_q, row_k: which of `sums` the two sides' are. */
-static inline rapt_status flow_record_vectors(flow_vulkan *job, int set, bool reverse, uint32_t row_q,
-                                              uint32_t row_k, const rapt_linear_ends *ends)
+/* Sums of a set along the sequences; `ends` are of the tensors `sums`, row_q, row_k: which of
+ * `sums` the two sides' are. */
+static inline rapt_status flow_record_vectors(flow_vulkan *job, int set, bool reverse,
+                                              uint32_t row_q, uint32_t row_k,
+                                              const rapt_linear_ends *ends)
 {
     rapt_linear_vulkan *x = &job->x;
     rapt_linear_rows from;
@@ -123,8 +125,8 @@ static inline rapt_status flow_record_vectors(flow_vulkan *job, int set, bool re
 }
 
 /* Sums of e^cr, or backward what is said of their inverses, along the sequences. */
-static inline rapt_status flow_record_pairs(flow_vulkan *job, rapt_vulkan_buffer pairs, bool reverse,
-                                            const rapt_view *sums)
+static inline rapt_status flow_record_pairs(flow_vulkan *job, rapt_vulkan_buffer pairs,
+                                            bool reverse, const rapt_view *sums)
 {
     rapt_linear_vulkan *x = &job->x;
     rapt_linear_rows from;
@@ -146,7 +148,8 @@ static inline rapt_status flow_record_pairs(flow_vulkan *job, rapt_vulkan_buffer
 }
 
 /* The last two rows of the sums that go out. */
-static inline rapt_status flow_record_ends(flow_vulkan *job, bool reverse, const rapt_linear_ends *ends)
+static inline rapt_status flow_record_ends(flow_vulkan *job, bool reverse,
+                                           const rapt_linear_ends *ends)
 {
     rapt_linear_vulkan *x = &job->x;
     rapt_linear_rows from;
@@ -228,7 +231,8 @@ static inline rapt_status flow_record_states(flow_vulkan *job, const rapt_view *
     const rapt_linear_ends ends = {x->call->inputs[FLOW_STATE], final};
     const rapt_status status =
         rapt_linear_contribute(x, flow_contribute_shader, &job->k, &job->v, &x->states, false, 0);
-    return status == RAPT_OK ? rapt_linear_carry(x, &flow_carry_shader, &x->states, false, &ends) : status;
+    return status == RAPT_OK ? rapt_linear_carry(x, &flow_carry_shader, &x->states, false, &ends)
+                             : status;
 }
 
 static inline rapt_status flow_causal_forward(flow_vulkan *job, const rapt_linear_rows *o)
@@ -294,8 +298,8 @@ static inline rapt_status flow_record_open(flow_vulkan *job)
     };
     uint32_t constants[2];
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 3), constants);
-    const rapt_vulkan_buffer buffers[] = {job->q.buffer, job->v.buffer,  x->table,
-                                          job->numbers,  job->far_q,     job->far_v,
+    const rapt_vulkan_buffer buffers[] = {job->q.buffer,  job->v.buffer,  x->table,
+                                          job->numbers,   job->far_q,     job->far_v,
                                           job->dv.buffer, job->pairs_back};
     return rapt_vulkan_run(&x->device, &flow_open_shader[rapt_linear_half(x)], constants, 2,
                            (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
@@ -335,7 +339,8 @@ static inline rapt_status flow_causal_backward(flow_vulkan *job)
 {
     rapt_linear_vulkan *x = &job->x;
     rapt_call *call = x->call;
-    const rapt_linear_ends ends = {call->grad_outputs[FLOW_FINAL_SUMS], call->grad_inputs[FLOW_SUMS]};
+    const rapt_linear_ends ends = {call->grad_outputs[FLOW_FINAL_SUMS],
+                                   call->grad_inputs[FLOW_SUMS]};
     const rapt_vulkan_buffer claims = flow_set(job, 2), inverses = flow_set(job, 3);
     const rapt_linear_rows far_v = rapt_linear_rows_in(x, job->far_v, x->e);
     rapt_status status = flow_record_numbers(job, NULL);

@@ -40,7 +40,8 @@ static inline uint32_t flow_totals(const flow_vulkan *job)
 
 /* A stage of pass.comp; `reads` is the set of totals that it reads. */
 static inline rapt_status flow_record_pass(flow_vulkan *job, uint32_t stage, uint32_t reads,
-                                           rapt_vulkan_buffer parts, uint32_t unit_log, int64_t units)
+                                           rapt_vulkan_buffer parts, uint32_t unit_log,
+                                           int64_t units)
 {
     rapt_linear_vulkan *x = &job->x;
     const rapt_linear_rows *const rows[2] = {&job->q, &job->k};
@@ -75,7 +76,8 @@ static inline rapt_status flow_record_pass(flow_vulkan *job, uint32_t stage, uin
                            (uint32_t)slots, (uint32_t)x->count, 2, buffers, &push, NULL);
 }
 
-/* Sums of parts [lane][part][width] of the queries' lanes, then, from `side_lanes` on, the keys'. */
+/* Sums of parts [lane][part][width] of the queries' lanes, then, from `side_lanes` on, the keys'.
+ */
 static inline rapt_status flow_record_total(flow_vulkan *job, rapt_vulkan_buffer parts,
                                             rapt_vulkan_buffer to, uint32_t to_at, int64_t lanes,
                                             int64_t side_lanes, int64_t units, int64_t width,
@@ -146,8 +148,8 @@ static inline rapt_status flow_record_matrix(flow_vulkan *job, rapt_linear_vulka
     rapt_linear_vulkan *x = &job->x;
     side->first = x->first;
     side->count = x->count;
-    const rapt_status status = rapt_linear_contribute(side, flow_contribute_shader, a, c, &x->states,
-                                                      false, FLOW_UNIT_LOG);
+    const rapt_status status = rapt_linear_contribute(side, flow_contribute_shader, a, c,
+                                                      &x->states, false, FLOW_UNIT_LOG);
     if (status != RAPT_OK)
         return status;
     const bool keys = side == &job->keys;
@@ -171,9 +173,9 @@ static inline rapt_status flow_record_whole(flow_vulkan *job)
 }
 
 /* A mode of rows.comp; `to` NULL: what it would write there is not wanted. */
-static inline rapt_status flow_record_rows(flow_vulkan *job, uint32_t mode, const rapt_linear_rows *a,
-                                           const rapt_linear_rows *y, const rapt_linear_rows *to,
-                                           rapt_vulkan_buffer matrix)
+static inline rapt_status flow_record_rows(flow_vulkan *job, uint32_t mode,
+                                           const rapt_linear_rows *a, const rapt_linear_rows *y,
+                                           const rapt_linear_rows *to, rapt_vulkan_buffer matrix)
 {
     rapt_linear_vulkan *x = &job->x;
     const bool keys = mode == 2 || mode == 4;
@@ -199,8 +201,9 @@ static inline rapt_status flow_record_rows(flow_vulkan *job, uint32_t mode, cons
     };
     uint32_t constants[3] = {0, 0, mode};
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 3), constants);
-    const rapt_vulkan_buffer buffers[] = {a->buffer, y->buffer, to ? to->buffer : x->zeros,
-                                          job->numbers, matrix, x->table, job->totals, job->means};
+    const rapt_vulkan_buffer buffers[] = {a->buffer,    y->buffer, to ? to->buffer : x->zeros,
+                                          job->numbers, matrix,    x->table,
+                                          job->totals,  job->means};
     return rapt_vulkan_run(&x->device, &flow_rows_shader[rapt_linear_half(x)], constants, 3,
                            (uint32_t)(keys ? x->slots_k : x->slots), (uint32_t)x->count, 1, buffers,
                            &push, NULL);
@@ -221,7 +224,8 @@ static inline rapt_status flow_full_backward(flow_vulkan *job)
     if (status == RAPT_OK)
         status = flow_record_rows(job, 1, &job->q, &job->d_o, NULL, job->kv);
     if (status == RAPT_OK)
-        status = flow_record_rows(job, 2, &job->k, &job->v, job->wanted[2] ? &job->dv : NULL, job->d_kv);
+        status =
+            flow_record_rows(job, 2, &job->k, &job->v, job->wanted[2] ? &job->dv : NULL, job->d_kv);
     if (!job->wanted[0] && !job->wanted[1])
         return status;
     if (status == RAPT_OK)

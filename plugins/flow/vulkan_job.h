@@ -1,7 +1,7 @@
 /*
- * A call of flow on Vulkan, laid out: the driver's problem for queries and for keys, and the parts of
- * the workspace. Everything but the call's tensors is of the heads in work alone; arrays have room
- * for `x.round` of them ("lanes").
+ * A call of flow on Vulkan, laid out: the driver's problem for queries and for keys, and the parts
+ * of the workspace. Everything but the call's tensors is of the heads in work alone; arrays have
+ * room for `x.round` of them ("lanes").
  */
 #ifndef RAPT_FLOW_VULKAN_JOB_H
 #define RAPT_FLOW_VULKAN_JOB_H
@@ -9,7 +9,7 @@
 #include "flow.h"
 #include "kit/linear_vulkan.h"
 
-#define FLOW_UNIT_LOG 2 /* full form: chunks in one part of a sum, as a power of two */
+#define FLOW_UNIT_LOG 2  /* full form: chunks in one part of a sum, as a power of two */
 #define FLOW_NUMBERS  12 /* arrays of numbers by row: shaders/flow/numbers.glsl, both sides */
 
 enum { FLOW_HAS_FROM = 1, FLOW_HAS_TO = 2 };
@@ -18,8 +18,8 @@ typedef struct flow_vulkan {
     rapt_linear_vulkan x, keys; /* keys: the same with the keys' length and table; full form */
     bool causal;
     float eps, clamp;
-    int64_t lane_rows;            /* rows of one lane in an array of numbers */
-    int64_t units;                /* full form: parts of a lane */
+    int64_t lane_rows; /* rows of one lane in an array of numbers */
+    int64_t units;     /* full form: parts of a lane */
     rapt_linear_rows q, k, v, d_o;
     rapt_linear_rows dq, dk, dv; /* backward; `wanted` says which there are */
     bool wanted[3];
@@ -72,7 +72,8 @@ static inline rapt_status flow_layout(rapt_call *call, flow_vulkan *job)
     job->lane_rows = x->batch * rows;
     const uint64_t numbers = (uint64_t)job->lane_rows * FLOW_NUMBERS * sizeof(float);
     const uint64_t far = (uint64_t)(x->batch * x->n * wide) * sizeof(float);
-    const uint64_t sums = (uint64_t)(8 * (rows / RAPT_LINEAR_CHUNK + 2) * x->batch * x->d) * sizeof(float);
+    const uint64_t sums =
+        (uint64_t)(8 * (rows / RAPT_LINEAR_CHUNK + 2) * x->batch * x->d) * sizeof(float);
     x->lane_extra = numbers > sums ? numbers : sums;
     if (job->causal && call->phase == RAPT_BACKWARD && far > x->lane_extra)
         x->lane_extra = far;
@@ -83,7 +84,8 @@ static inline void flow_take_causal(flow_vulkan *job)
 {
     rapt_linear_vulkan *x = &job->x;
     const bool backward = x->call->phase == RAPT_BACKWARD;
-    const uint64_t rows = (uint64_t)(x->round * x->batch * x->n), slots = (uint64_t)(x->round * x->slots);
+    const uint64_t rows = (uint64_t)(x->round * x->batch * x->n),
+                   slots = (uint64_t)(x->round * x->slots);
     job->sums = rapt_linear_take(x, (backward ? 4 : 2) * flow_set_bytes(job));
     job->pairs = rapt_linear_take(x, slots * 2 * sizeof(float));
     job->ends = rapt_linear_take(x, (uint64_t)(x->round * x->sequences) * 2 * sizeof(float));
@@ -101,7 +103,8 @@ static inline void flow_take_whole(flow_vulkan *job)
 {
     rapt_linear_vulkan *x = &job->x;
     const uint64_t lanes = (uint64_t)x->round, sequences = (uint64_t)x->sequences;
-    const uint64_t state = (uint64_t)(x->d * x->e) * sizeof(float), row = (uint64_t)x->d * sizeof(float);
+    const uint64_t state = (uint64_t)(x->d * x->e) * sizeof(float),
+                   row = (uint64_t)x->d * sizeof(float);
     job->units = x->lane_states;
     job->parts = rapt_linear_take(x, 2 * lanes * (uint64_t)job->units * row);
     job->totals = rapt_linear_take(x, 8 * lanes * sequences * row);
@@ -123,7 +126,8 @@ static inline rapt_status flow_plan(rapt_call *call, flow_vulkan *job)
     if (status != RAPT_OK)
         return status;
     rapt_linear_vulkan *x = &job->x;
-    job->numbers = rapt_linear_take(x, (uint64_t)(x->round * job->lane_rows) * FLOW_NUMBERS * sizeof(float));
+    job->numbers =
+        rapt_linear_take(x, (uint64_t)(x->round * job->lane_rows) * FLOW_NUMBERS * sizeof(float));
     if (job->causal)
         flow_take_causal(job);
     else

@@ -125,8 +125,8 @@ rapt_status lightning_vulkan_forward(rapt_call *call)
     while (status == RAPT_OK && rapt_linear_next(&x)) {
         status = make_states(&x, &k, &v, call->outputs[LIGHTNING_FINAL]);
         if (status == RAPT_OK)
-            status = rapt_linear_apply(&x, lightning_apply_shader, RAPT_LINEAR_O, abc, &o, &x.states,
-                                       call->inputs[LIGHTNING_STATE] != NULL);
+            status = rapt_linear_apply(&x, lightning_apply_shader, RAPT_LINEAR_O, abc, &o,
+                                       &x.states, call->inputs[LIGHTNING_STATE] != NULL);
     }
     return status;
 }
@@ -155,9 +155,9 @@ static rapt_status record_slope(rapt_linear_vulkan *x, const rapt_linear_rows *c
     };
     uint32_t constants[2];
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 4), constants);
-    const rapt_vulkan_buffer buffers[] = {
-        rows[0]->buffer, rows[1]->buffer, rows[2]->buffer, rows[3]->buffer, x->states,
-        x->table,        x->slope,        x->reverse,      rates};
+    const rapt_vulkan_buffer buffers[] = {rows[0]->buffer, rows[1]->buffer, rows[2]->buffer,
+                                          rows[3]->buffer, x->states,       x->table,
+                                          x->slope,        x->reverse,      rates};
     return rapt_vulkan_run(&x->device, &lightning_slope_shader[rapt_linear_half(x)], constants, 2,
                            (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -166,9 +166,8 @@ static rapt_status record_total(rapt_linear_vulkan *x, rapt_vulkan_buffer rates)
 {
     total_push push = {.slots = (uint32_t)x->slots};
     rapt_vulkan_buffer buffers[2] = {rates};
-    const rapt_status status =
-        rapt_vulkan_bind(x->call, x->device.limits, x->call->grad_inputs[LIGHTNING_SLOPE],
-                         &buffers[1], &push.to);
+    const rapt_status status = rapt_vulkan_bind(
+        x->call, x->device.limits, x->call->grad_inputs[LIGHTNING_SLOPE], &buffers[1], &push.to);
     if (status != RAPT_OK)
         return status;
     return rapt_vulkan_run(&x->device, &lightning_total_shader, NULL, 0, (uint32_t)x->heads, 1, 1,
@@ -184,16 +183,16 @@ static rapt_status record_rows(rapt_linear_vulkan *x, const rapt_linear_rows *co
     rapt_status status = RAPT_OK;
     for (int i = 0; status == RAPT_OK && i < 3; i++) {
         const rapt_view *view = x->call->grad_inputs[wanted[i]];
-        const rapt_view *end = i == 0 ? x->call->inputs[LIGHTNING_STATE]
-                                      : x->call->grad_outputs[LIGHTNING_FINAL];
+        const rapt_view *end =
+            i == 0 ? x->call->inputs[LIGHTNING_STATE] : x->call->grad_outputs[LIGHTNING_FINAL];
         rapt_linear_rows to;
         if (!view)
             continue;
         status = rapt_linear_rows_of(x, view, &to);
         if (status == RAPT_OK)
-            status = rapt_linear_apply(x, lightning_apply_shader,
-                                       (rapt_linear_out)(RAPT_LINEAR_DQ + i), abc[i], &to,
-                                       i == 0 ? &x->states : &x->reverse, end != NULL);
+            status =
+                rapt_linear_apply(x, lightning_apply_shader, (rapt_linear_out)(RAPT_LINEAR_DQ + i),
+                                  abc[i], &to, i == 0 ? &x->states : &x->reverse, end != NULL);
     }
     return status;
 }
@@ -257,7 +256,8 @@ rapt_status lightning_vulkan_step(rapt_call *call)
         .scale = x.scale,
         .flags = x.has_slope ? RAPT_LINEAR_HAS_SLOPE : 0u,
     };
-    rapt_vulkan_buffer buffers[6] = {rows[0].buffer, rows[1].buffer, rows[2].buffer, rows[3].buffer};
+    rapt_vulkan_buffer buffers[6] = {rows[0].buffer, rows[1].buffer, rows[2].buffer,
+                                     rows[3].buffer};
     status = rapt_vulkan_bind(call, x.device.limits, call->states[0], &buffers[4], &push.state);
     if (status == RAPT_OK)
         status = rapt_vulkan_bind(call, x.device.limits, call->inputs[LIGHTNING_SLOPE], &buffers[5],

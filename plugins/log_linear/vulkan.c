@@ -77,7 +77,8 @@ RAPT_LINEAR_SHADER(log_linear, contribute, 9,
                    RAPT_LINEAR_CONTRIBUTE_BYTES + sizeof(rapt_linear_tree_tail));
 RAPT_LINEAR_SHADER_ONE(log_linear, grow, 3, sizeof(grow_push));
 /* apply does not know parts: the last two numbers of the tail. */
-RAPT_LINEAR_SHADER(log_linear, apply, 9, RAPT_LINEAR_APPLY_BYTES + sizeof(rapt_linear_tree_tail) - 8);
+RAPT_LINEAR_SHADER(log_linear, apply, 9,
+                   RAPT_LINEAR_APPLY_BYTES + sizeof(rapt_linear_tree_tail) - 8);
 RAPT_LINEAR_SHADER(log_linear, final, 7, sizeof(final_push));
 RAPT_LINEAR_SHADER(log_linear, readers, 9,
                    RAPT_LINEAR_CONTRIBUTE_BYTES + sizeof(rapt_linear_tree_tail));
@@ -153,8 +154,8 @@ static rapt_status plan(rapt_call *call, log_linear_job *job)
     x->spans = rapt_linear_take(x, chunks * 4 * sizeof(float));
     job->parts = job->rates = job->passing = x->zeros;
     if (call->phase == RAPT_BACKWARD) {
-        job->parts = rapt_linear_take(
-            x, (uint64_t)(x->round * x->part_levels * x->lane_parts) * state);
+        job->parts =
+            rapt_linear_take(x, (uint64_t)(x->round * x->part_levels * x->lane_parts) * state);
         job->rates = rapt_linear_take(x, chunks * RAPT_LINEAR_CHUNK * sizeof(float));
         job->passing = rapt_linear_take(x, chunks * 2 * sizeof(float));
     }
@@ -220,8 +221,8 @@ static rapt_status make_states(log_linear_job *job)
     rapt_linear_vulkan *x = &job->x;
     rapt_status status = record_decays(job);
     if (status == RAPT_OK)
-        status = rapt_linear_contribute(x, log_linear_contribute_shader, &job->k, &job->v, &x->states,
-                                        false, 0);
+        status = rapt_linear_contribute(x, log_linear_contribute_shader, &job->k, &job->v,
+                                        &x->states, false, 0);
     if (status != RAPT_OK)
         return status;
     const grow_push push = {.n = (uint32_t)x->n,
@@ -302,8 +303,9 @@ static rapt_status record_reverse(log_linear_job *job, const rapt_linear_rows *d
     uint32_t constants[3] = {0, 0, 1};
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 2), constants);
     rapt_linear_tail_of(x, rows, 2, &push.tail, &push.flags);
-    const rapt_vulkan_buffer buffers[] = {job->q.buffer, d_o->buffer, x->reverse, x->table, x->zeros,
-                                          job->parts,    x->decays,   x->spans,   x->l.buffer};
+    const rapt_vulkan_buffer buffers[] = {job->q.buffer, d_o->buffer, x->reverse,
+                                          x->table,      x->zeros,    job->parts,
+                                          x->decays,     x->spans,    x->l.buffer};
     const uint32_t tiles = rapt_vulkan_groups(x->d, 64) * rapt_vulkan_groups(x->e, 64);
     const rapt_status status =
         rapt_vulkan_run(&x->device, &log_linear_readers_shader[rapt_linear_half(x)], constants, 3,
@@ -337,9 +339,9 @@ static rapt_status record_rows(log_linear_job *job, const rapt_linear_rows *d_o)
             continue;
         status = rapt_linear_rows_of(x, view, &to);
         if (status == RAPT_OK)
-            status = rapt_linear_apply(x, log_linear_apply_shader,
-                                       (rapt_linear_out)(RAPT_LINEAR_DQ + i), abc[i], &to,
-                                       i == 0 ? &x->states : &x->reverse, false);
+            status =
+                rapt_linear_apply(x, log_linear_apply_shader, (rapt_linear_out)(RAPT_LINEAR_DQ + i),
+                                  abc[i], &to, i == 0 ? &x->states : &x->reverse, false);
     }
     return status;
 }
@@ -376,7 +378,7 @@ static rapt_status record_rates(log_linear_job *job, const rapt_linear_rows *d_o
     uint32_t constants[2];
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 4), constants);
     const rapt_vulkan_buffer buffers[] = {
-        job->q.buffer, job->k.buffer, job->v.buffer, d_o->buffer, x->states,  x->table,    x->decays,
+        job->q.buffer, job->k.buffer, job->v.buffer, d_o->buffer, x->states,    x->table, x->decays,
         x->spans,      x->l.buffer,   x->reverse,    job->rates,  job->passing, to.buffer};
     return rapt_vulkan_run(&x->device, &log_linear_rates_shader[rapt_linear_half(x)], constants, 2,
                            (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, NULL, &params);
@@ -400,9 +402,9 @@ static rapt_status record_finish(log_linear_job *job)
     const rapt_vulkan_buffer of_finish[] = {job->rates, x->table, job->passing, to.buffer};
     uint32_t constants[2];
     rapt_linear_constants(x, false, constants);
-    status = rapt_vulkan_run(&x->device, &log_linear_crossing_shader, NULL, 0,
-                             (uint32_t)x->sequences, (uint32_t)x->count, 1, of_crossing, &crossing,
-                             NULL);
+    status =
+        rapt_vulkan_run(&x->device, &log_linear_crossing_shader, NULL, 0, (uint32_t)x->sequences,
+                        (uint32_t)x->count, 1, of_crossing, &crossing, NULL);
     if (status != RAPT_OK)
         return status;
     return rapt_vulkan_run(&x->device, &log_linear_finish_shader[rapt_linear_half(x)], constants, 2,
@@ -448,9 +450,9 @@ rapt_status log_linear_vulkan_step(rapt_call *call)
 {
     rapt_linear_vulkan x;
     rapt_linear_rows rows[6];
-    const rapt_view *const views[6] = {
-        call->inputs[LOG_LINEAR_Q], call->inputs[LOG_LINEAR_K], call->inputs[LOG_LINEAR_V],
-        call->outputs[LOG_LINEAR_O], call->inputs[LOG_LINEAR_G], call->inputs[LOG_LINEAR_L]};
+    const rapt_view *const views[6] = {call->inputs[LOG_LINEAR_Q], call->inputs[LOG_LINEAR_K],
+                                       call->inputs[LOG_LINEAR_V], call->outputs[LOG_LINEAR_O],
+                                       call->inputs[LOG_LINEAR_G], call->inputs[LOG_LINEAR_L]};
     describe(call, &x);
     if (x.levels < 62 && call->position >> (x.levels - 1))
         return call->host->error(call, RAPT_INVALID,
@@ -479,7 +481,8 @@ rapt_status log_linear_vulkan_step(rapt_call *call)
         .position = (uint32_t)call->position,
         .position_high = (uint32_t)((uint64_t)call->position >> 32),
     };
-    rapt_vulkan_buffer buffers[7] = {rows[0].buffer, rows[1].buffer, rows[2].buffer, rows[3].buffer};
+    rapt_vulkan_buffer buffers[7] = {rows[0].buffer, rows[1].buffer, rows[2].buffer,
+                                     rows[3].buffer};
     status = rapt_vulkan_bind(call, x.device.limits, call->states[0], &buffers[4], &push.state);
     if (status != RAPT_OK)
         return status;

@@ -1,0 +1,299 @@
+-- The linear family on Vulkan: lightning, flow and log_linear against golden vectors and against the CPU.
+local cjson = require "cjson"
+local rapt = require "rapt"
+local vulkan = require "vulkan_helper"
+
+local golden = assert(os.getenv("RAPT_GOLDEN"), "RAPT_GOLDEN must name the folder of golden vectors")
+local device = vulkan.device
+
+-- Within `tolerance` of the greatest absolute reference value.
+local function matches(reference, t, tolerance, what)
+  assert.same(reference.shape, t.shape)
+  for _, size in ipairs(reference.shape) do if size == 0 then return end end
+  local here = t:to("cpu"):to("f32")
+  local greatest = math.max(reference:abs():max():item(), 1e-30)
+  local ok, err = rapt.allclose(here, reference, { rtol = 0, atol = tolerance * greatest })
+  assert.is_true(ok, ("%s is off by %g of at most %g"):format(what, err, tolerance * greatest))
+end
+
+-- The same values with other strides: B H N D as it comes out of B N H D.
+local function transposed(t) return t.ndim > 2 and t:transpose(2, 3):contiguous():transpose(2, 3) or t end
+
+-- Calls on a device: results and, fed back with `seeds` (name -> tensor), gradients, all as "cpu" f32.
+-- `inputs`: tensors that have gradients; `fixed`: those that have none.
+local function run(op, where, dtype, inputs, fixed, attrs, seeds, arrange)
+  local args, leaves, results = {}, {}, {}
+  for name, t in pairs(inputs) do
+    local kind = (name == "state" or name == "sums" or name == "slope") and "f32" or dtype
+    leaves[name] = t:to(kind):to(where):clone():requires_grad_()
+    args[name] = arrange and arrange(leaves[name]) or leaves[name]
+  end
+  for name, t in pairs(fixed or {}) do args[name] = t:to(where) end
+  local returns = {}
+  for name in pairs(seeds) do if name ~= "o" then returns[#returns + 1] = name end end
+  local call = {}
+  for name, value in pairs(args) do call[name] = value end
+  for name, value in pairs(attrs or {}) do call[name] = value end
+  if #returns > 0 then call.returns = returns end
+  local o, extra = rapt.ops[op](call)
+  assert.equal(where, o.device)
+  local outputs = { o = o }
+  for _, name in ipairs(returns) do outputs[name] = extra[name] end
+  local loss
+  for name, t in pairs(outputs) do
+    results[name] = t:detach():to("cpu"):to("f32")
+    if seeds[name] and t.requires_grad then
+      local part = (t:to("f32") * seeds[name]:to(where)):sum()
+      loss = loss and loss + part or part
+    end
+  end
+  if loss then loss:backward() end
+  for name, t in pairs(leaves) do
+    if t.grad then results["d" .. name] = t.grad:to("cpu"):to("f32") end
+  end
+  return results
+end
+
+-- Both devices, same inputs.
+local function agree(op, dtype, inputs, fixed, attrs, seeds, arrange)
+  local tolerance = ({ f32 = 2e-5, f16 = 4e-3, bf16 = 1.5e-2 })[dtype]
+  local reference = run(op, "cpu", dtype, inputs, fixed, attrs, seeds, arrange)
+  local results = run(op, device, dtype, inputs, fixed, attrs, seeds, arrange)
+  for name, t in pairs(reference) do
+    assert.is_truthy(results[name], name)
+    matches(t, results[name], (dtype == "f32" and name:sub(1, 1) == "d") and 1e-4 or tolerance, name)
+  end
+  return results
+end
+
+-- What a call takes, by sizes: inputs with gradients, and seeds of its outputs.
+local R = rapt.randn
+
+local function decays(...) return -(R(...):abs() * 0.1) end
+
+local function case(op, c)
+  local B, H, N, D, E = c.B or 1, c.H or 2, c.N, c.D, c.E
+  local G, M = op == "log_linear" and (c.G or 1) or H, c.M or N
+  local inputs = { q = R(B, G, N, D), k = R(B, G, M, D), v = R(B, H, M, E) }
+  if op == "log_linear" then
+    inputs.g, inputs.l = decays(B, H, N), R(B, H, N, c.L or 9):abs()
+  end
+  return inputs, { o = R(B, H, N, E) }
+end
+
+local function rounded(tensors, dtype)
+  local t = {}
+  for name, tensor in pairs(tensors) do t[name] = tensor:to(dtype):to("f32") end
+  return t
+end
+
+describe("golden vectors on Vulkan:", function()
+  for name, half in pairs { lightning_decay = "f16", lightning_nodecay = "f16", flow_basic = "f16",
+    flow_cross = "f16", flow_causal = "bf16", log_linear_basic = "bf16", log_linear_grouped = "bf16" } do
+    local file = golden .. "/" .. name .. ".safetensors"
+    local tensors, metadata = rapt.load(file), rapt.metadata(file)
+    local op, attrs = metadata.op, cjson.decode(metadata.attrs)
+    local inputs = {}
+    for key, t in pairs(tensors) do
+      if tensors["d" .. key] and key ~= "o" then inputs[key] = t end
+    end
+    for layout, arrange in pairs { contiguous = false, transposed = transposed } do
+      it(("%s %s"):format(name, layout), function()
+        local seeds = { o = tensors["do"] }
+        for key, t in pairs(run(op, device, "f32", inputs, nil, attrs, seeds, arrange)) do
+          matches(tensors[key], t, key == "o" and 2e-5 or 1e-4, key)
+        end
+      end)
+    end
+    it(("%s %s"):format(name, half), function()
+      local seeds = { o = tensors["do"]:to(half):to("f32") }
+      local reference = run(op, "cpu", "f32", rounded(inputs, half), nil, attrs, seeds)
+      for key, t in pairs(run(op, device, half, inputs, nil, attrs, seeds)) do
+        matches(reference[key], t, half == "f16" and 4e-3 or 1.5e-2, key)
+      end
+    end)
+  end
+end)
+
+describe("on Vulkan as on the CPU:", function()
+  -- Columns that are no multiple of four are loaded one by one.
+  local odd = {
+    lightning = { f32 = true, bf16 = true },
+    flow = { f32 = true, bf16 = true },
+    log_linear = { f32 = true, f16 = true },
+  }
+  for op, dtypes in pairs(odd) do
+    for dtype in pairs(dtypes) do
+      it(op .. " of odd sizes in " .. dtype, function()
+        for _, c in ipairs { { N = 1, D = 1, E = 1 }, { B = 2, N = 70, D = 9, E = 3 },
+          { N = 130, D = 66, E = 67, H = 1 } } do
+          local inputs, seeds = case(op, c)
+          local arrange = c.B and transposed
+          agree(op, dtype, inputs, nil, { scale = op ~= "flow" and 0.3 or nil }, seeds, arrange)
+        end
+      end)
+    end
+  end
+
+  it("causal flow of odd sizes in f16", function()
+    for _, c in ipairs { { N = 1, D = 1, E = 1 }, { B = 2, N = 70, D = 9, E = 3 },
+      { N = 65, D = 66, E = 5 } } do
+      local inputs, seeds = case("flow", c)
+      agree("flow", "f16", inputs, nil, { causal = true }, seeds, c.B and transposed)
+    end
+  end)
+
+  it("wide heads", function()
+    for _, op in ipairs { "lightning", "flow", "log_linear" } do
+      local inputs, seeds = case(op, { H = 1, N = 66, D = 256, E = 132 })
+      agree(op, "f32", inputs, nil, { scale = op ~= "flow" and 0.1 or nil }, seeds)
+    end
+  end)
+
+  it("queries and keys of different lengths", function()
+    for _, c in ipairs { { N = 5, M = 300, D = 8, E = 4 }, { N = 300, M = 3, D = 4, E = 8 } } do
+      local inputs, seeds = case("flow", c)
+      agree("flow", "f32", inputs, nil, {}, seeds)
+    end
+  end)
+
+  it("states in and out", function()
+    local B, H, N, D, E = 2, 2, 70, 8, 12
+    local inputs, seeds = case("lightning", { B = B, N = N, D = D, E = E })
+    inputs.slope, inputs.state, seeds.final_state = rapt.tensor { 0.05, 0.7 }, R(B, H, D, E), R(B, H, D, E)
+    agree("lightning", "f32", inputs, nil, {}, seeds)
+    seeds.o = nil -- the state's gradient alone
+    agree("lightning", "f32", inputs, nil, {}, seeds)
+    inputs, seeds = case("flow", { B = B, N = N, D = D, E = E })
+    inputs.state, inputs.sums = R(B, H, D, E), R(B, H, 6, D):abs() + 3
+    seeds.final_state, seeds.final_sums = R(B, H, D, E), R(B, H, 6, D)
+    agree("flow", "f32", inputs, nil, { causal = true }, seeds)
+  end)
+
+  it("decays from none to all", function()
+    local H, N, D, E = 4, 200, 8, 12
+    local inputs, seeds = case("lightning", { H = H, N = N, D = D, E = E })
+    inputs.slope = rapt.tensor { 0, 50, 1e-3, 1e6 }
+    agree("lightning", "f32", inputs, nil, {}, seeds)
+    for _, g in ipairs { 0, -1e-4, -50, -1e9 } do
+      inputs, seeds = case("log_linear", { H = H, G = 2, N = N, D = D, E = E })
+      inputs.g = rapt.zeros(1, H, N) + g
+      agree("log_linear", "f32", inputs, nil, {}, seeds)
+    end
+    inputs.g = decays(1, H, N) - R(1, H, N):abs():gt(2):to("f32") * 500 -- a few that forget all
+    agree("log_linear", "f32", inputs, nil, {}, seeds)
+  end)
+
+  it("clamps and eps of flow", function()
+    for _, attrs in ipairs { { clamp = 0, eps = 0 }, { clamp = 40, eps = 0.1 }, { clamp = 300 } } do
+      for _, causal in ipairs { false, true } do
+        local inputs, seeds = case("flow", { N = 90, D = 8, E = 12 })
+        for _, name in ipairs { "q", "k" } do inputs[name] = inputs[name] * 3 end
+        attrs.causal = causal
+        agree("flow", "f32", inputs, nil, attrs, seeds)
+      end
+    end
+  end)
+
+  it("a tree of many levels, more weights than it has", function()
+    local inputs, seeds = case("log_linear", { H = 1, N = 2200, D = 4, E = 8, L = 16 })
+    inputs.g = inputs.g * 0.03
+    agree("log_linear", "f32", inputs, nil, { scale = 0.5 }, seeds)
+  end)
+
+  it("packed sequences", function()
+    local H, N, D, E = 2, 260, 8, 12
+    local borders = rapt.tensor { 0, 1, 1, 65, 129, 130, 260 }
+    for _, kind in ipairs { "i32", "i64" } do
+      local fixed, S = { cu_seqlens_q = borders:to(kind) }, 6
+      local inputs, seeds = case("lightning", { N = N, D = D, E = E })
+      inputs.slope, inputs.state = rapt.tensor { 0.05, 0.7 }, R(S, H, D, E)
+      seeds.final_state = R(S, H, D, E)
+      agree("lightning", "f32", inputs, fixed, {}, seeds)
+      inputs, seeds = case("log_linear", { N = N, D = D, E = E, L = 10 })
+      agree("log_linear", "f32", inputs, fixed, {}, seeds)
+      inputs, seeds = case("flow", { N = N, D = D, E = E })
+      agree("flow", "f32", inputs, fixed, {}, seeds)
+      agree("flow", "f32", inputs, fixed, { causal = true }, seeds)
+      inputs, seeds = case("flow", { N = N, M = 200, D = D, E = E })
+      fixed.cu_seqlens_k = rapt.tensor { 0, 1, 40, 40, 170, 171, 200 }:to("i32")
+      agree("flow", "f32", inputs, fixed, {}, seeds)
+    end
+  end)
+
+  it("nothing at all", function()
+    for _, c in ipairs { { B = 0, N = 5, D = 4, E = 4 }, { N = 0, D = 4, E = 4 }, { N = 5, D = 0, E = 4 },
+      { N = 5, D = 4, E = 0 }, { N = 5, M = 0, D = 4, E = 4 }, { N = 0, M = 5, D = 4, E = 4 } } do
+      for _, op in ipairs { "lightning", "flow", "log_linear" } do
+        if op == "flow" or not c.M then
+          local inputs, seeds = case(op, c)
+          agree(op, "f32", inputs, nil, {}, seeds)
+          if op == "flow" and not c.M then agree(op, "f32", inputs, nil, { causal = true }, seeds) end
+        end
+      end
+    end
+  end)
+end)
+
+describe("decoding on Vulkan", function()
+  local B, N, D, E = 2, 70, 8, 12
+  local tolerance = { f32 = 5e-5, f16 = 6e-3, bf16 = 2e-2 }
+  for op, dtypes in pairs { lightning = { "f32", "f16" }, flow = { "f32", "bf16" },
+    log_linear = { "f32", "f16" } } do
+    for _, dtype in ipairs(dtypes) do
+      it("of " .. op .. " in " .. dtype .. " gives what one call gives", function()
+        local attrs = op == "flow" and { causal = true } or {}
+        local inputs = case(op, { B = B, N = N, D = D, E = E })
+        local slope = op == "lightning" and rapt.tensor { 0.1, 0 } or nil
+        local function rows(where, from, n)
+          local t = {}
+          for name, tensor in pairs(inputs) do t[name] = tensor:to(dtype):to(where):narrow(3, from, n) end
+          return t
+        end
+        local function all(where, n)
+          local t = rows(where, 1, n)
+          t.slope = slope and slope:to(where)
+          return t
+        end
+        local reference = (rapt.call(op, all("cpu", N), attrs)):to("f32")
+        for _, split in ipairs { 0, 1, 63, 64, 67 } do
+          local st, prefill = rapt.state(op, all(device, split), attrs)
+          if split > 0 then matches(reference:narrow(3, 1, split), prefill, tolerance[dtype], "prefill") end
+          for i = split + 1, math.min(N, split + 3) do
+            local o = st:step(rows(device, i, 1))
+            assert.equal(device, o.device)
+            matches(reference:narrow(3, i, 1), o, tolerance[dtype], "step " .. i)
+          end
+        end
+      end)
+    end
+  end
+end)
+
+describe("the linear family on Vulkan", function()
+  it("gives the same bits again", function()
+    for _, op in ipairs { "lightning", "flow", "log_linear" } do
+      local inputs, seeds = case(op, { N = 200, D = 8, E = 12 })
+      local first = run(op, device, "f32", inputs, nil, {}, seeds)
+      local again = run(op, device, "f32", inputs, nil, {}, seeds)
+      for name, t in pairs(first) do assert.same(t:totable(), again[name]:totable(), name) end
+    end
+  end)
+
+  it("gives NaN for borders that are none, and touches nothing else", function()
+    local inputs = case("lightning", { N = 100, D = 4, E = 4 })
+    local there = {}
+    for name, t in pairs(inputs) do there[name] = t:to(device) end
+    for _, borders in ipairs { { 0, 50, 40, 100 }, { 0, 101 }, { 1, 100 }, { 0, -5, 100 }, { 0, 50 } } do
+      there.cu_seqlens_q = rapt.tensor(borders):to("i32"):to(device)
+      for _, op in ipairs { "lightning", "flow" } do
+        local o = rapt.ops[op](there):to("cpu")
+        assert.is_true((o:eq(o)):to("f32"):sum():item() == 0, op)
+      end
+    end
+    there.cu_seqlens_q = rapt.tensor { 0 }:to("i32"):to(device)
+    assert.error_matches(function() rapt.ops.lightning(there) end, "cu_seqlens_q must rise from 0 to 100")
+  end)
+
+  it("leaves the validation layers silent", vulkan.assert_silent)
+end)
