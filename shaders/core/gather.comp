@@ -34,7 +34,8 @@ void main()
         const uvec2 id = GET_INTEGER(ids, KIND_ID, at[0]);
         float value = nan_value();
         if (id.y == 0u && id.x < p.rows)
-            value = GET_COMPUTE(table, KIND, p.base[0] + id.x * p.row + (index - line * p.width) * p.column);
+            value = GET_COMPUTE(table, KIND, p.base[0] + id.x * p.row +
+                                                 (index - line * p.width) * p.column);
         PUT_COMPUTE(result, KIND, at[1], value);
     }
 }

@@ -1,5 +1,5 @@
 // Lines, all elements along one dimension, and the lanes that work on them. Laid out as
-// rapt_vk_lines is. LINES_BEGIN(lines, operands) declares
+// rapt_vkop_lines is. LINES_BEGIN(lines, operands) declares
 //     line, member   which of the workgroup's teams this lane is in, and which of its lanes it is
 //     number, there  the line's number, and whether there is such a line
 //     at             of each operand, where the line begins

@@ -71,7 +71,8 @@ REAL of_function(REAL g, REAL x, REAL A)
     if (OPCODE == OP_softplus) { // with w the rounded 1 + e, log(w) e / (w - 1) keeps what w loses
         precise const REAL w = REAL(1) + e;
         precise const REAL excess = w - REAL(1);
-        return (x > REAL(0) || is_nan(x) ? x : REAL(0)) + (excess == REAL(0) ? e : log_exact(w) * (e / excess));
+        const REAL most = x > REAL(0) || is_nan(x) ? x : REAL(0);
+        return most + (excess == REAL(0) ? e : log_exact(w) * (e / excess));
     }
     // The logistic function of u: the exponential's argument is never positive, nothing overflows.
     const REAL s = (u < REAL(0) ? e : REAL(1)) / (REAL(1) + e);
@@ -81,7 +82,8 @@ REAL of_function(REAL g, REAL x, REAL A)
     case OP_gelu_tanh: return x * s;
     case OP_silu_grad: return g * s * (REAL(1) + x * (REAL(1) - s));
     case OP_gelu_tanh_grad:
-        return g * s * (REAL(1) + x * (REAL(1) - s) * LOGISTIC_SLOPE * (REAL(1) + REAL(3) * CUBE * x * x));
+        return g * s *
+               (REAL(1) + x * (REAL(1) - s) * LOGISTIC_SLOPE * (REAL(1) + REAL(3) * CUBE * x * x));
     }
     return g * s; // softplus_grad
 }

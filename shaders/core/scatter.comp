@@ -71,7 +71,8 @@ void main()
     if (column >= p.width)
         return;
     for (uint r = 0u; r < OWN && first_row + r < p.rows; r++) {
-        const uint at = p.base[2] + gl_WorkGroupID.z * p.piece_stride + (first_row + r) * p.width + column;
+        const uint at = p.base[2] + gl_WorkGroupID.z * p.piece_stride +
+                        (first_row + r) * p.width + column;
         const float value = sums[r][lane];
         PUT(result, KIND_OUT, at, value);
     }

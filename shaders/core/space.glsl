@@ -1,5 +1,5 @@
 // Index spaces: the row-major order of a shape, and where each operand's element of an index lies.
-// Laid out as rapt_vulkan_space is.
+// Laid out as rapt_vkop_space is.
 #ifndef RAPT_CORE_SPACE_GLSL
 #define RAPT_CORE_SPACE_GLSL
 

@@ -10,8 +10,12 @@ struct Team {
 
 #define TEAM_SIZE(t)    (1u << (t).log_team)
 #define TEAMS(t)        (LANES >> (t).log_team)
-#define TEAM_MEMBER(t)  ((t).along != 0u ? gl_LocalInvocationIndex & TEAM_SIZE(t) - 1u : gl_LocalInvocationIndex / TEAMS(t))
-#define TEAM_LINE(t)    ((t).along != 0u ? gl_LocalInvocationIndex >> (t).log_team : gl_LocalInvocationIndex & TEAMS(t) - 1u)
+#define TEAM_MEMBER(t)                                                                             \
+    ((t).along != 0u ? gl_LocalInvocationIndex & TEAM_SIZE(t) - 1u                                 \
+                     : gl_LocalInvocationIndex / TEAMS(t))
+#define TEAM_LINE(t)                                                                               \
+    ((t).along != 0u ? gl_LocalInvocationIndex >> (t).log_team                                     \
+                     : gl_LocalInvocationIndex & TEAMS(t) - 1u)
 
 // Combines the members' values (type, how) into every member's, as a tree: the order depends on the
 // team's size alone. All lanes of the workgroup call it, the same number of times.

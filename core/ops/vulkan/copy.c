@@ -7,22 +7,22 @@
 #define PARTS 8 /* tensors joined in one call */
 
 typedef struct copy_params {
-    rapt_vk_space space;
+    rapt_vkop_space space;
     uint32_t base[2];
     uint32_t sizes_base;
     uint32_t part, part_stride;
     uint32_t recorded[2 * PARTS];
 } copy_params;
 
-RAPT_VK_PAIR(copy, 3, copy_params)
+RAPT_VKOP_PAIR(copy, 3, copy_params)
 
 static rapt_status record(const rapt_vulkan *device, rapt_dtype dtype, bool shifted, bool records,
                           uint32_t groups, const rapt_vulkan_buffer *buffers,
                           const copy_params *params)
 {
     const uint32_t constants[] = {0, (uint32_t)rapt_dtype_size(dtype), shifted, records};
-    return rapt_vulkan_run(device, rapt_vk_pick(&copy_shaders, rapt_vk_half(dtype)), constants, 4,
-                           groups, 1, 1, buffers, NULL, params);
+    return rapt_vulkan_run(device, rapt_vkop_pick(&copy_shaders, rapt_vkop_half(dtype)), constants,
+                           4, groups, 1, 1, buffers, NULL, params);
 }
 
 /* `walk`: source and target, not ended. With `sizes` the source begins where the parts before
@@ -39,18 +39,18 @@ static rapt_status copy_walk(rapt_call *call, rapt_walk *walk, const rapt_view *
         return RAPT_OK;
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.space, walk);
+        status = rapt_vkop_space_set(call, &params.space, walk);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, walk, buffers, params.base);
+        status = rapt_vkop_bind_walk(&device, walk, buffers, params.base);
     if (status == RAPT_OK)
-        status = rapt_vk_bind(&device, sizes, &buffers[2], &params.sizes_base);
+        status = rapt_vkop_bind(&device, sizes, &buffers[2], &params.sizes_base);
     if (status != RAPT_OK)
         return status;
     params.sizes_base *= 2; /* words */
     params.part = part;
     params.part_stride = (uint32_t)part_stride;
     return record(&device, walk->operands[0].dtype, sizes != NULL, false,
-                  rapt_vulkan_groups(walk->count, 4 * RAPT_VK_LANES), buffers, &params);
+                  rapt_vulkan_groups(walk->count, 4 * RAPT_VKOP_LANES), buffers, &params);
 }
 
 rapt_status rapt_vulkan_copy(rapt_call *call, const rapt_view *source, const rapt_view *target)
@@ -78,7 +78,7 @@ static rapt_status record_sizes(rapt_call *call, const int64_t *sizes)
     }
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_bind(&device, call->saved[0], &buffers[2], &params.sizes_base);
+        status = rapt_vkop_bind(&device, call->saved[0], &buffers[2], &params.sizes_base);
     params.sizes_base *= 2;
     return status == RAPT_OK ? record(&device, RAPT_F32, false, true, 1, buffers, &params) : status;
 }

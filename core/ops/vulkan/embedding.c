@@ -7,22 +7,22 @@
 #include "core_scatter_half.h"
 
 typedef struct gather_params {
-    rapt_vk_space space;
+    rapt_vkop_space space;
     uint32_t base[3];
     uint32_t rows, width, width_magic, width_shift;
     uint32_t row, column;
 } gather_params;
 
 typedef struct scatter_params {
-    rapt_vk_space lines;
+    rapt_vkop_space lines;
     uint32_t base[3];
     uint32_t rows, width;
     uint32_t grad_column;
     uint32_t piece, piece_stride;
 } scatter_params;
 
-RAPT_VK_PAIR(gather, 3, gather_params)
-RAPT_VK_PAIR(scatter, 3, scatter_params)
+RAPT_VKOP_PAIR(gather, 3, gather_params)
+RAPT_VKOP_PAIR(scatter, 3, scatter_params)
 
 rapt_status rapt_vulkan_embedding_forward(rapt_call *call)
 {
@@ -44,19 +44,19 @@ rapt_status rapt_vulkan_embedding_forward(rapt_call *call)
     const rapt_view *const views[3] = {table, ids, y};
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.space, &walk);
+        status = rapt_vkop_space_set(call, &params.space, &walk);
     for (int i = 0; i < 3 && status == RAPT_OK; i++)
-        status = rapt_vk_bind(&device, views[i], &buffers[i], &params.base[i]);
+        status = rapt_vkop_bind(&device, views[i], &buffers[i], &params.base[i]);
     if (status != RAPT_OK)
         return status;
     params.rows = (uint32_t)table->shape[0];
     params.width = (uint32_t)table->shape[1];
-    rapt_vk_divisor(params.width, &params.width_magic, &params.width_shift);
+    rapt_vkop_divisor(params.width, &params.width_magic, &params.width_shift);
     params.row = (uint32_t)table->strides[0];
     params.column = (uint32_t)table->strides[1];
     const uint32_t constants[] = {0, (uint32_t)call->dtype, (uint32_t)rapt_view_dtype(ids)};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&gather_shaders, rapt_vk_half(call->dtype)),
-                           constants, 3, rapt_vulkan_groups(walk.count, 4 * RAPT_VK_LANES), 1, 1,
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&gather_shaders, rapt_vkop_half(call->dtype)),
+                           constants, 3, rapt_vulkan_groups(walk.count, 4 * RAPT_VKOP_LANES), 1, 1,
                            buffers, NULL, &params);
 }
 
@@ -69,7 +69,8 @@ rapt_status rapt_vulkan_embedding_forward(rapt_call *call)
 
 static int64_t pieces_of(int64_t rows, int64_t width, int64_t numbers)
 {
-    const int64_t groups = (rows + OWN - 1) / OWN * ((width + RAPT_VK_LANES - 1) / RAPT_VK_LANES);
+    const int64_t groups =
+        (rows + OWN - 1) / OWN * ((width + RAPT_VKOP_LANES - 1) / RAPT_VKOP_LANES);
     if (groups >= ENOUGH_GROUPS || groups == 0)
         return 1;
     const int64_t wanted = (ENOUGH_GROUPS + groups - 1) / groups;
@@ -103,9 +104,9 @@ static rapt_status scatter(rapt_call *call, const rapt_view *target, int64_t pie
     const rapt_view *const views[3] = {grad, ids, target};
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.lines, &walk);
+        status = rapt_vkop_space_set(call, &params.lines, &walk);
     for (int i = 0; i < 3 && status == RAPT_OK; i++)
-        status = rapt_vk_bind(&device, views[i], &buffers[i], &params.base[i]);
+        status = rapt_vkop_bind(&device, views[i], &buffers[i], &params.base[i]);
     if (status != RAPT_OK)
         return status;
     params.rows = (uint32_t)table->shape[0];
@@ -115,9 +116,9 @@ static rapt_status scatter(rapt_call *call, const rapt_view *target, int64_t pie
     params.piece_stride = params.rows * params.width;
     const uint32_t constants[] = {0, (uint32_t)call->dtype, (uint32_t)rapt_view_dtype(ids),
                                   (uint32_t)rapt_view_dtype(target)};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&scatter_shaders, rapt_vk_half(call->dtype)),
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&scatter_shaders, rapt_vkop_half(call->dtype)),
                            constants, 4, rapt_vulkan_groups(params.rows, OWN),
-                           rapt_vulkan_groups(params.width, RAPT_VK_LANES), (uint32_t)pieces,
+                           rapt_vulkan_groups(params.width, RAPT_VKOP_LANES), (uint32_t)pieces,
                            buffers, NULL, &params);
 }
 
@@ -133,10 +134,10 @@ rapt_status rapt_vulkan_embedding_backward(rapt_call *call)
     if (pieces == 1)
         return scatter(call, target, 1);
     int64_t n = pieces * rapt_elements(target), stride;
-    const rapt_view partial = rapt_vk_room(call, 0, RAPT_F32, &n, &stride);
+    const rapt_view partial = rapt_vkop_room(call, 0, RAPT_F32, &n, &stride);
     const rapt_fold sum = {.kind = RAPT_FOLD_SUM, .scale = 1, .out = target};
     const rapt_status status = scatter(call, &partial, pieces);
     return status == RAPT_OK
-               ? rapt_vk_add_pieces(call, &sum, &partial, pieces, rapt_elements(target))
+               ? rapt_vkop_add_pieces(call, &sum, &partial, pieces, rapt_elements(target))
                : status;
 }

@@ -9,13 +9,13 @@ enum { REDUCE_MEAN, REDUCE_SUM, REDUCE_NONE };
 enum { ATTR_REDUCTION, ATTR_IGNORE };
 
 typedef struct loss_params {
-    rapt_vk_lines lines;
+    rapt_vkop_lines lines;
     uint32_t ignored[2];
     uint32_t sum_base;
     float scale;
 } loss_params;
 
-RAPT_VK_PAIR(loss, 6, loss_params)
+RAPT_VKOP_PAIR(loss, 6, loss_params)
 
 /* The workspace: the number of rows that count, the sum of the losses, the losses, partial sums. */
 enum { AT_COUNT = 0, AT_TOTAL = 256, AT_LOSSES = 512 };
@@ -83,11 +83,11 @@ static rapt_status rows(rapt_call *call, const rapt_view *slope, const rapt_view
         rapt_walk_add_view(&walk, result, stride);
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_lines_set(call, &params.lines, &walk, logits->ndim - 1);
+        status = rapt_vkop_lines_set(call, &params.lines, &walk, logits->ndim - 1);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, &walk, buffers, params.lines.base);
+        status = rapt_vkop_bind_walk(&device, &walk, buffers, params.lines.base);
     if (status == RAPT_OK)
-        status = rapt_vk_bind(&device, sums, &buffers[4], &params.sum_base);
+        status = rapt_vkop_bind(&device, sums, &buffers[4], &params.sum_base);
     if (status != RAPT_OK)
         return status;
     buffers[5] = rapt_vulkan_part(call, AT_COUNT, sizeof(float));
@@ -103,8 +103,8 @@ static rapt_status rows(rapt_call *call, const rapt_view *slope, const rapt_view
                                   sums != NULL,
                                   gradient && counts(call),
                                   ignores(call)};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&loss_shaders, rapt_vk_half(call->dtype)),
-                           constants, 7, rapt_vk_team_groups(params.lines.team, n), 1, 1, buffers,
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&loss_shaders, rapt_vkop_half(call->dtype)),
+                           constants, 7, rapt_vkop_team_groups(params.lines.team, n), 1, 1, buffers,
                            NULL, &params);
 }
 
@@ -113,7 +113,7 @@ static rapt_status count(rapt_call *call)
 {
     const rapt_view *labels = call->inputs[1];
     int64_t one = 1, stride;
-    const rapt_view number = rapt_vk_room(call, AT_COUNT, RAPT_F32, &one, &stride);
+    const rapt_view number = rapt_vkop_room(call, AT_COUNT, RAPT_F32, &one, &stride);
     rapt_fold fold = {.reduced = (1u << labels->ndim) - 1,
                       .loop = (enum rapt_loop_id)OP_counted,
                       .scale = 1,
@@ -129,7 +129,7 @@ static rapt_status count(rapt_call *call)
 static rapt_status divide(rapt_call *call, const rapt_view *loss, const rapt_view *total)
 {
     int64_t one = 1, stride;
-    const rapt_view number = rapt_vk_room(call, AT_COUNT, RAPT_F32, &one, &stride);
+    const rapt_view number = rapt_vkop_room(call, AT_COUNT, RAPT_F32, &one, &stride);
     rapt_walk walk;
     rapt_walk_begin(&walk, call, 1, &one);
     rapt_walk_add(&walk, total);
@@ -145,7 +145,7 @@ static rapt_status reduce(rapt_call *call, const rapt_view *losses)
     const int64_t how = call->attrs[ATTR_REDUCTION].i[0];
     const rapt_view *loss = call->outputs[0];
     int64_t one = 1, stride;
-    const rapt_view total = rapt_vk_room(call, AT_TOTAL, RAPT_F32, &one, &stride);
+    const rapt_view total = rapt_vkop_room(call, AT_TOTAL, RAPT_F32, &one, &stride);
     if (how == REDUCE_NONE) {
         int64_t step[RAPT_MAX_DIMS] = {0}, n = 1;
         rapt_walk walk;
@@ -176,7 +176,7 @@ static rapt_status reduce(rapt_call *call, const rapt_view *losses)
 rapt_status rapt_vulkan_cross_entropy_forward(rapt_call *call)
 {
     int64_t n = row_count(call), stride;
-    const rapt_view losses = rapt_vk_room(call, AT_LOSSES, RAPT_F32, &n, &stride);
+    const rapt_view losses = rapt_vkop_room(call, AT_LOSSES, RAPT_F32, &n, &stride);
     if (n == 0)
         return rapt_elements(call->outputs[0]) == 0 ? RAPT_OK
                                                     : rapt_vulkan_fill(call, call->outputs[0], 0);

@@ -22,15 +22,15 @@ RAPT_ELEMENTWISE(X)
 #define MAP_EACH   4 /* elements of an invocation */
 
 typedef struct map_params {
-    rapt_vk_space space;
+    rapt_vkop_space space;
     uint32_t base[MAP_INPUTS + 1];
     uint32_t a[2], b[2];
 } map_params;
 
 static const rapt_vulkan_shader map_shaders[] = {
-    RAPT_VK_SHADER("core.map", core_map_f32, 0, 4, map_params),
-    RAPT_VK_SHADER("core.map.half", core_map_half, RAPT_VULKAN_STORAGE16, 4, map_params),
-    RAPT_VK_SHADER("core.map.double", core_map_double, RAPT_VULKAN_FLOAT64, 4, map_params),
+    RAPT_VKOP_SHADER("core.map", core_map_f32, 0, 4, map_params),
+    RAPT_VKOP_SHADER("core.map.half", core_map_half, RAPT_VULKAN_STORAGE16, 4, map_params),
+    RAPT_VKOP_SHADER("core.map.double", core_map_double, RAPT_VULKAN_FLOAT64, 4, map_params),
 };
 
 /* 0: float32, 1: with 16-bit elements, 2: float64. */
@@ -39,7 +39,7 @@ static int variant_of(const rapt_walk *walk)
     int variant = 0;
     for (int k = 0; k < walk->n; k++) {
         const rapt_dtype dtype = walk->operands[k].dtype;
-        const int needs = dtype == RAPT_F64 ? 2 : rapt_vk_half(dtype) ? 1 : 0;
+        const int needs = dtype == RAPT_F64 ? 2 : rapt_vkop_half(dtype) ? 1 : 0;
         variant = needs > variant ? needs : variant;
     }
     return variant;
@@ -51,7 +51,7 @@ static bool paired(const rapt_walk *walk, const uint32_t *base)
     if (walk->ndim != 1 || walk->count % 2 != 0)
         return false;
     for (int k = 0; k < walk->n; k++)
-        if (!rapt_vk_half(walk->operands[k].dtype) || walk->operands[k].stride[0] != 1 ||
+        if (!rapt_vkop_half(walk->operands[k].dtype) || walk->operands[k].stride[0] != 1 ||
             base[k] % 2 != 0)
             return false;
     return true;
@@ -74,9 +74,9 @@ rapt_status rapt_vulkan_map(rapt_call *call, const rapt_walk *walk, int op, doub
         memset(placed.operands[k].stride, 0, sizeof placed.operands[k].stride);
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.space, &placed);
+        status = rapt_vkop_space_set(call, &params.space, &placed);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, walk, bound, base);
+        status = rapt_vkop_bind_walk(&device, walk, bound, base);
     if (status != RAPT_OK)
         return status;
     const bool pairs = paired(walk, base);
@@ -90,12 +90,12 @@ rapt_status rapt_vulkan_map(rapt_call *call, const rapt_walk *walk, int op, doub
     }
     buffers[MAP_INPUTS] = bound[inputs];
     params.base[MAP_INPUTS] = base[inputs];
-    rapt_vk_number(a, variant == 2, params.a);
-    rapt_vk_number(b, variant == 2, params.b);
+    rapt_vkop_number(a, variant == 2, params.a);
+    rapt_vkop_number(b, variant == 2, params.b);
     constants[7] = pairs;
     return rapt_vulkan_run(
         &device, &map_shaders[variant], constants, 8,
-        rapt_vulkan_groups(pairs ? walk->count / 2 : walk->count, RAPT_VK_LANES * MAP_EACH), 1, 1,
+        rapt_vulkan_groups(pairs ? walk->count / 2 : walk->count, RAPT_VKOP_LANES * MAP_EACH), 1, 1,
         buffers, NULL, &params);
 }
 
@@ -130,18 +130,18 @@ rapt_status rapt_vulkan_norm2_backward(rapt_call *call)
 #define PIECES_MOST 4096 /* what the second pass adds up */
 
 typedef struct fold_params {
-    rapt_vk_space kept, reduced;
+    rapt_vkop_space kept, reduced;
     uint32_t base[FOLD_INPUTS + 1];
     uint32_t piece_length, piece_stride;
-    rapt_vk_team team;
+    rapt_vkop_team team;
     uint32_t ignored[2], ignores;
     uint32_t a[2], b[2], scale[2];
 } fold_params;
 
 static const rapt_vulkan_shader fold_shaders[] = {
-    RAPT_VK_SHADER("core.fold", core_fold_f32, 0, 5, fold_params),
-    RAPT_VK_SHADER("core.fold.half", core_fold_half, RAPT_VULKAN_STORAGE16, 5, fold_params),
-    RAPT_VK_SHADER("core.fold.double", core_fold_double, RAPT_VULKAN_FLOAT64, 5, fold_params),
+    RAPT_VKOP_SHADER("core.fold", core_fold_f32, 0, 5, fold_params),
+    RAPT_VKOP_SHADER("core.fold.half", core_fold_half, RAPT_VULKAN_STORAGE16, 5, fold_params),
+    RAPT_VKOP_SHADER("core.fold.double", core_fold_double, RAPT_VULKAN_FLOAT64, 5, fold_params),
 };
 
 /* Partial results: pieces are at least 2^7 * MEMBER_MOST / 32 = 256 long where there are several,
@@ -186,7 +186,7 @@ typedef struct pass {
     double scale;
 } pass;
 
-static rapt_status run_pass(rapt_call *call, pass *p, rapt_vk_team team)
+static rapt_status run_pass(rapt_call *call, pass *p, rapt_vkop_team team)
 {
     const int inputs = p->fold->walk.n;
     rapt_vulkan_buffer buffers[FOLD_INPUTS + 1] = {0};
@@ -199,11 +199,11 @@ static rapt_status run_pass(rapt_call *call, pass *p, rapt_vk_team team)
     kept.operands[FOLD_INPUTS] = (rapt_operand){.view = p->out, .dtype = rapt_view_dtype(p->out)};
     memcpy(kept.operands[FOLD_INPUTS].stride, p->out_stride, sizeof p->out_stride);
     const int variant = variant_of(&kept);
-    rapt_status status = rapt_vk_space_set(call, &params.kept, &kept);
+    rapt_status status = rapt_vkop_space_set(call, &params.kept, &kept);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.reduced, &p->reduced);
+        status = rapt_vkop_space_set(call, &params.reduced, &p->reduced);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&p->device, &kept, buffers, params.base);
+        status = rapt_vkop_bind_walk(&p->device, &kept, buffers, params.base);
     if (status != RAPT_OK)
         return status;
     uint32_t constants[9] = {0, (uint32_t)p->fold->loop, (uint32_t)inputs,
@@ -219,11 +219,11 @@ static rapt_status run_pass(rapt_call *call, pass *p, rapt_vk_team team)
         params.ignored[0] = (uint32_t)(uint64_t)*p->fold->ignored;
         params.ignored[1] = (uint32_t)((uint64_t)*p->fold->ignored >> 32);
     }
-    rapt_vk_number(p->fold->args.a, variant == 2, params.a);
-    rapt_vk_number(p->fold->args.b, variant == 2, params.b);
-    rapt_vk_number(p->scale, variant == 2, params.scale);
+    rapt_vkop_number(p->fold->args.a, variant == 2, params.a);
+    rapt_vkop_number(p->fold->args.b, variant == 2, params.b);
+    rapt_vkop_number(p->scale, variant == 2, params.scale);
     return rapt_vulkan_run(&p->device, &fold_shaders[variant], constants, 9,
-                           rapt_vk_team_groups(team, p->kept.count), (uint32_t)p->pieces, 1,
+                           rapt_vkop_team_groups(team, p->kept.count), (uint32_t)p->pieces, 1,
                            buffers, NULL, &params);
 }
 
@@ -239,8 +239,8 @@ static void contiguous(const rapt_walk *walk, int64_t *stride)
 
 static rapt_status fold_run(rapt_call *call, const rapt_fold *fold, bool whole);
 
-rapt_status rapt_vk_add_pieces(rapt_call *call, const rapt_fold *fold, const rapt_view *partial,
-                               int64_t pieces, int64_t results)
+rapt_status rapt_vkop_add_pieces(rapt_call *call, const rapt_fold *fold, const rapt_view *partial,
+                                 int64_t pieces, int64_t results)
 {
     const int64_t shape[2] = {pieces, results}, stride[2] = {results, 1};
     rapt_fold second = {.reduced = 1,
@@ -271,8 +271,8 @@ static rapt_status fold_run(rapt_call *call, const rapt_fold *fold, bool whole)
     rapt_status status = rapt_vulkan_begin(call, &p.device);
     if (status != RAPT_OK)
         return status;
-    const rapt_vk_team team =
-        rapt_vk_team_for(results, length, !innermost_kept(&fold->walk, fold->reduced));
+    const rapt_vkop_team team =
+        rapt_vkop_team_for(results, length, !innermost_kept(&fold->walk, fold->reduced));
     contiguous(&p.kept, p.out_stride);
     p.piece = (int64_t)MEMBER_MOST << team.log_team;
     if (length > p.piece * PIECES_MOST)
@@ -286,10 +286,11 @@ static rapt_status fold_run(rapt_call *call, const rapt_fold *fold, bool whole)
     p.scale = 1;
     int64_t n = p.pieces * results, stride;
     const rapt_dtype dtype = rapt_view_dtype(fold->out) == RAPT_F64 ? RAPT_F64 : RAPT_F32;
-    const rapt_view partial = rapt_vk_room(call, fold->room, dtype, &n, &stride);
+    const rapt_view partial = rapt_vkop_room(call, fold->room, dtype, &n, &stride);
     p.out = &partial;
     status = run_pass(call, &p, team);
-    return status == RAPT_OK ? rapt_vk_add_pieces(call, fold, &partial, p.pieces, results) : status;
+    return status == RAPT_OK ? rapt_vkop_add_pieces(call, fold, &partial, p.pieces, results)
+                             : status;
 }
 
 rapt_status rapt_vulkan_fold(rapt_call *call, const rapt_fold *fold)

@@ -21,7 +21,7 @@
 #define PIECES_MOST   64
 
 typedef struct matmul_params {
-    rapt_vk_space batch, summed;
+    rapt_vkop_space batch, summed;
     uint32_t base[3];
     uint32_t m, n, k;
     uint32_t row[3], column[3];
@@ -38,7 +38,7 @@ typedef struct matmul_params {
 #define COOP_DEPTH       32
 #define COOP_EIGHT       8
 
-#define SHADER(label, array, needs) RAPT_VK_SHADER(label, array, needs, 3, matmul_params)
+#define SHADER(label, array, needs) RAPT_VKOP_SHADER(label, array, needs, 3, matmul_params)
 static const rapt_vulkan_shader narrow_shaders[] = {
     SHADER("core.matmul", core_matmul_f32, 0),
     SHADER("core.matmul.half", core_matmul_half, RAPT_VULKAN_STORAGE16),
@@ -188,7 +188,7 @@ rapt_status rapt_vulkan_supports_coop(rapt_call *call)
 
 /* The batch dimensions along which C moves, or those along which products are added up. */
 static rapt_status batch_space(rapt_call *call, const rapt_product *p, const int64_t *c_batch,
-                               bool summed, rapt_vk_space *space)
+                               bool summed, rapt_vkop_space *space)
 {
     int64_t shape[RAPT_MAX_DIMS] = {0}, stride[3][RAPT_MAX_DIMS] = {{0}};
     rapt_walk walk;
@@ -205,7 +205,7 @@ static rapt_status batch_space(rapt_call *call, const rapt_product *p, const int
     for (int k = 0; k < (summed ? 2 : 3); k++)
         rapt_walk_add_strided(&walk, NULL, RAPT_F32, stride[k]);
     rapt_walk_end(&walk);
-    return rapt_vk_space_set(call, space, &walk);
+    return rapt_vkop_space_set(call, space, &walk);
 }
 
 /* Records the products into `target`, where C's strides are `row`, `column` and `c_batch`. */
@@ -225,7 +225,7 @@ static rapt_status record(rapt_call *call, const rapt_product *p, const tiling *
     if (status == RAPT_OK)
         status = batch_space(call, p, c_batch, true, &params.summed);
     for (int i = 0; i < 3 && status == RAPT_OK; i++)
-        status = rapt_vk_bind(&device, views[i], &buffers[i], &params.base[i]);
+        status = rapt_vkop_bind(&device, views[i], &buffers[i], &params.base[i]);
     if (status != RAPT_OK)
         return status;
     params.m = (uint32_t)p->m;
@@ -250,7 +250,7 @@ static rapt_status record(rapt_call *call, const rapt_product *p, const tiling *
                                &params);
     }
     const uint32_t constants[] = {0, (uint32_t)dtype, (uint32_t)out};
-    const int variant = dtype == RAPT_F64 ? 2 : rapt_vk_half(dtype) ? 1 : 0;
+    const int variant = dtype == RAPT_F64 ? 2 : rapt_vkop_half(dtype) ? 1 : 0;
     return rapt_vulkan_run(
         &device, (plan->shader == WIDE ? wide_shaders : narrow_shaders) + variant, constants, 3,
         groups, (uint32_t)plan->pieces, (uint32_t)plan->batch, buffers, NULL, &params);
@@ -272,7 +272,7 @@ rapt_status rapt_vulkan_product(rapt_call *call, const rapt_product *p)
     /* C is fresh and contiguous in the order of its dimensions: the pieces lie as it does. */
     int64_t n = plan.pieces * plan.results, stride, batch[RAPT_MAX_DIMS] = {0}, step = p->m * p->n;
     const rapt_view partial =
-        rapt_vk_room(call, 0, p->c.dtype == RAPT_F64 ? RAPT_F64 : RAPT_F32, &n, &stride);
+        rapt_vkop_room(call, 0, p->c.dtype == RAPT_F64 ? RAPT_F64 : RAPT_F32, &n, &stride);
     for (int32_t d = p->n_batch - 1; d >= 0; d--)
         if (p->c.batch[d] != 0) {
             batch[d] = step;
@@ -280,6 +280,6 @@ rapt_status rapt_vulkan_product(rapt_call *call, const rapt_product *p)
         }
     const rapt_fold sum = {.kind = RAPT_FOLD_SUM, .scale = 1, .out = p->c.view};
     const rapt_status status = record(call, p, &plan, &partial, p->n, 1, batch);
-    return status == RAPT_OK ? rapt_vk_add_pieces(call, &sum, &partial, plan.pieces, plan.results)
+    return status == RAPT_OK ? rapt_vkop_add_pieces(call, &sum, &partial, plan.pieces, plan.results)
                              : status;
 }

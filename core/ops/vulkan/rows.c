@@ -17,10 +17,10 @@
 /* --- softmax, log_softmax -------------------------------------------------------------------- */
 
 typedef struct line_params {
-    rapt_vk_lines lines;
+    rapt_vkop_lines lines;
 } line_params;
 
-RAPT_VK_PAIR(softmax, 3, line_params)
+RAPT_VKOP_PAIR(softmax, 3, line_params)
 
 /* The walk's operands are the shader's, but for a forward, which lacks the second. */
 static rapt_status softmax_run(rapt_call *call, bool logarithm, const rapt_view *const *operands)
@@ -39,15 +39,15 @@ static rapt_status softmax_run(rapt_call *call, bool logarithm, const rapt_view 
         rapt_walk_add(&walk, operands[k] != NULL ? operands[k] : operands[0]);
     status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_lines_set(call, &params.lines, &walk, dim);
+        status = rapt_vkop_lines_set(call, &params.lines, &walk, dim);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, &walk, buffers, params.lines.base);
+        status = rapt_vkop_bind_walk(&device, &walk, buffers, params.lines.base);
     if (status != RAPT_OK)
         return status;
     const uint32_t constants[] = {0, (uint32_t)call->dtype, operands[1] != NULL, logarithm};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&softmax_shaders, rapt_vk_half(call->dtype)),
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&softmax_shaders, rapt_vkop_half(call->dtype)),
                            constants, 4,
-                           rapt_vk_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
+                           rapt_vkop_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
                            buffers, NULL, &params);
 }
 
@@ -87,12 +87,12 @@ rapt_status rapt_vulkan_log_softmax_backward(rapt_call *call)
 /* --- rms_norm, layer_norm -------------------------------------------------------------------- */
 
 typedef struct norm_params {
-    rapt_vk_lines lines;
+    rapt_vkop_lines lines;
     uint32_t scale_base, mean_base;
     float eps;
 } norm_params;
 
-RAPT_VK_PAIR(norm, 7, norm_params)
+RAPT_VKOP_PAIR(norm, 7, norm_params)
 
 static const rapt_view *saved(const rapt_call *call, int i)
 {
@@ -116,13 +116,13 @@ static rapt_status norm_lines(rapt_call *call, bool layer, const rapt_view *slop
     rapt_walk_add(&walk, result);
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_lines_set(call, &params.lines, &walk, x->ndim - 1);
+        status = rapt_vkop_lines_set(call, &params.lines, &walk, x->ndim - 1);
     uint32_t *base = params.lines.base;
     const rapt_view *const views[7] = {x, walk.operands[1].view, weight, bias, result, scale, mean};
     uint32_t *const bases[7] = {&base[0], &base[1],           &base[3],         &base[4],
                                 &base[2], &params.scale_base, &params.mean_base};
     for (int i = 0; i < 7 && status == RAPT_OK; i++)
-        status = rapt_vk_bind(&device, views[i], &buffers[i], bases[i]);
+        status = rapt_vkop_bind(&device, views[i], &buffers[i], bases[i]);
     if (status != RAPT_OK)
         return status;
     params.lines.along[3] = weight != NULL ? (uint32_t)weight->strides[0] : 0;
@@ -135,9 +135,9 @@ static rapt_status norm_lines(rapt_call *call, bool layer, const rapt_view *slop
                                   weight != NULL,
                                   bias != NULL,
                                   scale != NULL};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&norm_shaders, rapt_vk_half(call->dtype)),
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&norm_shaders, rapt_vkop_half(call->dtype)),
                            constants, 7,
-                           rapt_vk_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
+                           rapt_vkop_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
                            buffers, NULL, &params);
 }
 
@@ -206,7 +206,7 @@ rapt_status rapt_vulkan_layer_norm_backward(rapt_call *call)
 
 /* --- cumsum ---------------------------------------------------------------------------------- */
 
-RAPT_VK_PAIR(scan, 2, line_params)
+RAPT_VKOP_PAIR(scan, 2, line_params)
 
 static rapt_status scan_run(rapt_call *call, const rapt_view *source, const rapt_view *target,
                             bool reverse)
@@ -224,15 +224,15 @@ static rapt_status scan_run(rapt_call *call, const rapt_view *source, const rapt
     rapt_walk_add(&walk, target);
     status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_lines_set(call, &params.lines, &walk, dim);
+        status = rapt_vkop_lines_set(call, &params.lines, &walk, dim);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, &walk, buffers, params.lines.base);
+        status = rapt_vkop_bind_walk(&device, &walk, buffers, params.lines.base);
     if (status != RAPT_OK)
         return status;
     const uint32_t constants[] = {0, (uint32_t)call->dtype, reverse};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&scan_shaders, rapt_vk_half(call->dtype)),
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&scan_shaders, rapt_vkop_half(call->dtype)),
                            constants, 3,
-                           rapt_vk_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
+                           rapt_vkop_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
                            buffers, NULL, &params);
 }
 
@@ -253,12 +253,12 @@ rapt_status rapt_vulkan_cumsum_backward(rapt_call *call)
 enum { IN_A, IN_A_LSE, IN_B, IN_B_LSE };
 
 typedef struct merge_params {
-    rapt_vk_lines lines;
-    rapt_vk_space numbers;
-    uint32_t base[RAPT_VK_OPERANDS];
+    rapt_vkop_lines lines;
+    rapt_vkop_space numbers;
+    uint32_t base[RAPT_VKOP_OPERANDS];
 } merge_params;
 
-RAPT_VK_PAIR(merge, 10, merge_params)
+RAPT_VKOP_PAIR(merge, 10, merge_params)
 
 /* `rows` and `sums` are o and lse, or their gradients; `grads` those wanted of the inputs. */
 static rapt_status merge_run(rapt_call *call, const rapt_view *rows, const rapt_view *sums,
@@ -285,13 +285,13 @@ static rapt_status merge_run(rapt_call *call, const rapt_view *rows, const rapt_
     rapt_walk_end(&each);
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_lines_set(call, &params.lines, &walk, a->ndim - 1);
+        status = rapt_vkop_lines_set(call, &params.lines, &walk, a->ndim - 1);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.numbers, &each);
+        status = rapt_vkop_space_set(call, &params.numbers, &each);
     for (int k = 0; k < 5 && status == RAPT_OK; k++)
-        status = rapt_vk_bind(&device, lines[k], &buffers[k], &params.lines.base[k]);
+        status = rapt_vkop_bind(&device, lines[k], &buffers[k], &params.lines.base[k]);
     for (int k = 0; k < 5 && status == RAPT_OK; k++)
-        status = rapt_vk_bind(&device, numbers[k], &buffers[5 + k], &params.base[k]);
+        status = rapt_vkop_bind(&device, numbers[k], &buffers[5 + k], &params.base[k]);
     if (status != RAPT_OK)
         return status;
     const uint32_t has = (wanted[IN_A] != NULL && rows != NULL ? 1u : 0u) |
@@ -300,9 +300,9 @@ static rapt_status merge_run(rapt_call *call, const rapt_view *rows, const rapt_
                          (wanted[IN_B_LSE] != NULL ? 8u : 0u);
     const uint32_t constants[] = {0,   (uint32_t)call->dtype, grads != NULL,
                                   has, rows != NULL,          sums != NULL};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&merge_shaders, rapt_vk_half(call->dtype)),
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&merge_shaders, rapt_vkop_half(call->dtype)),
                            constants, 6,
-                           rapt_vk_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
+                           rapt_vkop_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
                            buffers, NULL, &params);
 }
 
@@ -325,16 +325,16 @@ rapt_status rapt_vulkan_merge_backward(rapt_call *call)
 /* --- argmax, the gradient of max and min ------------------------------------------------------ */
 
 typedef struct extreme_params {
-    rapt_vk_space kept, reduced;
+    rapt_vkop_space kept, reduced;
     uint32_t base[3];
-    rapt_vk_team team;
+    rapt_vkop_team team;
 } extreme_params;
 
 static const rapt_vulkan_shader extreme_shaders[] = {
-    RAPT_VK_SHADER("core.extreme", core_extreme_f32, 0, 3, extreme_params),
-    RAPT_VK_SHADER("core.extreme.half", core_extreme_half, RAPT_VULKAN_STORAGE16, 3,
-                   extreme_params),
-    RAPT_VK_SHADER("core.extreme.double", core_extreme_double, 0, 3, extreme_params),
+    RAPT_VKOP_SHADER("core.extreme", core_extreme_f32, 0, 3, extreme_params),
+    RAPT_VKOP_SHADER("core.extreme.half", core_extreme_half, RAPT_VULKAN_STORAGE16, 3,
+                     extreme_params),
+    RAPT_VKOP_SHADER("core.extreme.double", core_extreme_double, 0, 3, extreme_params),
 };
 
 /* `walk`: x, the gradient of the result (or x again), the result; filled, not ended. */
@@ -351,21 +351,21 @@ static rapt_status extreme_run(rapt_call *call, const rapt_walk *walk, uint32_t 
         return RAPT_OK;
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.kept, &kept);
+        status = rapt_vkop_space_set(call, &params.kept, &kept);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.reduced, &reduced);
+        status = rapt_vkop_space_set(call, &params.reduced, &reduced);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, walk, buffers, params.base);
+        status = rapt_vkop_bind_walk(&device, walk, buffers, params.base);
     if (status != RAPT_OK)
         return status;
     const int64_t step = reduced.operands[0].stride[reduced.ndim - 1];
-    params.team = rapt_vk_team_for(kept.count, reduced.count, step <= 1 || kept.count == 1);
+    params.team = rapt_vkop_team_for(kept.count, reduced.count, step <= 1 || kept.count == 1);
     const uint32_t constants[] = {0, (uint32_t)call->dtype, gradient, smallest};
-    const rapt_vulkan_shader *shader = &extreme_shaders[call->dtype == RAPT_F64     ? 2
-                                                        : rapt_vk_half(call->dtype) ? 1
-                                                                                    : 0];
+    const rapt_vulkan_shader *shader = &extreme_shaders[call->dtype == RAPT_F64       ? 2
+                                                        : rapt_vkop_half(call->dtype) ? 1
+                                                                                      : 0];
     return rapt_vulkan_run(&device, shader, constants, 4,
-                           rapt_vk_team_groups(params.team, kept.count), 1, 1, buffers, NULL,
+                           rapt_vkop_team_groups(params.team, kept.count), 1, 1, buffers, NULL,
                            &params);
 }
 

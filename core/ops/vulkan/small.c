@@ -15,12 +15,12 @@
 enum { PARAM, GRAD, FIRST, SECOND, OPERANDS };
 
 typedef struct adamw_params {
-    rapt_vk_space space;
+    rapt_vkop_space space;
     uint32_t base[OPERANDS];
     rapt_adamw_args args;
 } adamw_params;
 
-RAPT_VK_PAIR(adamw, 4, adamw_params)
+RAPT_VKOP_PAIR(adamw, 4, adamw_params)
 
 rapt_status rapt_vulkan_adamw_forward(rapt_call *call)
 {
@@ -40,28 +40,28 @@ rapt_status rapt_vulkan_adamw_forward(rapt_call *call)
     params.args = rapt_adamw_begin(call);
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.space, &walk);
+        status = rapt_vkop_space_set(call, &params.space, &walk);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, &walk, buffers, params.base);
+        status = rapt_vkop_bind_walk(&device, &walk, buffers, params.base);
     if (status != RAPT_OK)
         return status;
     const uint32_t constants[] = {0, (uint32_t)of_param, (uint32_t)of_grad};
-    const bool half = rapt_vk_half(of_param) || rapt_vk_half(of_grad);
-    return rapt_vulkan_run(&device, rapt_vk_pick(&adamw_shaders, half), constants, 3,
-                           rapt_vulkan_groups(walk.count, 4 * RAPT_VK_LANES), 1, 1, buffers, NULL,
+    const bool half = rapt_vkop_half(of_param) || rapt_vkop_half(of_grad);
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&adamw_shaders, half), constants, 3,
+                           rapt_vulkan_groups(walk.count, 4 * RAPT_VKOP_LANES), 1, 1, buffers, NULL,
                            &params);
 }
 
 /* --- dropout --------------------------------------------------------------------------------- */
 
 typedef struct dropout_params {
-    rapt_vk_space space;
+    rapt_vkop_space space;
     uint32_t base[2];
     uint32_t seed[2], stream[2];
     float chance, scale;
 } dropout_params;
 
-RAPT_VK_PAIR(dropout, 2, dropout_params)
+RAPT_VKOP_PAIR(dropout, 2, dropout_params)
 
 static rapt_status drop(rapt_call *call, const rapt_view *source, const rapt_view *target)
 {
@@ -79,9 +79,9 @@ static rapt_status drop(rapt_call *call, const rapt_view *source, const rapt_vie
         return RAPT_OK;
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.space, &walk);
+        status = rapt_vkop_space_set(call, &params.space, &walk);
     if (status == RAPT_OK)
-        status = rapt_vk_bind_walk(&device, &walk, buffers, params.base);
+        status = rapt_vkop_bind_walk(&device, &walk, buffers, params.base);
     if (status != RAPT_OK)
         return status;
     params.seed[0] = (uint32_t)seed;
@@ -91,8 +91,8 @@ static rapt_status drop(rapt_call *call, const rapt_view *source, const rapt_vie
     params.chance = (float)chance;
     params.scale = chance < 1 ? (float)(1 / (1 - chance)) : 0;
     const uint32_t constants[] = {0, (uint32_t)call->dtype};
-    return rapt_vulkan_run(&device, rapt_vk_pick(&dropout_shaders, rapt_vk_half(call->dtype)),
-                           constants, 2, rapt_vulkan_groups(walk.count, 4 * RAPT_VK_LANES), 1, 1,
+    return rapt_vulkan_run(&device, rapt_vkop_pick(&dropout_shaders, rapt_vkop_half(call->dtype)),
+                           constants, 2, rapt_vulkan_groups(walk.count, 4 * RAPT_VKOP_LANES), 1, 1,
                            buffers, NULL, &params);
 }
 
@@ -115,7 +115,7 @@ enum { BASE, OFFSET, LAYOUT };
 #define TURN  6.28318530717958647693
 
 typedef struct rope_params {
-    rapt_vk_space space;
+    rapt_vkop_space space;
     uint32_t base[2];
     uint32_t other[2];
     uint32_t pairs, pairs_magic, pairs_shift, positions, positions_magic, positions_shift;
@@ -123,7 +123,7 @@ typedef struct rope_params {
     uint32_t start[2 * PAIRS], speed[2 * PAIRS];
 } rope_params;
 
-RAPT_VK_PAIR(rope, 2, rope_params)
+RAPT_VKOP_PAIR(rope, 2, rope_params)
 
 /* The angles of pairs [first, first + n) in 2^-64 of a turn: of position `offset`, and of a step.
  */
@@ -164,24 +164,24 @@ static rapt_status rotate_pairs(const rapt_vulkan *device, const rapt_view *sour
         memcpy(stride, views[k]->strides, (size_t)target->ndim * sizeof *stride);
         stride[last] = pairs ? 2 * along : along;
         rapt_walk_add_view(&walk, views[k], stride);
-        status = rapt_vk_bind(device, views[k], &buffers[k], &params.base[k]);
+        status = rapt_vkop_bind(device, views[k], &buffers[k], &params.base[k]);
         params.base[k] += (uint32_t)(first * stride[last]);
         params.other[k] = (uint32_t)(pairs ? along : half * along);
     }
     rapt_walk_end(&walk);
     if (status == RAPT_OK)
-        status = rapt_vk_space_set(call, &params.space, &walk);
+        status = rapt_vkop_space_set(call, &params.space, &walk);
     if (status != RAPT_OK)
         return status;
     angles(call, half, first, n, &params);
     params.pairs = (uint32_t)n;
     params.positions = (uint32_t)target->shape[last - 1];
-    rapt_vk_divisor(params.pairs, &params.pairs_magic, &params.pairs_shift);
-    rapt_vk_divisor(params.positions, &params.positions_magic, &params.positions_shift);
+    rapt_vkop_divisor(params.pairs, &params.pairs_magic, &params.pairs_shift);
+    rapt_vkop_divisor(params.positions, &params.positions_magic, &params.positions_shift);
     params.direction = direction;
     const uint32_t constants[] = {0, (uint32_t)call->dtype};
-    return rapt_vulkan_run(device, rapt_vk_pick(&rope_shaders, rapt_vk_half(call->dtype)),
-                           constants, 2, rapt_vulkan_groups(walk.count, RAPT_VK_LANES), 1, 1,
+    return rapt_vulkan_run(device, rapt_vkop_pick(&rope_shaders, rapt_vkop_half(call->dtype)),
+                           constants, 2, rapt_vulkan_groups(walk.count, RAPT_VKOP_LANES), 1, 1,
                            buffers, NULL, &params);
 }
 

@@ -9,7 +9,7 @@ static rapt_status supports(rapt_call *call, bool arithmetic)
         if (view == NULL)
             continue;
         const rapt_dtype dtype = rapt_view_dtype(view);
-        if (rapt_vk_half(dtype))
+        if (rapt_vkop_half(dtype))
             status = rapt_vulkan_require(&device, RAPT_VULKAN_STORAGE16);
         else if (dtype == RAPT_F64 && arithmetic)
             status = rapt_vulkan_require(&device, RAPT_VULKAN_FLOAT64);
@@ -31,7 +31,7 @@ rapt_status rapt_vulkan_supports_copy(rapt_call *call)
 
 /* With l = ceil(log2 size): magic = floor(2^32 (2^l - size) / size) + 1, the last shift is l - 1.
  */
-void rapt_vk_divisor(uint32_t size, uint32_t *magic, uint32_t *shift)
+void rapt_vkop_divisor(uint32_t size, uint32_t *magic, uint32_t *shift)
 {
     uint32_t l = 1;
     *magic = *shift = 0;
@@ -44,7 +44,7 @@ void rapt_vk_divisor(uint32_t size, uint32_t *magic, uint32_t *shift)
     *shift = l - 1;
 }
 
-rapt_status rapt_vk_space_set(rapt_call *call, rapt_vk_space *space, const rapt_walk *walk)
+rapt_status rapt_vkop_space_set(rapt_call *call, rapt_vkop_space *space, const rapt_walk *walk)
 {
     memset(space, 0, sizeof *space);
     if (walk->count > UINT32_MAX)
@@ -55,63 +55,63 @@ rapt_status rapt_vk_space_set(rapt_call *call, rapt_vk_space *space, const rapt_
     space->count = (uint32_t)walk->count;
     for (int32_t d = 0; d < walk->ndim; d++) {
         space->size[d] = (uint32_t)walk->shape[d];
-        rapt_vk_divisor(space->size[d], &space->magic[d], &space->shift[d]);
+        rapt_vkop_divisor(space->size[d], &space->magic[d], &space->shift[d]);
         for (int k = 0; k < walk->n; k++)
             space->stride[k][d] = (uint32_t)walk->operands[k].stride[d];
     }
     return RAPT_OK;
 }
 
-rapt_vk_team rapt_vk_team_for(int64_t lines, int64_t length, bool along)
+rapt_vkop_team rapt_vkop_team_for(int64_t lines, int64_t length, bool along)
 {
-    rapt_vk_team team = {.along = along};
+    rapt_vkop_team team = {.along = along};
     if (along) {
         while (team.log_team < 7 && (int64_t)1 << team.log_team < length)
             team.log_team++;
     } else {
         team.log_team = 2;
-        while (team.log_team < 7 && RAPT_VK_LANES >> team.log_team > lines)
+        while (team.log_team < 7 && RAPT_VKOP_LANES >> team.log_team > lines)
             team.log_team++;
     }
     return team;
 }
 
-rapt_status rapt_vk_lines_set(rapt_call *call, rapt_vk_lines *lines, const rapt_walk *walk,
-                              int32_t dim)
+rapt_status rapt_vkop_lines_set(rapt_call *call, rapt_vkop_lines *lines, const rapt_walk *walk,
+                                int32_t dim)
 {
     rapt_walk outer;
     bool along = true;
     memset(lines, 0, sizeof *lines);
     rapt_walk_take(&outer, walk, walk->ndim > 0 ? ~(1u << dim) : 0);
-    const rapt_status status = rapt_vk_space_set(call, &lines->outer, &outer);
+    const rapt_status status = rapt_vkop_space_set(call, &lines->outer, &outer);
     lines->length = walk->ndim > 0 ? (uint32_t)walk->shape[dim] : 1;
     for (int k = 0; k < walk->n; k++) {
         lines->along[k] = walk->ndim > 0 ? (uint32_t)walk->operands[k].stride[dim] : 0;
         along &= lines->along[k] <= 1;
     }
-    lines->team = rapt_vk_team_for(outer.count, lines->length, along || outer.count == 1);
+    lines->team = rapt_vkop_team_for(outer.count, lines->length, along || outer.count == 1);
     return status;
 }
 
-rapt_status rapt_vk_bind(const rapt_vulkan *device, const rapt_view *view,
-                         rapt_vulkan_buffer *buffer, uint32_t *base)
+rapt_status rapt_vkop_bind(const rapt_vulkan *device, const rapt_view *view,
+                           rapt_vulkan_buffer *buffer, uint32_t *base)
 {
     const rapt_status status = rapt_vulkan_bind(device->call, device->limits, view, buffer, base);
     buffer->bytes = (buffer->bytes + 3) & ~(uint64_t)3;
     return status;
 }
 
-rapt_status rapt_vk_bind_walk(const rapt_vulkan *device, const rapt_walk *walk,
-                              rapt_vulkan_buffer *buffers, uint32_t *base)
+rapt_status rapt_vkop_bind_walk(const rapt_vulkan *device, const rapt_walk *walk,
+                                rapt_vulkan_buffer *buffers, uint32_t *base)
 {
     rapt_status status = RAPT_OK;
     for (int k = 0; k < walk->n && status == RAPT_OK; k++)
-        status = rapt_vk_bind(device, walk->operands[k].view, &buffers[k], &base[k]);
+        status = rapt_vkop_bind(device, walk->operands[k].view, &buffers[k], &base[k]);
     return status;
 }
 
-rapt_view rapt_vk_room(const rapt_call *call, uint64_t offset, rapt_dtype dtype, int64_t *n,
-                       int64_t *stride)
+rapt_view rapt_vkop_room(const rapt_call *call, uint64_t offset, rapt_dtype dtype, int64_t *n,
+                         int64_t *stride)
 {
     const rapt_dltype type = {.code = 2, .bits = (uint8_t)(8 * rapt_dtype_size(dtype)), .lanes = 1};
     *stride = 1;
@@ -124,7 +124,7 @@ rapt_view rapt_vk_room(const rapt_call *call, uint64_t offset, rapt_dtype dtype,
                        .byte_offset = offset};
 }
 
-void rapt_vk_number(double value, bool wide, uint32_t words[2])
+void rapt_vkop_number(double value, bool wide, uint32_t words[2])
 {
     const float single = (float)value;
     words[1] = 0;
