@@ -331,6 +331,7 @@ function bench.run(request)
   local result = bench.machine(device)
   result.dtype, result.peak_gflops, result.peak_gbytes = dtype, peak.gflops, peak.gbytes
   result.peak_side, result.rows = side, {}
+  result.own_clock = rapt.device_seconds(device) and true or nil
   local context = { device = device, dtype = dtype, seconds = request.seconds or MIN_SECONDS,
     clock = bench.clock(device) }
   for i, name in ipairs(request) do result.rows[i] = measure(name, request, context) end
@@ -420,8 +421,10 @@ function bench.text(result)
   end
   local out = {
     wrap(table.concat({ result.device .. " " .. result.dtype, result.model, result.detail }, ", "), 100),
-    ("peak of this run: %.1f GFLOP/s (matrix product of %d cubed, f32), %.1f GB/s (copy)"):format(
-      result.peak_gflops, result.peak_side, result.peak_gbytes),
+    ("peak of this run: %.1f GFLOP/s (%s, f32), %.1f GB/s (copy)%s"):format(result.peak_gflops,
+      result.own_clock and "multiply-adds in registers"
+        or ("matrix product of %d cubed"):format(result.peak_side), result.peak_gbytes,
+      result.own_clock and "; times by the device's own clock" or ""),
   }
   local last
   for _, row in ipairs(result.rows) do

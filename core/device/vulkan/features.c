@@ -35,6 +35,14 @@ static const char *const extension_name[EXT_COUNT] = {
     VK_EXT_MEMORY_BUDGET_EXTENSION_NAME,         VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME,
     VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME};
 
+/* Validation layers of before an extension take it for an error. */
+static uint32_t known_to_layers(const rapt_vk_instance *instance, uint32_t extensions)
+{
+    if (instance->validate && instance->layer_version < VK_MAKE_API_VERSION(0, 1, 3, 255))
+        extensions &= ~(1u << EXT_COOPMAT_KHR);
+    return extensions;
+}
+
 static uint32_t find_extensions(const rapt_vk_instance *instance, VkPhysicalDevice physical)
 {
     uint32_t n = 0, found = 0;
@@ -253,7 +261,8 @@ rapt_status rapt_vk_features_read(const rapt_vk_instance *instance, VkPhysicalDe
     if (!find_queue(instance, physical, f))
         return rapt_fail(error, RAPT_UNSUPPORTED, "%s has no queue for compute",
                          f->properties.deviceName);
-    const uint32_t extensions = find_extensions(instance, physical);
+    const uint32_t offered = find_extensions(instance, physical);
+    const uint32_t extensions = known_to_layers(instance, offered);
     uint32_t operations = 0;
     chain c;
     read_properties(instance, physical, extensions, f, &operations);
@@ -266,6 +275,7 @@ rapt_status rapt_vk_features_read(const rapt_vk_instance *instance, VkPhysicalDe
     f->processors = guess_processors(f);
     read_memory(instance, physical, f);
     rapt_vk_quirks_apply(f);
+    f->hidden = offered != extensions;
     return RAPT_OK;
 }
 
@@ -304,7 +314,7 @@ static void keep_wanted(chain *c, const rapt_vk_features *f)
 VkResult rapt_vk_features_create(const rapt_vk_instance *instance, VkPhysicalDevice physical,
                                  const rapt_vk_features *f, VkDevice *device)
 {
-    const uint32_t extensions = find_extensions(instance, physical);
+    const uint32_t extensions = known_to_layers(instance, find_extensions(instance, physical));
     chain c;
     link_chain(&c, extensions);
     instance->vk.GetPhysicalDeviceFeatures2(physical, &c.core);
@@ -345,7 +355,10 @@ static void describe_path(const rapt_vk_features *f, const char *name, uint32_t 
         *at += snprintf(*at, (size_t)(end - *at), "; %s on", name);
     } else {
         const int bit = __builtin_ctz(missing);
-        if (f->present >> bit & 1)
+        if (needs == RAPT_VULKAN_COOPMAT_KHR && f->hidden)
+            *at += snprintf(*at, (size_t)(end - *at),
+                            "; %s off: the validation layers are older than it", name);
+        else if (f->present >> bit & 1)
             *at += snprintf(*at, (size_t)(end - *at), "; %s off: %s", name, f->why_off[bit]);
         else
             *at += snprintf(*at, (size_t)(end - *at), "; %s off: no %s", name, feature[bit]);

@@ -61,16 +61,18 @@ static const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
     .pfnUserCallback = said,
 };
 
-static bool has_layer(const rapt_vk_global *vk)
+/* The version of Vulkan that the layer knows; 0: there is no such layer. */
+static uint32_t layer_version(const rapt_vk_global *vk)
 {
     uint32_t n = 0;
     if (vk->EnumerateInstanceLayerProperties(&n, NULL) != VK_SUCCESS || n == 0)
-        return false;
+        return 0;
     VkLayerProperties *layers = calloc(n, sizeof *layers);
-    bool found = false;
+    uint32_t found = 0;
     if (layers && vk->EnumerateInstanceLayerProperties(&n, layers) >= VK_SUCCESS)
         for (uint32_t i = 0; i < n; i++)
-            found = found || strcmp(layers[i].layerName, validation_layer) == 0;
+            if (strcmp(layers[i].layerName, validation_layer) == 0)
+                found = layers[i].specVersion;
     free(layers);
     return found;
 }
@@ -172,7 +174,9 @@ static rapt_status open_instance(rapt_vk_instance *instance, rapt_error *error)
             VK_API_VERSION_MAJOR(instance->version), VK_API_VERSION_MINOR(instance->version));
     const char *validate = getenv("RAPT_VULKAN_VALIDATE");
     instance->validate = validate && *validate && strcmp(validate, "0") != 0;
-    if (instance->validate && !has_layer(&instance->global))
+    if (instance->validate)
+        instance->layer_version = layer_version(&instance->global);
+    if (instance->validate && !instance->layer_version)
         return rapt_fail(error, RAPT_UNSUPPORTED,
                          "RAPT_VULKAN_VALIDATE is set, but there is no layer %s (Debian: "
                          "vulkan-validationlayers)",

@@ -45,6 +45,7 @@ typedef struct rapt_vk_instance {
     PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV coopmat_nv;
     PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR coopmat_khr;
     uint32_t version;
+    uint32_t layer_version; /* of Vulkan, that the validation layers know */
     bool validate;
 } rapt_vk_instance;
 
@@ -79,6 +80,8 @@ typedef struct rapt_vk_features {
     const char *why_off[32];
     bool software, unified, memory_budget, maintenance4, memory_model, int16, int8;
     bool subgroup_control;
+    bool
+        hidden; /* VK_KHR_cooperative_matrix is there, but older validation layers are in the way */
     uint64_t memory_bytes; /* of the largest device-local heap */
 } rapt_vk_features;
 
