@@ -192,8 +192,10 @@ static void judge(rapt_context *context, rapt_device_driver *driver, rapt_verdic
         const rapt_status status = test_path(context, p, driver->device, &why);
         if (status == RAPT_OK)
             continue;
-        if (status == RAPT_NO_MEMORY || status == RAPT_DEVICE_LOST)
+        if (status == RAPT_NO_MEMORY || status == RAPT_DEVICE_LOST) {
+            verdict->of[0] = 0; /* no verdict: next time again */
             break;
+        }
         verdict->failed |= p->off;
         verdict->plain |= p->needs == 0;
         const size_t used = strlen(verdict->why);
