@@ -139,6 +139,9 @@ bool rapt_kernel_copies(const rapt_kernel *kernel, const rapt_view *view);
  * name: "takes f32, f16; this is f64". */
 rapt_status rapt_run_try(rapt_run *run, uint32_t k, rapt_error *why);
 /* The kernel of the greatest priority that can; RAPT_UNSUPPORTED lists each with its reason. */
+/* Whether a kernel for the call's device and type has a step of its own; otherwise forward serves.
+ */
+bool rapt_run_steps(const rapt_run *run);
 rapt_status rapt_run_choose(rapt_run *run, rapt_error *error);
 /* Takes the workspace. Views have no data yet. */
 rapt_status rapt_run_workspace(rapt_run *run, rapt_error *error);

@@ -147,7 +147,9 @@ static rapt_status none_fits(rapt_run *run, rapt_error *error)
         rapt_run_try(run, k, &why);
         rapt_text_append(&reasons, "%s%s %s", k ? "; " : "", op->kernels[k].name, why.message);
     }
-    const char *does = run->call.phase == RAPT_WEIGHTS ? "show its weights on" : "run on";
+    const char *does = run->call.phase == RAPT_WEIGHTS ? "show its weights on"
+                       : run->call.phase == RAPT_STEP  ? "step on"
+                                                       : "run on";
     const rapt_status status =
         rapt_fail(error, RAPT_UNSUPPORTED, "%s: no kernel can %s %s with %s: %s", op->name, does,
                   run->driver->info.name, rapt_dtype_name(run->call.dtype),
@@ -161,6 +163,16 @@ static bool before(const rapt_operator *op, uint32_t a, uint32_t b)
 {
     const int32_t pa = op->kernels[a].priority, pb = op->kernels[b].priority;
     return pa != pb ? pa > pb : a < b;
+}
+
+bool rapt_run_steps(const rapt_run *run)
+{
+    const rapt_operator *op = &run->schema->op;
+    for (uint32_t k = 0; k < op->n_kernels; k++)
+        if (op->kernels[k].step && strcmp(op->kernels[k].device, run->driver->kind) == 0 &&
+            op->kernels[k].dtypes & RAPT_DTYPE_BIT(run->call.dtype))
+            return true;
+    return false;
 }
 
 rapt_status rapt_run_choose(rapt_run *run, rapt_error *error)

@@ -171,24 +171,16 @@ static void set_appended(rapt_decoding *state, stepping *step, bool rows_only)
     }
 }
 
-static bool any_kernel_steps(const rapt_operator *op)
-{
-    for (uint32_t k = 0; k < op->n_kernels; k++)
-        if (op->kernels[k].step)
-            return true;
-    return false;
-}
-
-/* A kernel's step if one can, otherwise a kernel's forward. */
+/* The step of a kernel where there are such; otherwise a kernel's forward. That the steps refuse a
+ * call is no reason to compute it otherwise: it is said. */
 static rapt_status choose_step(rapt_decoding *state, stepping *step, rapt_error *error)
 {
     rapt_run *run = &step->run;
-    if (any_kernel_steps(&state->schema->op)) {
+    if (rapt_run_steps(run)) {
         run->call.phase = RAPT_STEP;
         run->call.states = run->states.at;
         set_appended(state, step, true);
-        if (rapt_run_choose(run, NULL) == RAPT_OK)
-            return RAPT_OK;
+        return rapt_run_choose(run, error);
     }
     run->call.phase = RAPT_FORWARD;
     run->call.states = NULL;

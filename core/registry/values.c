@@ -66,6 +66,15 @@ void rapt_value_text(const rapt_binding *binding, uint32_t attr, rapt_text *text
     }
 }
 
+/* A number; one that is none has no sign that anybody gave it. */
+static void append_number(double x, rapt_text *text)
+{
+    if (isnan(x))
+        rapt_text_append(text, "nan");
+    else
+        rapt_text_append(text, "%.9g", x);
+}
+
 /* What the caller gave, as he would write it. */
 static void append_given(const rapt_named_value *given, rapt_text *text)
 {
@@ -77,7 +86,7 @@ static void append_given(const rapt_named_value *given, rapt_text *text)
         rapt_text_append(text, "%lld", (long long)given->i[0]);
         break;
     case RAPT_ATTR_FLOAT:
-        rapt_text_append(text, "%.9g", given->f);
+        append_number(given->f, text);
         break;
     case RAPT_ATTR_CHOICE:
         rapt_text_append(text, "\"%.80s\"", given->text ? given->text : "");

@@ -211,7 +211,8 @@ static void layouts(void **state)
     assert_string_equal(text, "t.square on cpu with f32\n"
                               "  cpu: would run (priority 0)\n"
                               "  x is copied first: the kernel takes tensors whose last dimension "
-                              "is contiguous\n");
+                              "is contiguous\n"
+                              "  backward: cpu, as forward\n");
     free(text);
     rapt_tensor_release(inner);
     rapt_tensor_release(outer);
