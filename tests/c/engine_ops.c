@@ -207,6 +207,13 @@ static rapt_status attend_forward(rapt_call *call)
     return RAPT_OK;
 }
 
+static rapt_status no_steps(rapt_call *call)
+{
+    return call->phase == RAPT_STEP
+               ? call->host->error(call, RAPT_UNSUPPORTED, "takes no step today")
+               : RAPT_OK;
+}
+
 static rapt_status attend_step(rapt_call *call)
 {
     if (call->inputs[1]->shape[1] != 1 || call->states[0]->shape[1] != call->position + 1 ||
@@ -361,6 +368,8 @@ static const rapt_kernel choose_kernels[] = {CHOICE("low", 1),
 static const rapt_kernel attend_kernels[] = {{KERNEL, .forward = attend_forward}};
 static const rapt_kernel attend_step_kernels[] = {
     {KERNEL, .forward = attend_forward, .step = attend_step}};
+static const rapt_kernel attend_refuse_kernels[] = {
+    {KERNEL, .supports = no_steps, .forward = attend_forward, .step = attend_step}};
 static const rapt_kernel carry_kernels[] = {{KERNEL, .forward = carry_forward}};
 static const rapt_kernel carry_step_kernels[] = {
     {KERNEL, .forward = carry_forward, .step = carry_step}};
@@ -380,6 +389,9 @@ static const rapt_operator operators[] = {
      OUTPUTS(attend_out), ATTRS(attend_attrs), STATES(attend_states), KERNELS(attend_kernels)},
     {OPERATOR("t.attend_step"), .flags = RAPT_OP_CAUSAL | RAPT_OP_DECODE, INPUTS(attend_in),
      OUTPUTS(attend_out), ATTRS(attend_attrs), STATES(attend_states), KERNELS(attend_step_kernels)},
+    {OPERATOR("t.attend_refuse"), .flags = RAPT_OP_CAUSAL | RAPT_OP_DECODE, INPUTS(attend_in),
+     OUTPUTS(attend_out), ATTRS(attend_attrs), STATES(attend_states),
+     KERNELS(attend_refuse_kernels)},
     {OPERATOR("t.carry"), .flags = RAPT_OP_CAUSAL | RAPT_OP_DECODE, INPUTS(carry_in),
      OUTPUTS(carry_out), STATES(carry_states), KERNELS(carry_kernels)},
     {OPERATOR("t.carry_step"), .flags = RAPT_OP_CAUSAL | RAPT_OP_DECODE, INPUTS(carry_in),

@@ -184,6 +184,27 @@ static void refuse_step(rapt_decoding *s, const rapt_named_tensor *inputs, size_
     assert_int_equal(rapt_decoding_position(s), position);
 }
 
+/* A kernel that has a step and refuses it is not gone round by its forward. */
+static void refused_steps(void **state)
+{
+    attention a = begin(*state, "t.attend_refuse");
+    rapt_error error = {0};
+    rapt_decoding *s = prefill(&a, 20, NULL, &error);
+    rapt_tensor *q = span(&a, a.q, 20, 1), *k = span(&a, a.k, 20, 1), *v = span(&a, a.v, 20, 1);
+    const rapt_named_tensor inputs[] = {{"q", q}, {"k", k}, {"v", v}};
+    refuse_step(s, inputs, 3,
+                "t.attend_refuse: no kernel can step on cpu with f32: cpu takes no step today");
+    char *text = rapt_explain(*state, "t.attend_refuse", inputs, 3, NULL, 0, &error);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "  in a step of decoding\n    cpu: no: takes no step today\n"));
+    free(text);
+    rapt_decoding_free(s);
+    rapt_tensor_release(q);
+    rapt_tensor_release(k);
+    rapt_tensor_release(v);
+    end(&a);
+}
+
 static void wrong_steps(void **state)
 {
     attention a = begin(*state, "t.attend_step");
@@ -500,6 +521,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(steps_equal_forward, setup, teardown),
         cmocka_unit_test_setup_teardown(a_step_seldom_allocates_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(forks_and_cuts, setup, teardown),
+        cmocka_unit_test_setup_teardown(refused_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(operators_that_cannot, setup, teardown),
         cmocka_unit_test_setup_teardown(carried_states, setup, teardown),
