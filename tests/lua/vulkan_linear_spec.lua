@@ -88,8 +88,8 @@ local function rounded(tensors, dtype)
 end
 
 describe("golden vectors on Vulkan:", function()
-  for name, half in pairs { lightning_decay = "f16", lightning_nodecay = "f16", flow_basic = "f16",
-    flow_cross = "f16", flow_causal = "bf16", log_linear_basic = "bf16", log_linear_grouped = "bf16" } do
+  for name, half in pairs { lightning_decay = "f16", lightning_nodecay = "f16", flow_basic = "bf16",
+    flow_cross = "bf16", flow_causal = "f16", log_linear_basic = "bf16", log_linear_grouped = "bf16" } do
     local file = golden .. "/" .. name .. ".safetensors"
     local tensors, metadata = rapt.load(file), rapt.metadata(file)
     local op, attrs = metadata.op, cjson.decode(metadata.attrs)
@@ -119,8 +119,8 @@ describe("on Vulkan as on the CPU:", function()
   -- Columns that are no multiple of four are loaded one by one.
   local odd = {
     lightning = { f32 = true, bf16 = true },
-    flow = { f32 = true, bf16 = true },
-    log_linear = { f32 = true, f16 = true },
+    flow = { f32 = true },
+    log_linear = { f32 = true },
   }
   for op, dtypes in pairs(odd) do
     for dtype in pairs(dtypes) do
@@ -135,11 +135,11 @@ describe("on Vulkan as on the CPU:", function()
     end
   end
 
-  it("causal flow of odd sizes in f16", function()
+  it("causal flow of odd sizes", function()
     for _, c in ipairs { { N = 1, D = 1, E = 1 }, { B = 2, N = 70, D = 9, E = 3 },
       { N = 65, D = 66, E = 5 } } do
       local inputs, seeds = case("flow", c)
-      agree("flow", "f16", inputs, nil, { causal = true }, seeds, c.B and transposed)
+      agree("flow", "f32", inputs, nil, { causal = true }, seeds, c.B and transposed)
     end
   end)
 
@@ -238,8 +238,8 @@ end)
 describe("decoding on Vulkan", function()
   local B, N, D, E = 2, 70, 8, 12
   local tolerance = { f32 = 5e-5, f16 = 6e-3, bf16 = 2e-2 }
-  for op, dtypes in pairs { lightning = { "f32", "f16" }, flow = { "f32", "bf16" },
-    log_linear = { "f32", "f16" } } do
+  for op, dtypes in pairs { lightning = { "f32", "f16" }, flow = { "f32", "f16" },
+    log_linear = { "f32", "bf16" } } do
     for _, dtype in ipairs(dtypes) do
       it("of " .. op .. " in " .. dtype .. " gives what one call gives", function()
         local attrs = op == "flow" and { causal = true } or {}
