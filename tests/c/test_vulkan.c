@@ -44,6 +44,75 @@ static void list_has_software_last(void **unused)
     }
 }
 
+/* --- A machine without ----------------------------------------------------------------------- */
+
+static bool no_loader;
+
+void *__real_dlopen(const char *name, int flags);
+void *__wrap_dlopen(const char *name, int flags);
+void *__wrap_dlopen(const char *name, int flags)
+{
+    return no_loader && name && strstr(name, "libvulkan.so") ? NULL : __real_dlopen(name, flags);
+}
+
+/* One device that is off and says why. */
+static void check_absent(const char *why)
+{
+    rapt_device_driver drivers[4];
+    size_t count = 0;
+    assert_int_equal(rapt_vulkan_open(drivers, 4, &count, &vulkan_error), RAPT_OK);
+    assert_int_equal(count, 1);
+    assert_false(drivers[0].info.available);
+    assert_string_equal(drivers[0].info.name, "vulkan:0");
+    if (!strstr(drivers[0].info.detail, why))
+        fail_msg("\"%s\" was expected in: %s", why, drivers[0].info.detail);
+    assert_null(drivers[0].close);
+}
+
+static void absence_is_told(void **unused)
+{
+    (void)unused;
+    vulkan_teardown(NULL);
+    no_loader = true;
+    check_absent("no Vulkan loader");
+    no_loader = false;
+    setenv("VK_ICD_FILENAMES", "/nowhere/icd.json", 1);
+    setenv("VK_DRIVER_FILES", "/nowhere/icd.json", 1);
+    check_absent("driver");
+    unsetenv("VK_ICD_FILENAMES");
+    unsetenv("VK_DRIVER_FILES");
+    setenv("VK_LAYER_PATH", "/nowhere", 1);
+    const char *was = getenv("RAPT_VULKAN_VALIDATE");
+    char *before = was ? strdup(was) : NULL;
+    setenv("RAPT_VULKAN_VALIDATE", "1", 1);
+    check_absent("VK_LAYER_KHRONOS_validation");
+    unsetenv("VK_LAYER_PATH");
+    if (before)
+        setenv("RAPT_VULKAN_VALIDATE", before, 1);
+    else
+        unsetenv("RAPT_VULKAN_VALIDATE");
+    free(before);
+    vulkan_setup(NULL);
+}
+
+/* What was found is listed again without a driver, until something changes. */
+static void list_is_remembered(void **unused)
+{
+    (void)unused;
+    rapt_device_info infos[RAPT_VK_MAX_DEVICES];
+    size_t count = 0;
+    assert_true(rapt_vulkan_list(infos, RAPT_VK_MAX_DEVICES, &count));
+    assert_int_equal(count, vulkan_count);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(infos[i].model, vulkan_drivers[i].info.model);
+        assert_non_null(strstr(infos[i].detail, "as found at"));
+    }
+    setenv("VK_SOMETHING", "1", 1);
+    assert_false(rapt_vulkan_list(infos, RAPT_VK_MAX_DEVICES, &count));
+    unsetenv("VK_SOMETHING");
+    assert_true(rapt_vulkan_list(infos, RAPT_VK_MAX_DEVICES, &count));
+}
+
 /* --- Transfers ------------------------------------------------------------------------------- */
 
 static void check_bytes(int64_t bytes)
@@ -542,6 +611,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list_has_software_last),
+        cmocka_unit_test(absence_is_told),
+        cmocka_unit_test(list_is_remembered),
         cmocka_unit_test(bytes_come_back),
         cmocka_unit_test(bytes_come_back_staged),
         cmocka_unit_test(writes_keep_their_order),
