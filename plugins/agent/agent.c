@@ -10,6 +10,7 @@
  * Han et al., "Agent Attention" (arXiv 2312.08874).
  */
 #include "agent.h"
+#include "kit/describe.h"
 
 static const rapt_arg inputs[] = {
     [AGENT_Q] = {.size = sizeof(rapt_arg),
@@ -88,11 +89,7 @@ static const rapt_attr attrs[] = {
                     .min = "1",
                     .count = 2,
                     .doc = "height and width of the grid that the positions fill, row by row"},
-    [AGENT_SCALE] = {.size = sizeof(rapt_attr),
-                     .type = RAPT_ATTR_FLOAT,
-                     .name = "scale",
-                     .fallback = "1/sqrt(D)",
-                     .doc = "factor of both products"},
+    [AGENT_SCALE] = RAPT_DESCRIBE_SCALE("1/sqrt(D)", "factor of both products"),
     [AGENT_SOFTCAP] = {.size = sizeof(rapt_attr),
                        .type = RAPT_ATTR_FLOAT,
                        .name = "softcap",
@@ -182,12 +179,7 @@ static const rapt_operator operators[] = {{
            "length. Agents are given, or pooled from the queries. There is no causal form, since "
            "every agent sees every key.",
     .version = "1.0",
-    .inputs = inputs,
-    .n_inputs = sizeof inputs / sizeof *inputs,
-    .outputs = outputs,
-    .n_outputs = sizeof outputs / sizeof *outputs,
-    .attrs = attrs,
-    .n_attrs = sizeof attrs / sizeof *attrs,
+    RAPT_DESCRIBE_LISTS,
     .where = "given(agents) || !given(agent_bias) && !given(query_bias) || A == n_agents; "
              "!given(dwc_weight) || given(grid); !given(dwc_weight) || R % 2 == 1; "
              "!given(dwc_weight) || N == M; !given(dwc_bias) || given(dwc_weight)",
@@ -195,18 +187,6 @@ static const rapt_operator operators[] = {{
     .flops_backward = "2*B*H*(N+M)*" AGENTS "*(3*D+2*E) + if(given(dwc_weight), 4*B*H*E*N*R*R, 0)",
     .weights = "B H N M",
     .example = "B=2 H=2 N=36 M=36 D=8 E=8 A=9 n_agents=9",
-    .kernels = kernels,
-    .n_kernels = sizeof kernels / sizeof *kernels,
 }};
 
-RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
-    .size = sizeof(rapt_plugin),
-    .abi_major = RAPT_ABI_MAJOR,
-    .abi_minor = RAPT_ABI_MINOR_NEEDED,
-    .name = "agent",
-    .version = "1.0",
-    .author = "the rapt authors",
-    .license = "MIT",
-    .operators = operators,
-    .n_operators = 1,
-};
+RAPT_DESCRIBE_PLUGIN("agent", "1.0");

@@ -15,6 +15,7 @@
  * Wu et al., "Flowformer" (arXiv 2202.06258).
  */
 #include "flow.h"
+#include "kit/describe.h"
 #include "kit/linear_describe.h"
 
 #define SUMS_DOC "running sums of the flow before the first position; goes with `state`"
@@ -135,12 +136,7 @@ static const rapt_operator operators[] = {{
            "which brings back the competition that linear attention lacks. Cost and memory grow "
            "linearly with the length; the causal form decodes from a state of constant size.",
     .version = "1.0",
-    .inputs = inputs,
-    .n_inputs = sizeof inputs / sizeof *inputs,
-    .outputs = outputs,
-    .n_outputs = sizeof outputs / sizeof *outputs,
-    .attrs = attrs,
-    .n_attrs = sizeof attrs / sizeof *attrs,
+    RAPT_DESCRIBE_LISTS,
     .where = RAPT_LINEAR_WHERE_BORDERS
     "; " RAPT_LINEAR_WHERE_STATE
     "; !causal || N == M; causal || !given(state); given(state) == given(sums); "
@@ -148,22 +144,9 @@ static const rapt_operator operators[] = {{
     "causal || !given(cu_seqlens_q) || given(cu_seqlens_k) || N == M",
     .flops = "2*B*H*(N + M)*(D*E + 4*D) + causal*B*H*N*min(N,64)*(D+E)",
     .flops_backward = "2*B*H*(N + M)*(2.5*D*E + 12*D) + causal*B*H*N*min(N,64)*(3*D+2*E)",
-    .states = states,
-    .n_states = sizeof states / sizeof *states,
+    RAPT_DESCRIBE_LIST(states),
     .example = "B=2 H=2 N=33 M=33 D=16 E=16",
-    .kernels = kernels,
-    .n_kernels = sizeof kernels / sizeof *kernels,
     .infer = flow_infer,
 }};
 
-RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
-    .size = sizeof(rapt_plugin),
-    .abi_major = RAPT_ABI_MAJOR,
-    .abi_minor = RAPT_ABI_MINOR_NEEDED,
-    .name = "flow",
-    .version = "1.0",
-    .author = "the rapt authors",
-    .license = "MIT",
-    .operators = operators,
-    .n_operators = 1,
-};
+RAPT_DESCRIBE_PLUGIN("flow", "1.0");

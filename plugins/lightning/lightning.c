@@ -7,6 +7,7 @@
  * (arXiv 2405.17381).
  */
 #include "lightning.h"
+#include "kit/describe.h"
 
 static const rapt_arg inputs[] = {
     [LIGHTNING_Q] = {.size = sizeof(rapt_arg),
@@ -43,11 +44,7 @@ static const rapt_arg outputs[] = {
 };
 
 static const rapt_attr attrs[] = {
-    {.size = sizeof(rapt_attr),
-     .type = RAPT_ATTR_FLOAT,
-     .name = "scale",
-     .fallback = "1",
-     .doc = "factor of the products q.k"},
+    RAPT_DESCRIBE_SCALE("1", "factor of the products q.k"),
 };
 
 static const rapt_state_arg states[] = {RAPT_LINEAR_STATES};
@@ -85,31 +82,13 @@ static const rapt_operator operators[] = {{
            "computed in chunks, dense inside and through a D x E state between them, so the cost "
            "grows linearly with its length and decoding needs a state of constant size.",
     .version = "1.0",
-    .inputs = inputs,
-    .n_inputs = sizeof inputs / sizeof *inputs,
-    .outputs = outputs,
-    .n_outputs = sizeof outputs / sizeof *outputs,
-    .attrs = attrs,
-    .n_attrs = sizeof attrs / sizeof *attrs,
+    RAPT_DESCRIBE_LISTS,
     .where = RAPT_LINEAR_WHERE_BORDERS "; " RAPT_LINEAR_WHERE_STATE,
     .flops = "2*B*H*N*(2*D*E + min(N,64)*(D+E)/2)",
     .flops_backward = "2*B*H*N*(5*D*E + min(N,64)*(3*D+2*E)/2)",
-    .states = states,
-    .n_states = sizeof states / sizeof *states,
+    RAPT_DESCRIBE_LIST(states),
     .example = "B=2 H=2 N=100 D=16 E=16",
-    .kernels = kernels,
-    .n_kernels = sizeof kernels / sizeof *kernels,
     .infer = lightning_infer,
 }};
 
-RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
-    .size = sizeof(rapt_plugin),
-    .abi_major = RAPT_ABI_MAJOR,
-    .abi_minor = RAPT_ABI_MINOR_NEEDED,
-    .name = "lightning",
-    .version = "1.0",
-    .author = "the rapt authors",
-    .license = "MIT",
-    .operators = operators,
-    .n_operators = 1,
-};
+RAPT_DESCRIBE_PLUGIN("lightning", "1.0");

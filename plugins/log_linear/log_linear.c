@@ -9,6 +9,7 @@
  * Guo et al., "Log-Linear Attention" (arXiv 2506.04761), on the Mamba-2 form.
  */
 #include "log_linear.h"
+#include "kit/describe.h"
 
 static const rapt_arg inputs[] = {
     [LOG_LINEAR_Q] = {.size = sizeof(rapt_arg),
@@ -64,11 +65,7 @@ static const rapt_arg outputs[] = {
 };
 
 static const rapt_attr attrs[] = {
-    [LOG_LINEAR_SCALE] = {.size = sizeof(rapt_attr),
-                          .type = RAPT_ATTR_FLOAT,
-                          .name = "scale",
-                          .fallback = "1",
-                          .doc = "factor of the products q.k"},
+    [LOG_LINEAR_SCALE] = RAPT_DESCRIBE_SCALE("1", "factor of the products q.k"),
     [LOG_LINEAR_POSITION] = {.size = sizeof(rapt_attr),
                              .type = RAPT_ATTR_INT,
                              .name = "position",
@@ -115,33 +112,15 @@ static const rapt_operator operators[] = {{
            "tree over the past: recent positions are told apart finely, distant ones in blocks of "
            "powers of two. Cost grows as N log N, and decoding keeps log N states.",
     .version = "1.0",
-    .inputs = inputs,
-    .n_inputs = sizeof inputs / sizeof *inputs,
-    .outputs = outputs,
-    .n_outputs = sizeof outputs / sizeof *outputs,
-    .attrs = attrs,
-    .n_attrs = sizeof attrs / sizeof *attrs,
+    RAPT_DESCRIBE_LISTS,
     .where =
         "H % G == 0; N == 0 || L >= ceil_log2(position + N) + 1; L >= 1; " RAPT_LINEAR_WHERE_BORDERS
         "; " RAPT_LINEAR_WHERE_STATE,
     .flops = "2*B*H*N*(D*E*(1 + ceil_log2(max(N,64)/64)/2) + min(N,64)*(D+E)/2)",
     .flops_backward = "2*B*H*N*(D*E*(3 + ceil_log2(max(N,64)/64)) + min(N,64)*(3*D+2*E)/2)",
-    .states = states,
-    .n_states = sizeof states / sizeof *states,
+    RAPT_DESCRIBE_LIST(states),
     .example = "B=2 H=4 G=2 N=100 D=16 E=16 L=ceil_log2(N)+1",
-    .kernels = kernels,
-    .n_kernels = sizeof kernels / sizeof *kernels,
     .infer = log_linear_infer,
 }};
 
-RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
-    .size = sizeof(rapt_plugin),
-    .abi_major = RAPT_ABI_MAJOR,
-    .abi_minor = RAPT_ABI_MINOR_NEEDED,
-    .name = "log_linear",
-    .version = "1.0",
-    .author = "the rapt authors",
-    .license = "MIT",
-    .operators = operators,
-    .n_operators = 1,
-};
+RAPT_DESCRIBE_PLUGIN("log_linear", "1.0");

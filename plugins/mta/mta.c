@@ -9,6 +9,7 @@
  * Golovneva et al., "Multi-Token Attention" (arXiv 2504.00927).
  */
 #include "mta.h"
+#include "kit/describe.h"
 
 static const rapt_arg inputs[] = {
     [MTA_Q] = {.size = sizeof(rapt_arg),
@@ -80,11 +81,7 @@ static const rapt_attr attrs[] = {
                     .name = "causal",
                     .fallback = "true",
                     .doc = "query i sees key j only where j <= i + M - N"},
-    [MTA_SCALE] = {.size = sizeof(rapt_attr),
-                   .type = RAPT_ATTR_FLOAT,
-                   .name = "scale",
-                   .fallback = "1/sqrt(D)",
-                   .doc = "factor of the products q.k"},
+    [MTA_SCALE] = RAPT_DESCRIBE_SCALE("1/sqrt(D)", "factor of the products q.k"),
     [MTA_WINDOW] = RAPT_SCORE_ATTR_WINDOW,
     [MTA_SOFTCAP] = RAPT_SCORE_ATTR_SOFTCAP,
 };
@@ -134,12 +131,7 @@ static const rapt_operator operators[] = {{
            "What is hidden (by causal order, a window, or other sequences) counts as 0 in every "
            "convolution and stays hidden after it. A query that sees no key outputs zeros.",
     .version = "1.0",
-    .inputs = inputs,
-    .n_inputs = sizeof inputs / sizeof *inputs,
-    .outputs = outputs,
-    .n_outputs = sizeof outputs / sizeof *outputs,
-    .attrs = attrs,
-    .n_attrs = sizeof attrs / sizeof *attrs,
+    RAPT_DESCRIBE_LISTS,
     .where = RAPT_SCORE_OPTION_WHERE
     "; !given(qk_kernel) || a >= 1; !given(qk_kernel) || b % 2 == 1; "
     "!given(qk_kernel_post) || r >= 1; !given(qk_kernel_post) || s % 2 == 1",
@@ -148,21 +140,8 @@ static const rapt_operator operators[] = {{
     .flops_backward = "2*B*H*pairs*(3*D + 2*E + if(given(qk_kernel), 3*a*b, 0) + "
                       "if(given(qk_kernel_post), 3*r*s, 0) + if(given(head_kernel), 3*c, 0))",
     .weights = "B H N M",
-    .states = states,
-    .n_states = sizeof states / sizeof *states,
+    RAPT_DESCRIBE_LIST(states),
     .example = "B=2 H=4 G=2 N=33 M=33 D=16 E=16 a=3 b=5 r=2 s=3 c=2 causal=true",
-    .kernels = kernels,
-    .n_kernels = sizeof kernels / sizeof *kernels,
 }};
 
-RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
-    .size = sizeof(rapt_plugin),
-    .abi_major = RAPT_ABI_MAJOR,
-    .abi_minor = RAPT_ABI_MINOR_NEEDED,
-    .name = "mta",
-    .version = "1.0",
-    .author = "the rapt authors",
-    .license = "MIT",
-    .operators = operators,
-    .n_operators = sizeof operators / sizeof *operators,
-};
+RAPT_DESCRIBE_PLUGIN("mta", "1.0");

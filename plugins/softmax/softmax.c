@@ -1,4 +1,5 @@
 /* Softmax attention: the description. */
+#include "kit/describe.h"
 #include "kit/score.h"
 #include "kit/score_vulkan.h"
 
@@ -27,31 +28,13 @@ static const rapt_operator operators[] = {{
            "with running maxima and sums (arXiv 2205.14135, 2307.08691), so memory is linear in "
            "the number of positions. A query that sees no key outputs zeros.",
     .version = "1.0",
-    .inputs = inputs,
-    .n_inputs = sizeof(inputs) / sizeof(*inputs),
-    .outputs = outputs,
-    .n_outputs = sizeof(outputs) / sizeof(*outputs),
-    .attrs = attrs,
-    .n_attrs = sizeof(attrs) / sizeof(*attrs),
+    RAPT_DESCRIBE_LISTS,
     .where = RAPT_SCORE_OPTION_WHERE,
     .flops = RAPT_SCORE_FLOPS,
     .flops_backward = RAPT_SCORE_FLOPS_BACKWARD,
     .weights = RAPT_SCORE_WEIGHTS,
-    .states = states,
-    .n_states = sizeof(states) / sizeof(*states),
+    RAPT_DESCRIBE_LIST(states),
     .example = "B=2 H=4 G=2 N=33 M=33 D=16 E=16 causal=true",
-    .kernels = kernels,
-    .n_kernels = sizeof(kernels) / sizeof(*kernels),
 }};
 
-RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
-    .size = sizeof(rapt_plugin),
-    .abi_major = RAPT_ABI_MAJOR,
-    .abi_minor = RAPT_ABI_MINOR_NEEDED,
-    .name = "softmax",
-    .version = "1.0",
-    .author = "the rapt authors",
-    .license = "MIT",
-    .operators = operators,
-    .n_operators = sizeof(operators) / sizeof(*operators),
-};
+RAPT_DESCRIBE_PLUGIN("softmax", "1.0");
