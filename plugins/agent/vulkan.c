@@ -28,7 +28,7 @@ rapt_status agent_vulkan_coopmat_supports(rapt_call *call)
     rapt_vulkan device;
     rapt_status status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vulkan_require(&device, gather_coop_shader[AGENT_COOP_NV].features);
+        status = rapt_vulkan_require(&device, gather_coop_shader[coop_way(device.limits)].features);
     return status == RAPT_OK ? agent_vulkan_supports(call) : status;
 }
 
@@ -54,7 +54,7 @@ static void pool(agent_job *job)
     const agent_pool_push push = {(uint32_t)plan->H, (uint32_t)plan->D, bins_push(plan), q.push,
                                   job->a.base};
     const rapt_vulkan_buffer buffers[2] = {q.buffer, job->a.buffer};
-    const uint32_t constants[4] = {job->bf16, job->coop != AGENT_COOP_NONE, 0, 0};
+    const uint32_t constants[5] = {job->bf16, job->coop != AGENT_COOP_NONE, 0, 0, 0};
     run(job, &pool_shader[q.half], constants, plan->A, agent_over(plan->D, 64), plan->units,
         buffers, &push);
 }
@@ -90,7 +90,7 @@ static void load_taps(agent_job *job, const rapt_view *view, int64_t first, int6
     const agent_kernel_push push = {
         (uint32_t)channels, (uint32_t)plan->taps, (uint32_t)first, (uint32_t)count, base,
         strides[0],         strides[2],           strides[3]};
-    const uint32_t constants[4] = {is_bf16(view), 0, 0, 0};
+    const uint32_t constants[5] = {is_bf16(view), 0, 0, 0, 0};
     run(job, &kernel_shader[is_half(view)], constants, agent_over(channels * count, 64), 1, 1,
         buffers, &push);
 }
@@ -112,7 +112,7 @@ static void convolve(agent_job *job, const agent_tensor *from, const agent_float
                                       from->push,
                                       to->push,
                                       add->base};
-    const uint32_t constants[4] = {job->bf16, back, 0, 0};
+    const uint32_t constants[5] = {job->bf16, back, 0, 0, 0};
     const rapt_vulkan_buffer buffers[4] = {from->buffer, agent_buffer(plan, plan->kernel),
                                            add->buffer, to->buffer};
     run(job, &convolve_shader[to->half], constants, agent_over(plan->N * plan->E, 64), plan->units,
@@ -131,7 +131,7 @@ static void store_taps(agent_job *job, const rapt_view *view, int64_t first, int
         (uint32_t)first,       (uint32_t)count,
         (uint32_t)plan->slots, to.base};
     const rapt_vulkan_buffer buffers[2] = {agent_buffer(plan, plan->kernels), to.buffer};
-    const uint32_t constants[4] = {is_bf16(view), 0, 0, 0};
+    const uint32_t constants[5] = {is_bf16(view), 0, 0, 0, 0};
     run(job, &kernel_sum_shader[is_half(view)], constants, agent_over(channels * count, 64), 1, 1,
         buffers, &push);
 }
@@ -212,10 +212,8 @@ static void gather(agent_job *job)
                                     {0, 0},
                                     job->scale,
                                     wide(&k, AGENT_WIDE_K) | wide(&v, AGENT_WIDE_V)};
-    const uint32_t constants[4] = {job->bf16, bias.kind, 1, 1};
-    const rapt_vulkan_shader *shader = job->coop != AGENT_COOP_NONE
-                                           ? &gather_coop_shader[job->coop]
-                                           : &gather_shader[k.half + job->lean];
+    const uint32_t constants[5] = {job->bf16, bias.kind, 1, 1, 0};
+    const rapt_vulkan_shader *shader = product_way(job, gather_coop_shader, gather_shader, k.half);
     const rapt_vulkan_buffer parts = agent_buffer(plan, plan->parts);
     const rapt_vulkan_buffer most = agent_buffer(plan, plan->part_most);
     const rapt_vulkan_buffer total = agent_buffer(plan, plan->part_total);
@@ -257,10 +255,9 @@ static void hand_out(agent_job *job)
                                     {most.base, total.base},
                                     job->scale,
                                     wide(&q, AGENT_WIDE_Q) | wide(&o, AGENT_WIDE_O)};
-    const uint32_t constants[4] = {job->bf16, bias.kind, plan->taps > 0, saved != NULL};
-    const rapt_vulkan_shader *shader = job->coop != AGENT_COOP_NONE
-                                           ? &hand_out_coop_shader[job->coop]
-                                           : &hand_out_shader[q.half + job->lean];
+    const uint32_t constants[5] = {job->bf16, bias.kind, plan->taps > 0, saved != NULL, 0};
+    const rapt_vulkan_shader *shader =
+        product_way(job, hand_out_coop_shader, hand_out_shader, q.half);
     const rapt_vulkan_buffer floats = agent_buffer(plan, plan->o);
     const rapt_vulkan_buffer buffers[9] = {q.buffer,    job->a.buffer, job->u.buffer,
                                            bias.buffer, bias.buffer,   o.buffer,
@@ -301,6 +298,7 @@ typedef struct agent_half {
     agent_chunks chunks;
     agent_tensor x, y;
     agent_floats w, most, total, delta;
+    agent_part w_scale; /* of w as a float16 operand */
     agent_bias bias;
     agent_part bias_grad;
     bool bias_wanted;
@@ -314,20 +312,21 @@ static agent_chunk_push chunk_push(const agent_job *job, const agent_half *half)
     return push;
 }
 
-/* matrix = scale left x^T + bias */
+/* matrix = scale left right^T + bias; `left_scale`: of the left operand where it is float16. */
 static void product(agent_job *job, const agent_half *half, const agent_floats *left,
-                    const agent_tensor *right, int64_t width, const agent_bias *bias, float scale,
-                    agent_part matrix)
+                    const agent_part *left_scale, const agent_tensor *right, int64_t width,
+                    const agent_bias *bias, float scale, agent_part matrix)
 {
     const agent_plan *plan = &job->plan;
-    static const agent_bias none;
-    const agent_bias *with = bias ? bias : &none;
+    const bool scaled = left_scale && job->coop != AGENT_COOP_NONE;
     const agent_product_push push = {chunk_push(job, half), (uint32_t)width, left->base,
-                                     right->push,           with->push,      width ? scale : 0.0f};
-    const uint32_t constants[4] = {job->bf16, with->kind, 0, 0};
-    const rapt_vulkan_buffer buffers[5] = {left->buffer, right->buffer, with->buffer, with->buffer,
-                                           agent_buffer(plan, matrix)};
-    run(job, &product_shader[right->half + job->lean], constants,
+                                     right->push,           bias->push,      width ? scale : 0.0f};
+    const uint32_t constants[5] = {job->bf16, bias->kind, scaled, 0, 0};
+    rapt_vulkan_buffer buffers[6] = {left->buffer, right->buffer, bias->buffer, bias->buffer,
+                                     agent_buffer(plan, matrix)};
+    if (scaled)
+        buffers[5] = agent_buffer(plan, *left_scale);
+    run(job, product_way(job, product_coop_shader, product_shader, right->half), constants,
         agent_over(job->count, AGENT_TILE), agent_over(plan->A, AGENT_TILE), job->units, buffers,
         &push);
 }
@@ -340,6 +339,14 @@ static void bind_values(const agent_job *job, const agent_half *half, rapt_vulka
     buffers[2] = half->most.buffer;
     buffers[3] = half->total.buffer;
     buffers[4] = half->delta.buffer;
+}
+
+/* The same, and the scale of what they are as float16 operands. */
+static void bind_operands(const agent_job *job, const agent_half *half, rapt_vulkan_buffer *buffers)
+{
+    memset(buffers, 0, 10 * sizeof *buffers);
+    bind_values(job, half, buffers);
+    buffers[9] = agent_buffer(&job->plan, job->plan.scale_grads);
 }
 
 static agent_weight_push weight_push(const agent_half *half)
@@ -359,18 +366,18 @@ static void multiply_rows(agent_job *job, const agent_half *half, bool gradients
     const agent_rows_push push = {chunk_push(job, half), weight_push(half),    (uint32_t)width,
                                   right->push,           (uint32_t)job->units, (uint32_t)splits,
                                   (uint32_t)each};
-    const uint32_t constants[4] = {job->bf16, half->by_position, gradients, 0};
-    rapt_vulkan_buffer buffers[7];
-    bind_values(job, half, buffers);
+    const uint32_t constants[5] = {job->bf16, half->by_position, gradients, 0, 0};
+    rapt_vulkan_buffer buffers[10];
+    bind_operands(job, half, buffers);
     buffers[5] = right->buffer;
     buffers[6] = agent_buffer(plan, plan->parts);
-    run(job, &rows_shader[right->half + job->lean], constants,
+    run(job, product_way(job, rows_coop_shader, rows_shader, right->half), constants,
         agent_over(width, AGENT_TILE) * splits, agent_over(plan->A, AGENT_TILE), job->units,
         buffers, &push);
     const int64_t size = plan->A * width;
     const agent_sum_push ends = {(uint32_t)(job->units * size), (uint32_t)splits,
                                  (uint32_t)(job->unit0 * size), scale};
-    const uint32_t how[4] = {job->bf16, add, 0, 0};
+    const uint32_t how[5] = {job->bf16, add, 0, 0, 0};
     const rapt_vulkan_buffer put[2] = {buffers[6], agent_buffer(plan, to)};
     run(job, &sum_shader, how, agent_over(job->units * size, 64), 1, 1, put, &ends);
 }
@@ -385,21 +392,25 @@ static void multiply_columns(agent_job *job, const agent_half *half, bool gradie
     const agent_tensor to = tensor_of(job, view);
     const agent_columns_push push = {chunk_push(job, half), weight_push(half), (uint32_t)width,
                                      right->base,           to.push,           scale};
-    const uint32_t constants[4] = {job->bf16, half->by_position, gradients, floats != NULL};
-    rapt_vulkan_buffer buffers[8];
-    bind_values(job, half, buffers);
+    const bool scaled = !gradients && job->coop != AGENT_COOP_NONE;
+    const uint32_t constants[5] = {job->bf16, half->by_position, gradients, floats != NULL, scaled};
+    rapt_vulkan_buffer buffers[10];
+    bind_operands(job, half, buffers);
+    if (scaled) /* `right` is half->w then */
+        buffers[8] = agent_buffer(plan, half->w_scale);
     buffers[5] = right->buffer;
     buffers[6] = to.buffer;
     buffers[7] = floats ? agent_buffer(plan, *floats) : to.buffer;
-    run(job, &columns_shader[to.half + job->lean], constants, agent_over(width, AGENT_TILE),
-        agent_over(job->count, AGENT_TILE), job->units, buffers, &push);
+    run(job, product_way(job, columns_coop_shader, columns_shader, to.half), constants,
+        agent_over(width, AGENT_TILE), agent_over(job->count, AGENT_TILE), job->units, buffers,
+        &push);
 }
 
 static void add_bias_grad(agent_job *job, const agent_half *half)
 {
     const agent_bias_grad_push push = {chunk_push(job, half), weight_push(half),
                                        (uint32_t)job->units};
-    const uint32_t constants[4] = {job->bf16, half->by_position, 1, 0};
+    const uint32_t constants[5] = {job->bf16, half->by_position, 1, 0, 0};
     rapt_vulkan_buffer buffers[6];
     if (!half->bias_wanted)
         return;
@@ -413,20 +424,44 @@ static void add_bias_grad(agent_job *job, const agent_half *half)
 static void make_matrices(agent_job *job, const agent_half *half)
 {
     const agent_plan *plan = &job->plan;
-    product(job, half, &job->a, &half->x, plan->D, &half->bias, job->scale, plan->logits);
-    product(job, half, &half->w, &half->y, plan->E, NULL, 1.0f, plan->grads);
+    static const agent_bias none;
+    product(job, half, &job->a, NULL, &half->x, plan->D, &half->bias, job->scale, plan->logits);
+    product(job, half, &half->w, &half->w_scale, &half->y, plan->E, &none, 1.0f, plan->grads);
+}
+
+/* `to` = powers of two for the greatest of `count` numbers of each of some units. */
+static void take_scales(agent_job *job, const agent_floats *from, int64_t count, int64_t unit0,
+                        int64_t units, agent_part to)
+{
+    const agent_scale_push push = {(uint32_t)count, from->base, (uint32_t)unit0};
+    const rapt_vulkan_buffer buffers[2] = {from->buffer, agent_buffer(&job->plan, to)};
+    if (job->coop != AGENT_COOP_NONE)
+        run(job, &scale_shader, NULL, units, 1, 1, buffers, &push);
+}
+
+/* The sums of the positions' softmax gradients, and the scales of gradients of logits. */
+static void take_deltas(agent_job *job, const agent_half *half)
+{
+    const agent_plan *plan = &job->plan;
+    const bool greatest = job->coop != AGENT_COOP_NONE;
+    const agent_floats most = floats_at(job, plan->greatest);
+    const agent_delta_push push = {chunk_push(job, half), weight_push(half),
+                                   (uint32_t)agent_over(job->count, 64)};
+    const uint32_t constants[5] = {job->bf16, half->by_position, 0, greatest, 0};
+    rapt_vulkan_buffer buffers[6];
+    bind_values(job, half, buffers);
+    buffers[5] = most.buffer;
+    if (half->by_position || greatest)
+        run(job, &delta_shader, constants, push.groups, job->units, 1, buffers, &push);
+    take_scales(job, &most, push.groups, job->unit0, job->units, plan->scale_grads);
 }
 
 static void hand_out_back(agent_job *job, const agent_half *half)
 {
     const agent_plan *plan = &job->plan;
     const rapt_view *dq = plan->call->grad_inputs[AGENT_Q];
-    rapt_vulkan_buffer buffers[5];
     make_matrices(job, half);
-    bind_values(job, half, buffers);
-    const agent_delta_push push = {chunk_push(job, half), weight_push(half)};
-    const uint32_t constants[4] = {job->bf16, 1, 0, 0};
-    run(job, &delta_shader, constants, agent_over(job->count, 64), job->units, 1, buffers, &push);
+    take_deltas(job, half);
     multiply_rows(job, half, false, &half->y, plan->E, 1.0f, job->first > 0, plan->du);
     multiply_rows(job, half, true, &half->x, plan->D, job->scale, job->first > 0, plan->da);
     if (dq)
@@ -440,6 +475,7 @@ static void gather_back(agent_job *job, const agent_half *half)
     const agent_plan *plan = &job->plan;
     rapt_view *const *grads = plan->call->grad_inputs;
     make_matrices(job, half);
+    take_deltas(job, half);
     multiply_rows(job, half, true, &half->x, plan->D, job->scale, true, plan->da);
     if (grads[AGENT_K])
         multiply_columns(job, half, true, &job->a, plan->D, job->scale, grads[AGENT_K], NULL);
@@ -481,7 +517,7 @@ static void store(agent_job *job, agent_part from, const rapt_view *view)
         return;
     const agent_floats to = floats_of(job, view);
     const agent_store_push push = {(uint32_t)count, to.base};
-    const uint32_t constants[4] = {is_bf16(view), 0, 0, 0};
+    const uint32_t constants[5] = {is_bf16(view), 0, 0, 0, 0};
     const rapt_vulkan_buffer buffers[2] = {agent_buffer(&job->plan, from), to.buffer};
     run(job, &store_shader[is_half(view)], constants, agent_over(count, 64), 1, 1, buffers, &push);
 }
@@ -499,6 +535,8 @@ static void back_to_agents(agent_job *job, const agent_tensor *grad)
     half.x = tensor_of(job, call->inputs[AGENT_Q]);
     half.y = *grad;
     half.w = job->u;
+    half.w_scale = plan->scale_u;
+    take_scales(job, &half.w, plan->A * plan->E, 0, plan->units, half.w_scale);
     half.most = floats_of(job, call->saved[AGENT_HAND_OUT_REFERENCE]);
     half.total = floats_of(job, call->saved[AGENT_HAND_OUT_SUM]);
     half.delta = floats_at(job, plan->delta_n);
@@ -524,6 +562,8 @@ static void back_to_keys(agent_job *job)
     half.x = tensor_of(job, call->inputs[AGENT_K]);
     half.y = tensor_of(job, call->inputs[AGENT_V]);
     half.w = floats_at(job, plan->du);
+    half.w_scale = plan->scale_du;
+    take_scales(job, &half.w, plan->A * plan->E, 0, plan->units, half.w_scale);
     half.most = job->gather_most;
     half.total = job->gather_total;
     half.delta = floats_at(job, plan->delta_a);

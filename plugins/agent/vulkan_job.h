@@ -5,6 +5,7 @@
 
 #include "vulkan_plan.h"
 #include "vulkan_shaders.h"
+#include <stdlib.h>
 
 /* Contiguous float32; or any contiguous tensor. */
 typedef struct agent_floats {
@@ -25,8 +26,6 @@ typedef struct agent_bias {
     uint32_t kind; /* BIAS of bias.glsl */
 } agent_bias;
 
-enum { AGENT_COOP_NONE = -1, AGENT_COOP_NV = 0 };
-
 typedef struct agent_job {
     agent_plan plan;
     rapt_status status;
@@ -37,13 +36,23 @@ typedef struct agent_job {
     int64_t unit0, units, first, count; /* of the chunk at hand */
 } agent_job;
 
+static int coop_way(const rapt_vulkan_limits *limits)
+{
+    const bool emulated = getenv("RAPT_VULKAN_EMULATE_COOPMAT") != NULL;
+    return limits->features & RAPT_VULKAN_COOPMAT_KHR               ? AGENT_COOP_KHR
+           : limits->features & RAPT_VULKAN_COOPMAT_NV || !emulated ? AGENT_COOP_NV
+                                                                    : AGENT_COOP_EMULATED;
+}
+
 static rapt_status begin(rapt_call *call, agent_job *job)
 {
     memset(job, 0, sizeof *job);
     job->status = agent_plan_call(call, &job->plan);
     job->scale = (float)call->attrs[AGENT_SCALE].f;
-    job->coop = strcmp(call->kernel->name, "vulkan.coopmat") == 0 ? AGENT_COOP_NV : AGENT_COOP_NONE;
     job->bf16 = call->dtype == RAPT_BF16;
+    job->coop = AGENT_COOP_NONE;
+    if (job->status == RAPT_OK && strcmp(call->kernel->name, "vulkan.coopmat") == 0)
+        job->coop = coop_way(job->plan.device.limits);
     if (job->status == RAPT_OK)
         job->lean = job->plan.device.limits->vendor == AGENT_SOFTWARE ? 2 : 0;
     if (job->plan.D == 0)
@@ -51,15 +60,22 @@ static rapt_status begin(rapt_call *call, agent_job *job)
     return job->status;
 }
 
-/* `constants`: four of them, or NULL: those of a shader that has but the type of its elements. */
+/* `constants`: five of them, or NULL: those of a shader that has but the type of its elements. */
 static void run(agent_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
                 int64_t x, int64_t y, int64_t z, const rapt_vulkan_buffer *buffers,
                 const void *push)
 {
     if (job->status == RAPT_OK)
         job->status = rapt_vulkan_run(&job->plan.device, shader, constants ? constants : &job->bf16,
-                                      constants ? 4 : 1, (uint32_t)x, (uint32_t)y, (uint32_t)z,
+                                      constants ? 5 : 1, (uint32_t)x, (uint32_t)y, (uint32_t)z,
                                       buffers, push, NULL);
+}
+
+/* The shader of a product: by cooperative matrices, or plain. */
+static const rapt_vulkan_shader *product_way(const agent_job *job, const rapt_vulkan_shader *coop,
+                                             const rapt_vulkan_shader *plain, uint32_t half)
+{
+    return job->coop != AGENT_COOP_NONE ? &coop[job->coop] : &plain[half + job->lean];
 }
 
 static uint32_t is_bf16(const rapt_view *view)

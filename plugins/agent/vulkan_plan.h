@@ -43,6 +43,7 @@ typedef struct agent_plan {
     int64_t slots;
     agent_part a, u, most, total, parts, part_most, part_total, o, kernel;
     agent_part logits, grads, delta_n, delta_a, du, da, dq, dv, query_bias, agent_bias, kernels;
+    agent_part greatest, scale_u, scale_du, scale_grads; /* for float16 operands */
     uint64_t bytes;
 } agent_plan;
 
@@ -161,6 +162,11 @@ static inline void agent_place_backward(agent_plan *plan)
     plan->da = agent_place(plan, plan->units, plan->A, plan->D, 1);
     plan->dq = agent_place(plan, plan->units, plan->N, plan->D, plan->pooled && grads[AGENT_Q]);
     plan->dv = agent_place(plan, plan->units, plan->M, plan->E, plan->taps && grads[AGENT_V]);
+    const int64_t groups = agent_over(agent_most(handing.positions, gathering.positions), 64);
+    plan->greatest = agent_place(plan, plan->units, groups, 1, 1);
+    plan->scale_u = agent_place(plan, plan->units, 1, 1, 1);
+    plan->scale_du = agent_place(plan, plan->units, 1, 1, 1);
+    plan->scale_grads = agent_place(plan, plan->units, 1, 1, 1);
     plan->query_bias =
         agent_place(plan, plan->H, plan->N, plan->A, grads[AGENT_QUERY_BIAS] != NULL);
     plan->agent_bias =

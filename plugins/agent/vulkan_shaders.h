@@ -5,7 +5,11 @@
 
 #include "kit/vulkan.h"
 
+#include "agent_attend_coop_gather_emulated.h"
+#include "agent_attend_coop_gather_khr.h"
 #include "agent_attend_coop_gather_nv.h"
+#include "agent_attend_coop_hand_out_emulated.h"
+#include "agent_attend_coop_hand_out_khr.h"
 #include "agent_attend_coop_hand_out_nv.h"
 #include "agent_attend_gather_f32.h"
 #include "agent_attend_gather_f32_lean.h"
@@ -16,6 +20,9 @@
 #include "agent_attend_hand_out_half.h"
 #include "agent_attend_hand_out_half_lean.h"
 #include "agent_bias_grad.h"
+#include "agent_columns_coop_emulated.h"
+#include "agent_columns_coop_khr.h"
+#include "agent_columns_coop_nv.h"
 #include "agent_columns_f32.h"
 #include "agent_columns_f32_lean.h"
 #include "agent_columns_half.h"
@@ -35,14 +42,21 @@
 #include "agent_load_half.h"
 #include "agent_pool_f32.h"
 #include "agent_pool_half.h"
+#include "agent_product_coop_emulated.h"
+#include "agent_product_coop_khr.h"
+#include "agent_product_coop_nv.h"
 #include "agent_product_f32.h"
 #include "agent_product_f32_lean.h"
 #include "agent_product_half.h"
 #include "agent_product_half_lean.h"
+#include "agent_rows_coop_emulated.h"
+#include "agent_rows_coop_khr.h"
+#include "agent_rows_coop_nv.h"
 #include "agent_rows_f32.h"
 #include "agent_rows_f32_lean.h"
 #include "agent_rows_half.h"
 #include "agent_rows_half_lean.h"
+#include "agent_scale.h"
 #include "agent_store_f32.h"
 #include "agent_store_half.h"
 #include "agent_sum.h"
@@ -137,7 +151,12 @@ typedef struct agent_sum_push {
 typedef struct agent_delta_push {
     agent_chunk_push chunk;
     agent_weight_push stats;
+    uint32_t groups;
 } agent_delta_push;
+
+typedef struct agent_scale_push {
+    uint32_t count, base, unit0;
+} agent_scale_push;
 
 typedef struct agent_dot_push {
     uint32_t width, u_base;
@@ -208,11 +227,12 @@ static const rapt_vulkan_shader gather_shader[4] =
 static const rapt_vulkan_shader hand_out_shader[4] =
     AGENT_PRODUCTS(attend_hand_out, agent_attend_push, 9);
 static const rapt_vulkan_shader gathered_shader = AGENT_SHADER(gathered, agent_gathered_push, 6, 0);
-static const rapt_vulkan_shader product_shader[4] = AGENT_PRODUCTS(product, agent_product_push, 5);
-static const rapt_vulkan_shader rows_shader[4] = AGENT_PRODUCTS(rows, agent_rows_push, 7);
-static const rapt_vulkan_shader columns_shader[4] = AGENT_PRODUCTS(columns, agent_columns_push, 8);
+static const rapt_vulkan_shader product_shader[4] = AGENT_PRODUCTS(product, agent_product_push, 6);
+static const rapt_vulkan_shader rows_shader[4] = AGENT_PRODUCTS(rows, agent_rows_push, 10);
+static const rapt_vulkan_shader columns_shader[4] = AGENT_PRODUCTS(columns, agent_columns_push, 10);
 static const rapt_vulkan_shader sum_shader = AGENT_SHADER(sum, agent_sum_push, 2, 0);
-static const rapt_vulkan_shader delta_shader = AGENT_SHADER(delta, agent_delta_push, 5, 0);
+static const rapt_vulkan_shader delta_shader = AGENT_SHADER(delta, agent_delta_push, 6, 0);
+static const rapt_vulkan_shader scale_shader = AGENT_SHADER(scale, agent_scale_push, 2, 0);
 static const rapt_vulkan_shader dot_shader = AGENT_SHADER(dot, agent_dot_push, 3, 0);
 static const rapt_vulkan_shader bias_grad_shader =
     AGENT_SHADER(bias_grad, agent_bias_grad_push, 6, 0);
@@ -225,20 +245,35 @@ static const rapt_vulkan_shader kernel_grad_shader[2] =
 static const rapt_vulkan_shader kernel_sum_shader[2] =
     AGENT_SHADERS(kernel_sum, agent_kernel_sum_push, 2);
 
-/* By cooperative matrices, one for each of AGENT_COOP_NV and what follows. */
-#define AGENT_COOP_SHADER(kernel, push, buffers, needs)                                            \
+/* By cooperative matrices: KHR's, NV's, and, for tests of the flow of data, shared memory. */
+enum { AGENT_COOP_NONE = -1, AGENT_COOP_KHR, AGENT_COOP_NV, AGENT_COOP_EMULATED };
+
+#define AGENT_COOP_SHADER(kernel, push, buffers, needs, lanes)                                     \
     {                                                                                              \
         .size = sizeof(rapt_vulkan_shader),                                                        \
         .features = RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16 | (needs),                         \
         .name = "agent." #kernel, .code = agent_##kernel, .code_bytes = sizeof agent_##kernel,     \
-        .n_buffers = buffers, .push_bytes = sizeof(push), .subgroup = 32                           \
+        .n_buffers = buffers, .push_bytes = sizeof(push), .subgroup = lanes                        \
+    }
+#define AGENT_COOP_SHADERS(kernel, push, buffers)                                                  \
+    {                                                                                              \
+        AGENT_COOP_SHADER(kernel##_khr, push, buffers,                                             \
+                          RAPT_VULKAN_COOPMAT_KHR | RAPT_VULKAN_SUBGROUP, 32),                     \
+            AGENT_COOP_SHADER(kernel##_nv, push, buffers,                                          \
+                              RAPT_VULKAN_COOPMAT_NV | RAPT_VULKAN_SUBGROUP, 32),                  \
+            AGENT_COOP_SHADER(kernel##_emulated, push, buffers, 0, 0)                              \
     }
 
-static const rapt_vulkan_shader gather_coop_shader[] = {
-    AGENT_COOP_SHADER(attend_coop_gather_nv, agent_attend_push, 9, RAPT_VULKAN_COOPMAT_NV),
-};
-static const rapt_vulkan_shader hand_out_coop_shader[] = {
-    AGENT_COOP_SHADER(attend_coop_hand_out_nv, agent_attend_push, 9, RAPT_VULKAN_COOPMAT_NV),
-};
+static const rapt_vulkan_shader gather_coop_shader[3] =
+    AGENT_COOP_SHADERS(attend_coop_gather, agent_attend_push, 9);
+static const rapt_vulkan_shader hand_out_coop_shader[3] =
+    AGENT_COOP_SHADERS(attend_coop_hand_out, agent_attend_push, 9);
+
+static const rapt_vulkan_shader product_coop_shader[3] =
+    AGENT_COOP_SHADERS(product_coop, agent_product_push, 6);
+static const rapt_vulkan_shader rows_coop_shader[3] =
+    AGENT_COOP_SHADERS(rows_coop, agent_rows_push, 10);
+static const rapt_vulkan_shader columns_coop_shader[3] =
+    AGENT_COOP_SHADERS(columns_coop, agent_columns_push, 10);
 
 #endif

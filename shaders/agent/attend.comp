@@ -20,6 +20,7 @@ layout(push_constant) uniform Push {
     uint split_keys;
     uint most_base, total_base;
     float scale;
+    uint wide; // of attend_coop.comp alone
 };
 
 #ifdef HAND_OUT
@@ -62,6 +63,9 @@ float product_right(uint column, uint k)
     return key0 + k < end && e0 + column < values ? KV_LOAD(v_[v_at + (key0 + k) * v_row + column])
                                                   : 0.0;
 }
+
+// Rows have statistics, so their sums are put away in main.
+void product_out(uint row, uint column, float x) {}
 
 #define PRODUCT_LEFT_ALONG_K  1
 #define PRODUCT_RIGHT_ALONG_K 0

@@ -2,10 +2,16 @@
 // to[batch][head][position][e] = scale sum over agents of value(agent, position) right_agent[e].
 // Groups: tiles of e, tiles of positions, units.
 #extension GL_GOOGLE_include_directive : require
+#ifdef PRODUCT_COOP
+#include "kit/element_f16.glsl"
+#else
 #include "kit/element.glsl"
+#endif
 #include "agent/chunk.glsl"
 
 layout(constant_id = 3) const uint FLOATS = 0; // 1: to `floats`, contiguous, not to `to`
+
+layout(constant_id = 4) const uint RIGHT_SCALED = 0;
 
 layout(push_constant) uniform Push {
     CHUNK_FIELDS
@@ -20,17 +26,37 @@ CHUNK_UNITS
 layout(std430, binding = 5) readonly buffer Right { float right[]; };
 layout(std430, binding = 6) writeonly buffer To { STORED to[]; };
 layout(std430, binding = 7) writeonly buffer Floats { float floats[]; };
+layout(std430, binding = 8) readonly buffer RightScale { float right_scales[]; };
 
-uint unit, right_at, column0, e0;
+uint unit, to_at, right_at, column0, e0;
 
 float product_left(uint row, uint k)
 {
-    return column0 + row < count && k < agents ? value(unit, k, column0 + row) : 0.0;
+    return column0 + row < count && k < agents ? scaled_value(unit, k, column0 + row) : 0.0;
+}
+
+// Of the right operand, a power of two of the unit.
+float right_scale()
+{
+    return RIGHT_SCALED != 0 ? right_scales[unit0 + unit] : 1.0;
 }
 
 float product_right(uint column, uint k)
 {
-    return e0 + column < width && k < agents ? right[right_at + k * width + column] : 0.0;
+    return e0 + column < width && k < agents ? right_scale() * right[right_at + k * width + column]
+                                             : 0.0;
+}
+
+void product_out(uint row, uint column, float x)
+{
+    const uint at = column0 + row, e = e0 + column;
+    if (at >= count || e >= width)
+        return;
+    x *= scale / value_scale(unit) / right_scale();
+    if (FLOATS != 0)
+        floats[((unit0 + unit) * positions + first + at) * width + e] = x;
+    else
+        to[to_at + (first + at) * to_row + e] = STORE(x);
 }
 
 #define PRODUCT_LEFT_ALONG_K  0
@@ -46,16 +72,6 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, agents)
-    const uint to_at = to_base + unit_batch(unit) * to_batch + unit_head(unit) * to_head;
-    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
-        PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
-            const uint at = column0 + product_row(r), e = e0 + product_column(c >> 2, c & 3u);
-            if (at >= count || e >= width)
-                continue;
-            const float x = scale * sums[r][c >> 2][c & 3u];
-            if (FLOATS != 0)
-                floats[((unit0 + unit) * positions + first + at) * width + e] = x;
-            else
-                to[to_at + (first + at) * to_row + e] = STORE(x);
-        }
+    to_at = to_base + unit_batch(unit) * to_batch + unit_head(unit) * to_head;
+    PRODUCT_STORE(sums)
 }

@@ -8,6 +8,8 @@
 
 layout(local_size_x = 128) in;
 
+layout(constant_id = 1) const uint ROUNDED = 0; // 1: to the type of the queries
+
 layout(push_constant) uniform Push {
     uint heads, width;
     uint grid_y, grid_x, bins_y, bins_x;
@@ -36,7 +38,9 @@ void main()
             sum += LOAD(q[at + ((y0 + i / across) * grid_x + x0 + i % across) * q_row]);
     sums[lane] = sum;
     barrier();
-    if (lane < 64 && d < width)
+    if (lane < 64 && d < width) {
+        const float mean = count > 0 ? (sums[lane] + sums[lane + 64]) / float(count) : 0.0;
         to[to_base + (unit * bins_y * bins_x + agent) * width + d] =
-            count > 0 ? (sums[lane] + sums[lane + 64]) / float(count) : 0.0;
+            ROUNDED != 0 ? LOAD(STORE(mean)) : mean;
+    }
 }

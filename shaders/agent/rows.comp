@@ -2,7 +2,11 @@
 // part[split][unit][agent][e] = sum over the positions of the split of value(agent, position)
 // right_position[e]. Groups: tiles of e times splits, tiles of agents, units.
 #extension GL_GOOGLE_include_directive : require
+#ifdef PRODUCT_COOP
+#include "kit/element_f16.glsl"
+#else
 #include "kit/element.glsl"
+#endif
 #include "agent/chunk.glsl"
 
 layout(push_constant) uniform Push {
@@ -18,16 +22,23 @@ CHUNK_UNITS
 layout(std430, binding = 5) readonly buffer Right { STORED right[]; };
 layout(std430, binding = 6) writeonly buffer Part { float part[]; };
 
-uint unit, right_at, row0, e0, end;
+uint unit, split, right_at, row0, e0, end;
 
 float product_left(uint row, uint k)
 {
-    return row0 + row < agents && k < end ? value(unit, row0 + row, k) : 0.0;
+    return row0 + row < agents && k < end ? scaled_value(unit, row0 + row, k) : 0.0;
 }
 
 float product_right(uint column, uint k)
 {
     return e0 + column < width && k < end ? LOAD(right[right_at + k * right_row + column]) : 0.0;
+}
+
+void product_out(uint row, uint column, float x)
+{
+    const uint agent = row0 + row, e = e0 + column;
+    if (agent < agents && e < width)
+        part[((split * units + unit) * agents + agent) * width + e] = x / value_scale(unit);
 }
 
 #define PRODUCT_LEFT_ALONG_K  1
@@ -39,18 +50,13 @@ void main()
     unit = gl_WorkGroupID.z;
     row0 = gl_WorkGroupID.y * PRODUCT_TILE;
     e0 = gl_WorkGroupID.x / splits * PRODUCT_TILE;
-    const uint split = gl_WorkGroupID.x % splits, from = split * split_positions;
+    split = gl_WorkGroupID.x % splits;
+    const uint from = split * split_positions;
     end = min(count, from + split_positions);
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
                first * right_row + e0;
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, from, end)
-    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
-        PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
-            const uint agent = row0 + product_row(r), e = e0 + product_column(c >> 2, c & 3u);
-            if (agent < agents && e < width)
-                part[((split * units + unit) * agents + agent) * width + e] =
-                    sums[r][c >> 2][c & 3u];
-        }
+    PRODUCT_STORE(sums)
 }

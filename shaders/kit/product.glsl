@@ -4,10 +4,15 @@
 //
 //     float product_left(uint row, uint k)        PRODUCT_LEFT_ALONG_K    1: k runs along memory
 //     float product_right(uint column, uint k)    PRODUCT_RIGHT_ALONG_K   0: rows (columns) do
+//     void product_out(uint row, uint column, float x)    what PRODUCT_STORE does with each sum
 //
 // Invocation l holds rows 4 (l / 8) + {0..3, 32..35} and columns 4 (l % 8) + {0..3, 32..35}.
 #ifndef RAPT_KIT_PRODUCT_GLSL
 #define RAPT_KIT_PRODUCT_GLSL
+
+#ifdef PRODUCT_COOP
+#include "kit/product_coop.glsl"
+#else
 
 #extension GL_EXT_control_flow_attributes : require
 
@@ -110,6 +115,13 @@ void product_load_right(uint from)
         PRODUCT_MULTIPLY(sums)                                                                      \
         barrier();                                                                                  \
     }
+
+#define PRODUCT_STORE(sums)                                                                         \
+    PRODUCT_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                  \
+        PRODUCT_UNROLL for (uint c_ = 0; c_ < 8; c_++)                                              \
+            product_out(product_row(r_), product_column(c_ >> 2, c_ & 3u),                          \
+                        sums[r_][c_ >> 2][c_ & 3u]);
 #endif
 
+#endif
 #endif

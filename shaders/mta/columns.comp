@@ -31,6 +31,12 @@ float product_right(uint column, uint k)
     return e0 + column < width && k < count ? LOAD(right[right_at + k * right_row + column]) : 0.0;
 }
 
+void product_out(uint row, uint column, float x)
+{
+    if (key0 + row < keys && e0 + column < width)
+        sum[((unit0 + unit) * keys + key0 + row) * width + e0 + column] += x;
+}
+
 #define PRODUCT_LEFT_ALONG_K  0
 #define PRODUCT_RIGHT_ALONG_K 0
 #include "kit/product.glsl"
@@ -47,11 +53,5 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, count)
-    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
-        PRODUCT_UNROLL for (uint v = 0; v < 2; v++)
-            PRODUCT_UNROLL for (uint c = 0; c < 4; c++) {
-                const uint key = key0 + product_row(r), e = e0 + product_column(v, c);
-                if (key < keys && e < width)
-                    sum[((unit0 + unit) * keys + key) * width + e] += sums[r][v][c];
-            }
+    PRODUCT_STORE(sums)
 }

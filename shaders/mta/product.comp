@@ -21,7 +21,7 @@ layout(std430, binding = 2) writeonly buffer Matrix { float matrix[]; };
 
 STRIPE_SEEN
 
-uint left_at, right_at, row0, key0;
+uint unit, left_at, right_at, row0, key0, end;
 
 float product_left(uint row, uint k)
 {
@@ -33,16 +33,23 @@ float product_right(uint column, uint k)
     return key0 + column < keys && k < width ? LOAD(right[right_at + column * right_row + k]) : 0.0;
 }
 
+void product_out(uint row, uint column, float x)
+{
+    if (row0 + row < rows && key0 + column < end)
+        matrix[(unit * height + row0 + row) * ld + key0 + column] = factor * x;
+}
+
 #define PRODUCT_LEFT_ALONG_K  1
 #define PRODUCT_RIGHT_ALONG_K 1
 #include "kit/product.glsl"
 
 void main()
 {
-    const uint unit = gl_WorkGroupID.z, batch = unit_batch(unit), head = unit_head(unit);
+    unit = gl_WorkGroupID.z;
+    const uint batch = unit_batch(unit), head = unit_head(unit);
     row0 = gl_WorkGroupID.y * PRODUCT_TILE;
     key0 = gl_WorkGroupID.x * PRODUCT_TILE;
-    const uint end = seen(first + int(min(rows, row0 + PRODUCT_TILE)) - 1);
+    end = seen(first + int(min(rows, row0 + PRODUCT_TILE)) - 1);
     if (key0 >= end)
         return;
     left_at = left_base + batch * left_batch + head * left_head + (uint(first) + row0) * left_row;
@@ -50,11 +57,5 @@ void main()
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, width)
-    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
-        PRODUCT_UNROLL for (uint v = 0; v < 2; v++)
-            PRODUCT_UNROLL for (uint c = 0; c < 4; c++) {
-                const uint row = row0 + product_row(r), key = key0 + product_column(v, c);
-                if (row < rows && key < end)
-                    matrix[(unit * height + row) * ld + key] = factor * sums[r][v][c];
-            }
+    PRODUCT_STORE(sums)
 }

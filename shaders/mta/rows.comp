@@ -21,7 +21,7 @@ STRIPE_SEEN
 layout(std430, binding = 4) readonly buffer Right { STORED right[]; };
 layout(std430, binding = 5) writeonly buffer Part { float part[]; };
 
-uint unit, right_at, row0, e0, end;
+uint unit, split, right_at, row0, e0, end;
 
 float product_left(uint row, uint k)
 {
@@ -33,6 +33,12 @@ float product_right(uint column, uint k)
     return e0 + column < width && k < end ? LOAD(right[right_at + k * right_row + column]) : 0.0;
 }
 
+void product_out(uint row, uint column, float x)
+{
+    if (row0 + row < count && e0 + column < width)
+        part[((split * units + unit) * count + row0 + row) * width + e0 + column] = x;
+}
+
 #define PRODUCT_LEFT_ALONG_K  1
 #define PRODUCT_RIGHT_ALONG_K 0
 #include "kit/product.glsl"
@@ -42,17 +48,12 @@ void main()
     unit = gl_WorkGroupID.z;
     row0 = gl_WorkGroupID.y * PRODUCT_TILE;
     e0 = gl_WorkGroupID.x / splits * PRODUCT_TILE;
-    const uint split = gl_WorkGroupID.x % splits, from = split * split_keys;
+    split = gl_WorkGroupID.x % splits;
+    const uint from = split * split_keys;
     end = min(seen(own + int(min(count, row0 + PRODUCT_TILE)) - 1), from + split_keys);
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) / readers * right_head + e0;
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, from, end)
-    PRODUCT_UNROLL for (uint r = 0; r < 8; r++)
-        PRODUCT_UNROLL for (uint v = 0; v < 2; v++)
-            PRODUCT_UNROLL for (uint c = 0; c < 4; c++) {
-                const uint row = row0 + product_row(r), e = e0 + product_column(v, c);
-                if (row < count && e < width)
-                    part[((split * units + unit) * count + row) * width + e] = sums[r][v][c];
-            }
+    PRODUCT_STORE(sums)
 }

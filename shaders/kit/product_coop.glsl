@@ -1,0 +1,99 @@
+// kit/product.glsl by cooperative matrices (PRODUCT_COOP): 128 invocations, of which a subgroup owns 16
+// of the 64 rows; 64 steps of k at a time. Operands become float16: what is beyond its range its end.
+#ifndef RAPT_KIT_PRODUCT_COOP_GLSL
+#define RAPT_KIT_PRODUCT_COOP_GLSL
+
+#extension GL_EXT_control_flow_attributes : require
+
+layout(local_size_x = 128) in;
+
+#include "kit/coopmat.glsl"
+
+#define PRODUCT_TILE 64u
+#define PRODUCT_STEP 18u // vectors of a line of 64 numbers: two more, for the banks
+
+shared COOP_HALF4 product_a[64 * PRODUCT_STEP];
+shared COOP_HALF4 product_b[64 * PRODUCT_STEP];
+shared COOP_FLOAT4 product_sums[64 * 5]; // 16 x 16 of each subgroup
+
+#define PRODUCT_SUMS(name) COOP_C name[4]
+#define PRODUCT_CLEAR(sums)                                                                         \
+    [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+        COOP_ZERO(sums[n_]);                                                                        \
+    }
+
+COOP_HALF4 product_operand(vec4 x)
+{
+    return COOP_TO_HALF4(f16vec4(clamp(x, -65504.0, 65504.0)));
+}
+
+// A line of shared memory is a row (column) where k runs along memory, otherwise a step of k.
+void product_load(uint from)
+{
+    for (uint i = gl_LocalInvocationIndex; i < 64u * 16u; i += 128u) {
+        const uint line = i >> 4, at = 4u * (i & 15u);
+        vec4 a, b;
+        [[unroll]] for (uint c = 0; c < 4; c++) {
+#if PRODUCT_LEFT_ALONG_K
+            a[c] = product_left(line, from + at + c);
+#else
+            a[c] = product_left(at + c, from + line);
+#endif
+#if PRODUCT_RIGHT_ALONG_K
+            b[c] = product_right(line, from + at + c);
+#else
+            b[c] = product_right(at + c, from + line);
+#endif
+        }
+        product_a[line * PRODUCT_STEP + (i & 15u)] = product_operand(a);
+        product_b[line * PRODUCT_STEP + (i & 15u)] = product_operand(b);
+    }
+}
+
+#if PRODUCT_LEFT_ALONG_K
+#define PRODUCT_LOAD_A(a, k)                                                                        \
+    COOP_LOAD_A(a, product_a, COOP_GROUP * 16u * PRODUCT_STEP + 4u * (k), PRODUCT_STEP)
+#else
+#define PRODUCT_LOAD_A(a, k)                                                                        \
+    COOP_LOAD_A_T(a, product_a, (k) * 16u * PRODUCT_STEP + 4u * COOP_GROUP, PRODUCT_STEP)
+#endif
+#if PRODUCT_RIGHT_ALONG_K
+#define PRODUCT_LOAD_B(b, k, n)                                                                     \
+    COOP_LOAD_B_T(b, product_b, (n) * 16u * PRODUCT_STEP + 4u * (k), PRODUCT_STEP)
+#else
+#define PRODUCT_LOAD_B(b, k, n)                                                                     \
+    COOP_LOAD_B(b, product_b, (k) * 16u * PRODUCT_STEP + 4u * (n), PRODUCT_STEP)
+#endif
+
+// sums += the steps from <= k < to, of which the operands give 0 beyond the last.
+#define PRODUCT_RUN(sums, from, to)                                                                 \
+    for (uint at_ = from; at_ < to; at_ += 64u) {                                                   \
+        barrier();                                                                                  \
+        product_load(at_);                                                                          \
+        barrier();                                                                                  \
+        [[unroll]] for (uint k_ = 0; k_ < 4; k_++) {                                                \
+            COOP_A a_;                                                                              \
+            PRODUCT_LOAD_A(a_, k_);                                                                 \
+            [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                            \
+                COOP_B b_;                                                                          \
+                PRODUCT_LOAD_B(b_, k_, n_);                                                         \
+                COOP_MULTIPLY(sums[n_], a_, b_);                                                    \
+            }                                                                                       \
+        }                                                                                           \
+    }
+
+// Every sum to product_out, neighbours of a row side by side.
+#define PRODUCT_STORE(sums)                                                                         \
+    [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+        COOP_SYNC                                                                                   \
+        COOP_STORE_C(sums[n_], product_sums, COOP_GROUP * 80u, 5u);                                 \
+        COOP_SYNC                                                                                   \
+        [[unroll]] for (uint i_ = 0; i_ < 8; i_++) {                                                \
+            const uint row_ = 2u * i_ + (COOP_LANE >> 4), column_ = COOP_LANE & 15u;                \
+            product_out(16u * COOP_GROUP + row_, 16u * n_ + column_,                                \
+                        COOP_FROM_FLOAT4(product_sums[COOP_GROUP * 80u + row_ * 5u +                \
+                                                      (column_ >> 2)])[column_ & 3u]);              \
+        }                                                                                           \
+    }
+
+#endif
