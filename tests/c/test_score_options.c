@@ -245,10 +245,10 @@ static void refusals(void **state)
                    "cu_seqlens_q must rise from 0 to N = 7, but entry 3 is 6");
     refuse_borders(1, 3, good, 3, (int64_t[]){1, 3, 7},
                    "cu_seqlens_k must rise from 0 to M = 7, but entry 1 is 1");
-    refuse_borders(1, 3, (int64_t[]){0, 9, 7}, 3, good, "entry 1 is 9");
-    refuse_borders(1, 3, (int64_t[]){0, -1, 7}, 3, good, "entry 1 is -1");
-    refuse_borders(1, 4, (int64_t[]){0, 4, 3, 7}, 4, (int64_t[]){0, 4, 4, 7}, "entry 2 is 3");
-    refuse_borders(1, 1, (int64_t[]){0}, 1, (int64_t[]){0}, "entry 0 is 0");
+    refuse_borders(1, 3, (int64_t[]){0, 9, 7}, 3, good, "entry 2 is 9");
+    refuse_borders(1, 3, (int64_t[]){0, -1, 7}, 3, good, "entry 2 is -1");
+    refuse_borders(1, 4, (int64_t[]){0, 4, 3, 7}, 4, (int64_t[]){0, 4, 4, 7}, "entry 3 is 3");
+    refuse_borders(1, 1, (int64_t[]){0}, 1, (int64_t[]){0}, "entry 1 is 0");
     refuse_borders(1, 0, good, 0, good, "empty");
     refuse_borders(1, 3, good, 2, good, "cu_seqlens_k");
     refuse_borders(2, 3, good, 3, good, "B == 1");
