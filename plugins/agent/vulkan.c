@@ -25,10 +25,7 @@ rapt_status agent_vulkan_supports(rapt_call *call)
 
 rapt_status agent_vulkan_coopmat_supports(rapt_call *call)
 {
-    rapt_vulkan device;
-    rapt_status status = rapt_vulkan_begin(call, &device);
-    if (status == RAPT_OK)
-        status = rapt_vulkan_require(&device, gather_coop_shader[coop_way(device.limits)].features);
+    const rapt_status status = rapt_product_require_coop(call);
     return status == RAPT_OK ? agent_vulkan_supports(call) : status;
 }
 
@@ -54,7 +51,7 @@ static void pool(agent_job *job)
     const agent_pool_push push = {(uint32_t)plan->H, (uint32_t)plan->D, bins_push(plan), q.push,
                                   job->a.base};
     const rapt_vulkan_buffer buffers[2] = {q.buffer, job->a.buffer};
-    const uint32_t constants[5] = {job->bf16, job->coop != AGENT_COOP_NONE, 0, 0, 0};
+    const uint32_t constants[5] = {job->bf16, is_coop(job), 0, 0, 0};
     run(job, &pool_shader[q.half], constants, plan->A, agent_over(plan->D, 64), plan->units,
         buffers, &push);
 }
@@ -318,7 +315,7 @@ static void product(agent_job *job, const agent_half *half, const agent_floats *
                     const agent_bias *bias, float scale, agent_part matrix)
 {
     const agent_plan *plan = &job->plan;
-    const bool scaled = left_scale && job->coop != AGENT_COOP_NONE;
+    const bool scaled = left_scale && is_coop(job);
     const agent_product_push push = {chunk_push(job, half), (uint32_t)width, left->base,
                                      right->push,           bias->push,      width ? scale : 0.0f};
     const uint32_t constants[5] = {job->bf16, bias->kind, scaled, 0, 0};
@@ -392,7 +389,7 @@ static void multiply_columns(agent_job *job, const agent_half *half, bool gradie
     const agent_tensor to = tensor_of(job, view);
     const agent_columns_push push = {chunk_push(job, half), weight_push(half), (uint32_t)width,
                                      right->base,           to.push,           scale};
-    const bool scaled = !gradients && job->coop != AGENT_COOP_NONE;
+    const bool scaled = !gradients && is_coop(job);
     const uint32_t constants[5] = {job->bf16, half->by_position, gradients, floats != NULL, scaled};
     rapt_vulkan_buffer buffers[10];
     bind_operands(job, half, buffers);
@@ -435,7 +432,7 @@ static void take_scales(agent_job *job, const agent_floats *from, int64_t count,
 {
     const agent_scale_push push = {(uint32_t)count, from->base, (uint32_t)unit0};
     const rapt_vulkan_buffer buffers[2] = {from->buffer, agent_buffer(&job->plan, to)};
-    if (job->coop != AGENT_COOP_NONE)
+    if (is_coop(job))
         run(job, &scale_shader, NULL, units, 1, 1, buffers, &push);
 }
 
@@ -443,7 +440,7 @@ static void take_scales(agent_job *job, const agent_floats *from, int64_t count,
 static void take_deltas(agent_job *job, const agent_half *half)
 {
     const agent_plan *plan = &job->plan;
-    const bool greatest = job->coop != AGENT_COOP_NONE;
+    const bool greatest = is_coop(job);
     const agent_floats most = floats_at(job, plan->greatest);
     const agent_delta_push push = {chunk_push(job, half), weight_push(half),
                                    (uint32_t)agent_over(job->count, 64)};

@@ -5,7 +5,6 @@
 
 #include "vulkan_plan.h"
 #include "vulkan_shaders.h"
-#include <stdlib.h>
 
 /* Contiguous float32; or any contiguous tensor. */
 typedef struct agent_floats {
@@ -30,19 +29,11 @@ typedef struct agent_job {
     agent_plan plan;
     rapt_status status;
     float scale;
-    uint32_t bf16, lean; /* lean: 2 where products are those for the software driver */
-    int coop;            /* which cooperative matrices: AGENT_COOP_NONE and what follows */
+    uint32_t bf16;
+    int way; /* of products */
     agent_floats a, u, gather_most, gather_total;
     int64_t unit0, units, first, count; /* of the chunk at hand */
 } agent_job;
-
-static int coop_way(const rapt_vulkan_limits *limits)
-{
-    const bool emulated = getenv("RAPT_VULKAN_EMULATE_COOPMAT") != NULL;
-    return limits->features & RAPT_VULKAN_COOPMAT_KHR               ? AGENT_COOP_KHR
-           : limits->features & RAPT_VULKAN_COOPMAT_NV || !emulated ? AGENT_COOP_NV
-                                                                    : AGENT_COOP_EMULATED;
-}
 
 static rapt_status begin(rapt_call *call, agent_job *job)
 {
@@ -50,11 +41,9 @@ static rapt_status begin(rapt_call *call, agent_job *job)
     job->status = agent_plan_call(call, &job->plan);
     job->scale = (float)call->attrs[AGENT_SCALE].f;
     job->bf16 = call->dtype == RAPT_BF16;
-    job->coop = AGENT_COOP_NONE;
-    if (job->status == RAPT_OK && strcmp(call->kernel->name, "vulkan.coopmat") == 0)
-        job->coop = coop_way(job->plan.device.limits);
+    job->way = RAPT_PRODUCT_PLAIN;
     if (job->status == RAPT_OK)
-        job->lean = job->plan.device.limits->vendor == AGENT_SOFTWARE ? 2 : 0;
+        job->way = rapt_product_way(call, job->plan.device.limits);
     if (job->plan.D == 0)
         job->scale = 0.0f;
     return job->status;
@@ -71,11 +60,15 @@ static void run(agent_job *job, const rapt_vulkan_shader *shader, const uint32_t
                                       buffers, push, NULL);
 }
 
-/* The shader of a product: by cooperative matrices, or plain. */
+static bool is_coop(const agent_job *job)
+{
+    return job->way != RAPT_PRODUCT_PLAIN;
+}
+
 static const rapt_vulkan_shader *product_way(const agent_job *job, const rapt_vulkan_shader *coop,
                                              const rapt_vulkan_shader *plain, uint32_t half)
 {
-    return job->coop != AGENT_COOP_NONE ? &coop[job->coop] : &plain[half + job->lean];
+    return rapt_product_shader(job->way, coop, plain, half, job->plan.device.limits);
 }
 
 static uint32_t is_bf16(const rapt_view *view)

@@ -16,11 +16,10 @@ enum {
     AGENT_CHUNK = 1 << 24,
     AGENT_POSITIONS = 1024, /* of a chunk, before it takes fewer units */
     AGENT_TILE = 64,
-    AGENT_GROUPS = 2048,     /* workgroups that fill a device */
-    AGENT_SPLIT = 256,       /* fewest positions of a split */
-    AGENT_SLOTS = 64,        /* sums of the gradient of the convolution's kernel */
-    AGENT_MOST = 1 << 29,    /* positions that indices are safe for */
-    AGENT_SOFTWARE = 0x10005 /* vendor of Mesa's software driver */
+    AGENT_GROUPS = 2048, /* workgroups that fill a device */
+    AGENT_SPLIT = 256,   /* fewest positions of a split */
+    AGENT_SLOTS = 64,    /* sums of the gradient of the convolution's kernel */
+    AGENT_MOST = 1 << 29 /* positions that indices are safe for */
 };
 
 /* A range of the workspace. */

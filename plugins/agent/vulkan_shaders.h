@@ -3,7 +3,7 @@
 #ifndef RAPT_AGENT_VULKAN_SHADERS_H
 #define RAPT_AGENT_VULKAN_SHADERS_H
 
-#include "kit/vulkan.h"
+#include "kit/product_vulkan.h"
 
 #include "agent_attend_coop_gather_emulated.h"
 #include "agent_attend_coop_gather_khr.h"
@@ -210,14 +210,10 @@ typedef struct agent_kernel_sum_push {
             AGENT_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16)                      \
     }
 
-/* The same for products, and again for the software driver. */
 #define AGENT_PRODUCTS(kernel, push, buffers)                                                      \
-    {                                                                                              \
-        AGENT_SHADER(kernel##_f32, push, buffers, 0),                                              \
-            AGENT_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16),                     \
-            AGENT_SHADER(kernel##_f32_lean, push, buffers, 0),                                     \
-            AGENT_SHADER(kernel##_half_lean, push, buffers, RAPT_VULKAN_STORAGE16)                 \
-    }
+    RAPT_PRODUCT_TABLE("agent", agent, kernel, push, buffers)
+#define AGENT_COOP_SHADERS(kernel, push, buffers)                                                  \
+    RAPT_PRODUCT_COOP_TABLE("agent", agent, kernel, push, buffers)
 
 static const rapt_vulkan_shader pool_shader[2] = AGENT_SHADERS(pool, agent_pool_push, 2);
 static const rapt_vulkan_shader load_shader[2] = AGENT_SHADERS(load, agent_load_push, 2);
@@ -245,35 +241,16 @@ static const rapt_vulkan_shader kernel_grad_shader[2] =
 static const rapt_vulkan_shader kernel_sum_shader[2] =
     AGENT_SHADERS(kernel_sum, agent_kernel_sum_push, 2);
 
-/* By cooperative matrices: KHR's, NV's, and, for tests of the flow of data, shared memory. */
-enum { AGENT_COOP_NONE = -1, AGENT_COOP_KHR, AGENT_COOP_NV, AGENT_COOP_EMULATED };
-
-#define AGENT_COOP_SHADER(kernel, push, buffers, needs, lanes)                                     \
-    {                                                                                              \
-        .size = sizeof(rapt_vulkan_shader),                                                        \
-        .features = RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16 | (needs),                         \
-        .name = "agent." #kernel, .code = agent_##kernel, .code_bytes = sizeof agent_##kernel,     \
-        .n_buffers = buffers, .push_bytes = sizeof(push), .subgroup = lanes                        \
-    }
-#define AGENT_COOP_SHADERS(kernel, push, buffers)                                                  \
-    {                                                                                              \
-        AGENT_COOP_SHADER(kernel##_khr, push, buffers,                                             \
-                          RAPT_VULKAN_COOPMAT_KHR | RAPT_VULKAN_SUBGROUP, 32),                     \
-            AGENT_COOP_SHADER(kernel##_nv, push, buffers,                                          \
-                              RAPT_VULKAN_COOPMAT_NV | RAPT_VULKAN_SUBGROUP, 32),                  \
-            AGENT_COOP_SHADER(kernel##_emulated, push, buffers, 0, 0)                              \
-    }
-
-static const rapt_vulkan_shader gather_coop_shader[3] =
+static const rapt_vulkan_shader gather_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(attend_coop_gather, agent_attend_push, 9);
-static const rapt_vulkan_shader hand_out_coop_shader[3] =
+static const rapt_vulkan_shader hand_out_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(attend_coop_hand_out, agent_attend_push, 9);
 
-static const rapt_vulkan_shader product_coop_shader[3] =
+static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(product_coop, agent_product_push, 6);
-static const rapt_vulkan_shader rows_coop_shader[3] =
+static const rapt_vulkan_shader rows_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(rows_coop, agent_rows_push, 10);
-static const rapt_vulkan_shader columns_coop_shader[3] =
+static const rapt_vulkan_shader columns_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(columns_coop, agent_columns_push, 10);
 
 #endif

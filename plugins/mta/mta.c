@@ -116,6 +116,19 @@ static const rapt_kernel kernels[] = {
         .step = mta_vulkan_step,
         .weights = mta_vulkan_weights,
     },
+    {
+        .size = sizeof(rapt_kernel),
+        .name = "vulkan.coopmat",
+        .device = "vulkan",
+        .dtypes = RAPT_DTYPE_BIT(RAPT_F16),
+        .priority = 1,
+        .supports = mta_vulkan_coopmat_supports,
+        .workspace = mta_vulkan_workspace,
+        .forward = mta_vulkan_forward,
+        .backward = mta_vulkan_backward,
+        .step = mta_vulkan_step,
+        .weights = mta_vulkan_weights,
+    },
 };
 
 static const rapt_operator operators[] = {{

@@ -28,6 +28,7 @@ rapt_status mta_cpu_step(rapt_call *call);
 rapt_status mta_cpu_weights(rapt_call *call);
 
 rapt_status mta_vulkan_supports(rapt_call *call);
+rapt_status mta_vulkan_coopmat_supports(rapt_call *call);
 size_t mta_vulkan_workspace(rapt_call *call);
 rapt_status mta_vulkan_forward(rapt_call *call);
 rapt_status mta_vulkan_backward(rapt_call *call);

@@ -17,7 +17,7 @@ static rapt_status begin(rapt_call *call, mta_job *job)
     job->scale = (float)call->attrs[MTA_SCALE].f;
     job->bf16 = call->dtype == RAPT_BF16;
     if (job->status == RAPT_OK)
-        job->lean = job->plan.device.limits->vendor == MTA_SOFTWARE ? 2 : 0;
+        job->way = rapt_product_way(call, job->plan.device.limits);
     return job->status;
 }
 
@@ -50,6 +50,12 @@ rapt_status mta_vulkan_supports(rapt_call *call)
     return status;
 }
 
+rapt_status mta_vulkan_coopmat_supports(rapt_call *call)
+{
+    const rapt_status status = rapt_product_require_coop(call);
+    return status == RAPT_OK ? mta_vulkan_supports(call) : status;
+}
+
 size_t mta_vulkan_workspace(rapt_call *call)
 {
     mta_plan plan;
@@ -62,7 +68,7 @@ size_t mta_vulkan_workspace(rapt_call *call)
 static mta_matrix matrix_at(const mta_plan *plan, mta_part part, int64_t from, int64_t to)
 {
     const int64_t first = mta_most(0, from);
-    const mta_matrix matrix = {part, first, mta_least(plan->N, to) - first, 0, 0};
+    const mta_matrix matrix = {part, first, mta_least(plan->N, to) - first, 0, 0, false};
     return matrix;
 }
 
@@ -104,6 +110,7 @@ static void forward_stripe(mta_job *job, const mta_tensors *tensors)
     mta_matrix scores;
     const mta_matrix weights = make_weights(job, tensors, 0, &scores);
     mta_matrix final = smear(job, &weights, job->plan.s);
+    final.coop = true;
     final.mix = job->plan.mix ? MTA_FORWARD_MIX : MTA_AS_IT_IS;
     if (job->plan.call->phase == RAPT_WEIGHTS)
         show(job, &final, &tensors->o);
@@ -197,6 +204,7 @@ static void backward_stripe(mta_job *job, const mta_tensors *tensors)
     const mta_matrix t = matrix_at(plan, plan->t, own, end + ahead);
     const mta_matrix weights = make_weights(job, tensors, ahead, &scores);
     mta_matrix final = smear(job, &weights, plan->t);
+    final.coop = true;
     product(job, &tensors->d_o, &tensors->v, plan->E, 1.0f, &g);
     if (grads[MTA_HEAD_KERNEL])
         mix_grad(job, &final, &g, plan->d_mix);

@@ -10,8 +10,9 @@ typedef struct mta_job {
     mta_plan plan;
     rapt_status status;
     float scale;
-    uint32_t bf16, lean; /* lean: 2 where products are those for the software driver */
-    mta_stripe stripe;   /* with the units at hand */
+    uint32_t bf16;
+    int way;           /* of products, but those of gradients of scores, which are float32 */
+    mta_stripe stripe; /* with the units at hand */
 } mta_job;
 
 /* A tensor [B, H or G, N, width] as a binding; its dtype picks the shader. */
@@ -26,6 +27,7 @@ typedef struct mta_matrix {
     mta_part part;
     int64_t first, rows;
     uint32_t weights, mix; /* WEIGHTS and MIX of values.glsl */
+    bool coop;             /* weights, so that they can be float16 operands */
 } mta_matrix;
 
 enum { MTA_AS_IT_IS = 0, MTA_FORWARD_MIX = 1, MTA_BACK_MIX = 2 };
@@ -125,6 +127,15 @@ static void store_kernel(mta_job *job, mta_part sums, int64_t heads, int64_t siz
     run(job, &reduce_shader[to.half], constants, mta_over(heads * size, 64), 1, 1, buffers, &push);
 }
 
+/* The shader of a product; `fits`: its operands may be float16. */
+static const rapt_vulkan_shader *product_way(const mta_job *job, bool fits,
+                                             const rapt_vulkan_shader *coop,
+                                             const rapt_vulkan_shader *plain, uint32_t half)
+{
+    return rapt_product_shader(fits ? job->way : RAPT_PRODUCT_PLAIN, coop, plain, half,
+                               job->plan.device.limits);
+}
+
 /* --- Products -------------------------------------------------------------------------------- */
 
 /* to = factor left right^T, where left are queries' rows and right those of key/value heads. */
@@ -141,8 +152,9 @@ static void product(mta_job *job, const mta_tensor *left, const mta_tensor *righ
                                    width > 0 ? factor : 0.0f};
     const rapt_vulkan_buffer buffers[3] = {left->buffer, right->buffer,
                                            mta_buffer(&job->plan, to->part)};
-    run(job, &product_shader[left->half + job->lean], NULL, mta_over(job->stripe.ld, MTA_TILE),
-        mta_over(to->rows, MTA_TILE), job->stripe.units, buffers, &push);
+    run(job, product_way(job, true, product_coop_shader, product_shader, left->half), NULL,
+        mta_over(job->stripe.ld, MTA_TILE), mta_over(to->rows, MTA_TILE), job->stripe.units,
+        buffers, &push);
 }
 
 /* The owned rows of `to` = factor matrix right. */
@@ -168,8 +180,9 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
     bind_values(job, matrix, buffers);
     buffers[4] = right->buffer;
     buffers[5] = mta_buffer(&job->plan, job->plan.part);
-    run(job, &rows_shader[right->half + job->lean], constants, mta_over(width, MTA_TILE) * splits,
-        mta_over(stripe->count, MTA_TILE), stripe->units, buffers, &push);
+    run(job, product_way(job, matrix->coop, rows_coop_shader, rows_shader, right->half), constants,
+        mta_over(width, MTA_TILE) * splits, mta_over(stripe->count, MTA_TILE), stripe->units,
+        buffers, &push);
 
     mta_merge_push merge = {(uint32_t)job->plan.H,
                             (uint32_t)stripe->unit0,
@@ -199,8 +212,9 @@ static void multiply_columns(mta_job *job, const mta_matrix *matrix, const mta_t
     bind_values(job, matrix, buffers);
     buffers[4] = right->buffer;
     buffers[5] = mta_buffer(&job->plan, sum);
-    run(job, &columns_shader[right->half + job->lean], constants, mta_over(width, MTA_TILE),
-        mta_over(stripe->end, MTA_TILE), stripe->units, buffers, &push);
+    run(job, product_way(job, matrix->coop, columns_coop_shader, columns_shader, right->half),
+        constants, mta_over(width, MTA_TILE), mta_over(stripe->end, MTA_TILE), stripe->units,
+        buffers, &push);
 }
 
 /* The gradient of keys or values: the heads of each key/value head, added up. */

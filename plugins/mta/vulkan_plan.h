@@ -30,8 +30,7 @@ enum {
     MTA_SPLIT = 256,      /* fewest keys of a split */
     MTA_SLOT_ROWS = 16,   /* of the sums of kernels' gradients */
     MTA_SLOT_KEYS = 512,
-    MTA_MOST = 1 << 29,    /* positions that indices are safe for */
-    MTA_SOFTWARE = 0x10005 /* vendor of Mesa's software driver */
+    MTA_MOST = 1 << 29 /* positions that indices are safe for */
 };
 
 /* A range of the workspace. */

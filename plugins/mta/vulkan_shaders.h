@@ -2,8 +2,11 @@
 #ifndef RAPT_MTA_VULKAN_SHADERS_H
 #define RAPT_MTA_VULKAN_SHADERS_H
 
-#include "kit/vulkan.h"
+#include "kit/product_vulkan.h"
 
+#include "mta_columns_coop_emulated.h"
+#include "mta_columns_coop_khr.h"
+#include "mta_columns_coop_nv.h"
 #include "mta_columns_f32.h"
 #include "mta_columns_f32_lean.h"
 #include "mta_columns_half.h"
@@ -17,12 +20,18 @@
 #include "mta_merge_f32.h"
 #include "mta_merge_half.h"
 #include "mta_mix_grad.h"
+#include "mta_product_coop_emulated.h"
+#include "mta_product_coop_khr.h"
+#include "mta_product_coop_nv.h"
 #include "mta_product_f32.h"
 #include "mta_product_f32_lean.h"
 #include "mta_product_half.h"
 #include "mta_product_half_lean.h"
 #include "mta_reduce_f32.h"
 #include "mta_reduce_half.h"
+#include "mta_rows_coop_emulated.h"
+#include "mta_rows_coop_khr.h"
+#include "mta_rows_coop_nv.h"
 #include "mta_rows_f32.h"
 #include "mta_rows_f32_lean.h"
 #include "mta_rows_half.h"
@@ -152,14 +161,9 @@ typedef struct mta_gather_push {
             MTA_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16)                        \
     }
 
-/* The same for products, and again for the software driver. */
-#define MTA_PRODUCTS(kernel, push, buffers)                                                        \
-    {                                                                                              \
-        MTA_SHADER(kernel##_f32, push, buffers, 0),                                                \
-            MTA_SHADER(kernel##_half, push, buffers, RAPT_VULKAN_STORAGE16),                       \
-            MTA_SHADER(kernel##_f32_lean, push, buffers, 0),                                       \
-            MTA_SHADER(kernel##_half_lean, push, buffers, RAPT_VULKAN_STORAGE16)                   \
-    }
+#define MTA_PRODUCTS(kernel, push, buffers) RAPT_PRODUCT_TABLE("mta", mta, kernel, push, buffers)
+#define MTA_COOP_SHADERS(kernel, push, buffers)                                                    \
+    RAPT_PRODUCT_COOP_TABLE("mta", mta, kernel, push, buffers)
 
 static const rapt_vulkan_shader product_shader[4] = MTA_PRODUCTS(product, mta_product_push, 3);
 static const rapt_vulkan_shader rows_shader[4] = MTA_PRODUCTS(rows, mta_rows_push, 6);
@@ -175,5 +179,12 @@ static const rapt_vulkan_shader softmax_back_shader =
 static const rapt_vulkan_shader correlate_shader = MTA_SHADER(correlate, mta_correlate_push, 6, 0);
 static const rapt_vulkan_shader mix_grad_shader = MTA_SHADER(mix_grad, mta_mix_grad_push, 6, 0);
 static const rapt_vulkan_shader weights_shader = MTA_SHADER(weights, mta_weights_push, 5, 0);
+
+static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
+    MTA_COOP_SHADERS(product_coop, mta_product_push, 3);
+static const rapt_vulkan_shader rows_coop_shader[RAPT_PRODUCT_WAYS] =
+    MTA_COOP_SHADERS(rows_coop, mta_rows_push, 6);
+static const rapt_vulkan_shader columns_coop_shader[RAPT_PRODUCT_WAYS] =
+    MTA_COOP_SHADERS(columns_coop, mta_columns_push, 6);
 
 #endif

@@ -2,7 +2,11 @@
 // sum[batch * heads + head][key][e] += sum over rows of value(row, key) right_row[e]: gradients of
 // keys and values, over the queries of this stripe. Groups: tiles of e, tiles of keys, units.
 #extension GL_GOOGLE_include_directive : require
+#ifdef PRODUCT_COOP
+#include "kit/element_f16.glsl"
+#else
 #include "kit/element.glsl"
+#endif
 #include "mta/stripe.glsl"
 
 layout(push_constant) uniform Push {
@@ -21,9 +25,16 @@ layout(std430, binding = 5) buffer Sum { float sum[]; };
 
 uint unit, right_at, key0, e0;
 
+// As float16 operands weights are scaled, so that small ones keep their bits.
+#ifdef PRODUCT_COOP
+#define VALUE_SCALE 64.0
+#else
+#define VALUE_SCALE 1.0
+#endif
+
 float product_left(uint row, uint k)
 {
-    return k < count ? value(unit, own + int(k), int(key0 + row)) : 0.0;
+    return k < count ? VALUE_SCALE * value(unit, own + int(k), int(key0 + row)) : 0.0;
 }
 
 float product_right(uint column, uint k)
@@ -34,7 +45,7 @@ float product_right(uint column, uint k)
 void product_out(uint row, uint column, float x)
 {
     if (key0 + row < keys && e0 + column < width)
-        sum[((unit0 + unit) * keys + key0 + row) * width + e0 + column] += x;
+        sum[((unit0 + unit) * keys + key0 + row) * width + e0 + column] += x / VALUE_SCALE;
 }
 
 #define PRODUCT_LEFT_ALONG_K  0

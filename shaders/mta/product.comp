@@ -2,7 +2,11 @@
 // matrix[unit][row][key] = factor left_row . right_key: scores, or gradients of weights. Groups:
 // tiles of keys, tiles of rows, units.
 #extension GL_GOOGLE_include_directive : require
+#ifdef PRODUCT_COOP
+#include "kit/element_f16.glsl"
+#else
 #include "kit/element.glsl"
+#endif
 #include "mta/stripe.glsl"
 
 layout(push_constant) uniform Push {

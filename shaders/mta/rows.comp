@@ -2,7 +2,11 @@
 // part[split][unit][row][e] = sum over the keys of the split of value(row, key) right_key[e]: outputs
 // and gradients of queries. Groups: tiles of e times splits, tiles of rows, units.
 #extension GL_GOOGLE_include_directive : require
+#ifdef PRODUCT_COOP
+#include "kit/element_f16.glsl"
+#else
 #include "kit/element.glsl"
+#endif
 #include "mta/stripe.glsl"
 
 layout(push_constant) uniform Push {
@@ -23,9 +27,16 @@ layout(std430, binding = 5) writeonly buffer Part { float part[]; };
 
 uint unit, split, right_at, row0, e0, end;
 
+// As float16 operands weights are scaled, so that small ones keep their bits.
+#ifdef PRODUCT_COOP
+#define VALUE_SCALE 64.0
+#else
+#define VALUE_SCALE 1.0
+#endif
+
 float product_left(uint row, uint k)
 {
-    return row0 + row < count && k < end ? value(unit, own + int(row0 + row), int(k)) : 0.0;
+    return row0 + row < count && k < end ? VALUE_SCALE * value(unit, own + int(row0 + row), int(k)) : 0.0;
 }
 
 float product_right(uint column, uint k)
@@ -36,7 +47,7 @@ float product_right(uint column, uint k)
 void product_out(uint row, uint column, float x)
 {
     if (row0 + row < count && e0 + column < width)
-        part[((split * units + unit) * count + row0 + row) * width + e0 + column] = x;
+        part[((split * units + unit) * count + row0 + row) * width + e0 + column] = x / VALUE_SCALE;
 }
 
 #define PRODUCT_LEFT_ALONG_K  1
