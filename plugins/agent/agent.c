@@ -67,6 +67,19 @@ static const rapt_arg inputs[] = {
                     .dtype = "f32",
                     .role = RAPT_ARGUMENT,
                     .doc = "a further logit of each query among the agents', without value"},
+    [AGENT_BORDERS_Q] = {.size = sizeof(rapt_arg),
+                         .flags = RAPT_OPTIONAL,
+                         .spec = "cu_seqlens_q: P",
+                         .dtype = "i32|i64",
+                         .role = RAPT_ARGUMENT,
+                         .doc = "borders of packed sequences in q, from 0 to N; needs B = 1"},
+    [AGENT_BORDERS_K] = {.size = sizeof(rapt_arg),
+                         .flags = RAPT_OPTIONAL,
+                         .spec = "cu_seqlens_k: P",
+                         .dtype = "i32|i64",
+                         .role = RAPT_ARGUMENT,
+                         .doc = "borders in k and v, from 0 to M; agents are pooled of each "
+                                "sequence, given ones serve all"},
 };
 
 static const rapt_arg outputs[] = {
@@ -131,7 +144,8 @@ static const rapt_kernel kernels[] = {
         .name = "cpu",
         .device = "cpu",
         .dtypes = RAPT_DTYPES_COMPUTE,
-        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias sink o",
+        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias sink cu_seqlens_q "
+                "cu_seqlens_k o",
         .saved = saved,
         .n_saved = AGENT_SAVED,
         .supports = agent_supports,
@@ -182,7 +196,9 @@ static const rapt_operator operators[] = {{
     RAPT_DESCRIBE_LISTS,
     .where = "given(agents) || !given(agent_bias) && !given(query_bias) || A == n_agents; "
              "!given(dwc_weight) || given(grid); !given(dwc_weight) || R % 2 == 1; "
-             "!given(dwc_weight) || N == M; !given(dwc_bias) || given(dwc_weight)",
+             "!given(dwc_weight) || N == M; !given(dwc_bias) || given(dwc_weight); "
+             "given(cu_seqlens_q) == given(cu_seqlens_k); !given(cu_seqlens_q) || B == 1; "
+             "!given(cu_seqlens_q) || !given(grid)",
     .flops = "2*B*H*(N+M)*" AGENTS "*(D+E) + if(given(dwc_weight), 2*B*H*E*N*R*R, 0)",
     .flops_backward = "2*B*H*(N+M)*" AGENTS "*(3*D+2*E) + if(given(dwc_weight), 4*B*H*E*N*R*R, 0)",
     .weights = "B H N M",

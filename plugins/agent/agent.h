@@ -13,7 +13,10 @@ enum {
     AGENT_QUERY_BIAS,
     AGENT_DWC_WEIGHT,
     AGENT_DWC_BIAS,
-    AGENT_SINK
+    AGENT_SINK,
+    AGENT_BORDERS_Q,
+    AGENT_BORDERS_K,
+    AGENT_INPUTS
 };
 enum { AGENT_N_AGENTS, AGENT_GRID, AGENT_SCALE, AGENT_SOFTCAP };
 /* What forward leaves to backward. */

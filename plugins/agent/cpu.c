@@ -1,6 +1,7 @@
 /* agent on the CPU: the score driver twice, with pooling and the depth-wise convolution around it.
  */
 #include "job.h"
+#include "packed.h"
 #define RAPT_LEVELS_BODY "hooks.h"
 #include "kit/levels.h"
 #define RAPT_LEVELS_BODY "body.h"
@@ -28,6 +29,11 @@ rapt_status agent_supports(rapt_call *call)
 {
     const rapt_value *grid = &call->attrs[AGENT_GRID];
     const int64_t agents = call->attrs[AGENT_N_AGENTS].i[0], n = call->sizes['N'];
+    const int options = call->attrs[AGENT_SOFTCAP].f > 0 || call->inputs[AGENT_SINK] ||
+                        call->inputs[AGENT_BORDERS_Q];
+    if (options && strcmp(call->kernel->device, "cpu") != 0)
+        return call->host->error(call, RAPT_UNSUPPORTED,
+                                 "softcap, sink and cu_seqlens are computed on the CPU only");
     if (!grid->present)
         return RAPT_OK;
     if (grid->i[0] > n / grid->i[1] || grid->i[0] * grid->i[1] != n)
@@ -250,6 +256,8 @@ rapt_status agent_cpu_forward(rapt_call *call)
 {
     agent_job job;
     const agent_level_code *code = level_code(call);
+    if (call->inputs[AGENT_BORDERS_Q])
+        return agent_packed(call, agent_cpu_forward);
     /* The convolution is added in float32, before the only rounding. */
     rapt_view *o = call->outputs[0];
     const int direct = !call->inputs[AGENT_DWC_WEIGHT] || call->dtype == RAPT_F32;
@@ -274,6 +282,8 @@ rapt_status agent_cpu_weights(rapt_call *call)
     agent_job job;
     rapt_inner_view gathered;
     const agent_level_code *code = level_code(call);
+    if (call->inputs[AGENT_BORDERS_Q])
+        return agent_packed(call, agent_cpu_weights);
     measure(call, &job);
     job.e = job.le = job.taps = 0;
     if (take_scratch(&job) != RAPT_OK)
@@ -373,6 +383,8 @@ rapt_status agent_cpu_backward(rapt_call *call)
     agent_back back;
     const agent_level_code *code = level_code(call);
     const int kept = !call->inputs[AGENT_DWC_WEIGHT] && call->dtype == RAPT_F32;
+    if (call->inputs[AGENT_BORDERS_Q])
+        return agent_packed(call, agent_cpu_backward);
     rapt_status status = prepare(call, &job, kept ? call->outputs[0] : NULL);
     if (status == RAPT_OK)
         status = prepare_back(&job, &back);
