@@ -15,7 +15,9 @@
  *     #include "kit/score_pass.glsl"
  *
  * compiled once for each pass and storage width (-DSCORE_PASS=0 to 9, with and without -DRAPT_HALF)
- * to arrays OP_score_PASS_f32 and OP_score_PASS_half; vulkan.c:
+ * to arrays OP_score_PASS_f32 and OP_score_PASS_half, and those that work on tiles (forward,
+ * weights, queries, keys, bias) with -DRAPT_LEAN too, to OP_score_PASS_f32_lean and ..._half_lean;
+ * vulkan.c:
  *
  *     #include "kit/score_vulkan.h"
  *     #include "OP_score_forward_f32.h" ...
@@ -38,7 +40,8 @@ enum {
     RAPT_SCORE_VULKAN_OTHERS = 64,    /* columns of a tile */
     RAPT_SCORE_VULKAN_GROUPS = 512,   /* workgroups that fill a large device */
     RAPT_SCORE_VULKAN_PART = 128,     /* least keys of a part of few queries' pass */
-    RAPT_SCORE_VULKAN_LARGEST = 1 << 30
+    RAPT_SCORE_VULKAN_LARGEST = 1 << 30,
+    RAPT_SCORE_VULKAN_SOFTWARE = 0x10005 /* vendor of Mesa's drivers that run on the CPU */
 };
 
 /* SCORE_* of shaders/kit/score.glsl. */
@@ -503,7 +506,8 @@ static inline rapt_status rapt_score_vulkan_start(rapt_score_vulkan *s, rapt_cal
     rapt_status status = rapt_vulkan_begin(call, &s->device);
     if (status != RAPT_OK)
         return status;
-    s->code = &codes[call->dtype != RAPT_F32];
+    s->code = &codes[(call->dtype != RAPT_F32) +
+                     (s->device.limits->vendor == RAPT_SCORE_VULKAN_SOFTWARE ? 2 : 0)];
     if (call->workspace_size < s->work.bytes)
         return call->host->error(call, RAPT_INTERNAL,
                                  "the workspace has %zu bytes but the kernel needs %zu",
@@ -525,8 +529,8 @@ static inline rapt_status rapt_score_vulkan_attend(const rapt_score_vulkan *s)
     return status;
 }
 
-/* codes[0] for float32, codes[1] for 16 bits; coop: NULL, or the passes by cooperative matrices.
- * [call] */
+/* codes: float32, 16 bits, and both for software drivers; coop: NULL, or the passes by cooperative
+ * matrices. [call] */
 static inline rapt_status rapt_score_vulkan_forward(rapt_call *call,
                                                     const rapt_score_vulkan_code *codes,
                                                     const rapt_score_vulkan_coop *coop)

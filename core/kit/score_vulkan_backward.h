@@ -50,8 +50,12 @@ static inline rapt_status rapt_score_vulkan_back_rows(rapt_score_vulkan *s)
     const rapt_call *call = s->device.call;
     const uint64_t rows = (uint64_t)s->params.B * s->params.H * s->params.N;
     const rapt_view *lse = call->op->n_outputs > 1 ? call->grad_outputs[1] : NULL;
-    const rapt_status status =
+    rapt_status status =
         rapt_score_vulkan_put_outs(s, call->outputs[0], rapt_score_vulkan_saved(call, 2), lse);
+    const rapt_vulkan_buffer greatest = rapt_vulkan_part(
+        call, s->work.greatest, (uint64_t)s->params.B * s->params.G * sizeof(uint32_t));
+    if (status == RAPT_OK && s->coop && greatest.bytes)
+        status = s->device.service->clear(s->device.call, &greatest);
     if (status != RAPT_OK)
         return status;
     return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_DELTA,
@@ -119,7 +123,7 @@ static inline rapt_status rapt_score_vulkan_back_heads(rapt_score_vulkan *s)
     return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_HEADS, s->params.H, 1, 1, 0);
 }
 
-/* codes[0] for float32, codes[1] for 16 bits; coop as of rapt_score_vulkan_forward. [call] */
+/* codes and coop as of rapt_score_vulkan_forward. [call] */
 static inline rapt_status rapt_score_vulkan_backward(rapt_call *call,
                                                      const rapt_score_vulkan_code *codes,
                                                      const rapt_score_vulkan_coop *coop)

@@ -37,16 +37,17 @@
         .params_bytes = sizeof(rapt_score_vulkan_params)                                           \
     }
 
-#define RAPT_SCORE_VULKAN_CODE(op, width_, features_)                                              \
+/* `tiles_` is the width, or that of the code for software drivers. */
+#define RAPT_SCORE_VULKAN_CODE(op, width_, tiles_, features_)                                      \
     {                                                                                              \
         .pass = {                                                                                  \
-            RAPT_SCORE_VULKAN_SHADER(op, forward, width_, features_),                              \
+            RAPT_SCORE_VULKAN_SHADER(op, forward, tiles_, features_),                              \
             RAPT_SCORE_VULKAN_SHADER(op, merge, width_, features_),                                \
-            RAPT_SCORE_VULKAN_SHADER(op, weights, width_, features_),                              \
+            RAPT_SCORE_VULKAN_SHADER(op, weights, tiles_, features_),                              \
             RAPT_SCORE_VULKAN_SHADER(op, delta, width_, features_),                                \
-            RAPT_SCORE_VULKAN_SHADER(op, queries, width_, features_),                              \
-            RAPT_SCORE_VULKAN_SHADER(op, keys, width_, features_),                                 \
-            RAPT_SCORE_VULKAN_SHADER(op, bias, width_, features_),                                 \
+            RAPT_SCORE_VULKAN_SHADER(op, queries, tiles_, features_),                              \
+            RAPT_SCORE_VULKAN_SHADER(op, keys, tiles_, features_),                                 \
+            RAPT_SCORE_VULKAN_SHADER(op, bias, tiles_, features_),                                 \
             RAPT_SCORE_VULKAN_SHADER(op, sum, width_, features_),                                  \
             RAPT_SCORE_VULKAN_SHADER(op, heads, width_, features_),                                \
             RAPT_SCORE_VULKAN_SHADER(op, borders, width_, features_)                               \
@@ -55,9 +56,11 @@
 
 #define RAPT_SCORE_VULKAN_FUNCTIONS(name)                                                          \
     RAPT_SCORE_VULKAN_DECLARE(name)                                                                \
-    static const rapt_score_vulkan_code name##_codes[2] = {                                        \
-        RAPT_SCORE_VULKAN_CODE(name, f32, 0),                                                      \
-        RAPT_SCORE_VULKAN_CODE(name, half, RAPT_VULKAN_STORAGE16)};                                \
+    static const rapt_score_vulkan_code name##_codes[4] = {                                        \
+        RAPT_SCORE_VULKAN_CODE(name, f32, f32, 0),                                                 \
+        RAPT_SCORE_VULKAN_CODE(name, half, half, RAPT_VULKAN_STORAGE16),                           \
+        RAPT_SCORE_VULKAN_CODE(name, f32, f32_lean, 0),                                            \
+        RAPT_SCORE_VULKAN_CODE(name, half, half_lean, RAPT_VULKAN_STORAGE16)};                     \
     rapt_status name##_vulkan_forward(rapt_call *call)                                             \
     {                                                                                              \
         return rapt_score_vulkan_forward(call, name##_codes, NULL);                                \

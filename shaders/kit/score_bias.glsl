@@ -35,11 +35,11 @@ void score_bias_tile(uint id, uint b, uint h, uint first, uint j0)
                    score_at(v_base, call.v.row, j0 + row_, call.M), call.E)
     vec4 grads[4] = d;
     const vec4 products[4] = s;
-    [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
+    SCORE_UNROLL for (uint i = 0; i < ROWS; i++) {
         const uint n = first + y + 8 * i;
         const score_query query = score_query_of(b, h, n);
         const vec4 qk = products[i], gv = grads[i];
-        [[unroll]] for (uint c = 0; c < 4; c++) {
+        SCORE_UNROLL for (uint c = 0; c < 4; c++) {
             const uint j = j0 + x + 16 * c;
             const float tau_v = j < call.M ? score_tau_v(b, h, j) : 0.0;
             grads[i][c] = score_slopes(b, h, n, j, query, qk[c], gv[c], tau_v).ds;

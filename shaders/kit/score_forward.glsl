@@ -108,10 +108,10 @@ void main()
         SCORE_PRODUCTS(products, q_data, own[i_].q, k_data, score_at(k_base, call.k.row, j0 + row_, call.M),
                        call.D)
         s = products;
-        [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
+        SCORE_UNROLL for (uint i = 0; i < ROWS; i++) {
             const score_own of = own[i];
             vec4 row_s = s[i], row_z;
-            [[unroll]] for (uint c = 0; c < 4; c++) {
+            SCORE_UNROLL for (uint c = 0; c < 4; c++) {
                 const score_pair pair =
                     score_shape(b, of.h, of.n, j0 + x + 16 * c, of.sees, row_s[c] * of.factor);
                 row_s[c] = pair.s;

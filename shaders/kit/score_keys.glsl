@@ -51,9 +51,9 @@ void main()
             [[unroll]] for (uint c = 0; c < 4; c++)
                 query[c] = score_query_of(b, h, n0 + x + 16 * c);
             vec4 weights[4] = d, grads[4] = s;
-            [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
+            SCORE_UNROLL for (uint i = 0; i < ROWS; i++) {
                 const vec4 qk = grads[i], gv = weights[i];
-                [[unroll]] for (uint c = 0; c < 4; c++) {
+                SCORE_UNROLL for (uint c = 0; c < 4; c++) {
                     const score_slope result =
                         score_slopes(b, h, n0 + x + 16 * c, first + y + 8 * i, query[c], qk[c],
                                      gv[c], tau_v[i]);

@@ -35,10 +35,10 @@ void main()
                        score_at(v_base, call.v.row, j0 + row_, call.M), call.E)
         vec4 grads[4] = d;
         const vec4 products[4] = s;
-        [[dont_unroll]] for (uint i = 0; i < ROWS; i++) { // not unrolled: options are long
+        SCORE_UNROLL for (uint i = 0; i < ROWS; i++) {
             const score_query of = query[i];
             const vec4 qk = products[i], gv = grads[i];
-            [[unroll]] for (uint c = 0; c < 4; c++) {
+            SCORE_UNROLL for (uint c = 0; c < 4; c++) {
                 const uint j = j0 + x + 16 * c;
                 const float tau_v = j < call.M ? score_tau_v(b, h, j) : 0.0;
                 const score_slope result =

@@ -25,7 +25,7 @@ void score_put(uint i, float x)
 // 16 features, from `first` on, of `count` times 8 rows into the chunk; `at` says with i_ and row_
 // where row row_ begins.
 #define SCORE_STAGE(data, slot, count, at, features, first)                                        \
-    [[unroll]] for (uint i_ = 0; i_ < count; i_++)                                                 \
+    SCORE_UNROLL for (uint i_ = 0; i_ < count; i_++)                                               \
     {                                                                                              \
         const uint row_ = (id >> 4) + 8 * i_, feature_ = (first) + (id & 15u);                     \
         const uint at_ = at;                                                                       \
@@ -39,7 +39,7 @@ void score_put(uint i, float x)
 void score_dots(uint id, inout vec4 s[4])
 {
     const uint x = id & 15u, y = id >> 4;
-    [[dont_unroll]] for (uint f = 0; f < 4; f++) {
+    SCORE_UNROLL for (uint f = 0; f < 4; f++) {
         vec4 a[4];
         [[unroll]] for (uint i = 0; i < ROWS; i++)
             a[i] = score_chunk[(y + 8 * i) * CHUNK_STEP + f];
@@ -75,7 +75,7 @@ void score_put_tile(uint id, vec4 w[4])
 
 // 16 others' rows by 64 features of block b_, into the chunk; `at` says with row_ where they begin.
 #define SCORE_STAGE_COLUMNS(data, at, features, b_)                                                \
-    [[unroll]] for (uint i_ = 0; i_ < 8; i_++)                                                     \
+    SCORE_UNROLL for (uint i_ = 0; i_ < 8; i_++)                                                   \
     {                                                                                              \
         const uint e_ = id + 128 * i_, row_ = e_ >> 6, feature_ = b_ * 64 + (e_ & 63u);            \
         const uint at_ = at;                                                                       \
@@ -87,7 +87,7 @@ void score_put_tile(uint id, vec4 w[4])
 
 // What 16 others, from o_ on, add to the sums of one block of features.
 #define SCORE_ADD(id, sums, b_, o_)                                                                \
-    [[dont_unroll]] for (uint k_ = 0; k_ < 4; k_++)                                                \
+    SCORE_UNROLL for (uint k_ = 0; k_ < 4; k_++)                                                   \
     {                                                                                              \
         const uint x_ = id & 15u, y_ = id >> 4;                                                    \
         vec4 c_[4];                                                                                \

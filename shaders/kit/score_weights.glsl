@@ -13,7 +13,7 @@ void main()
     vec4 s[4];
     SCORE_PRODUCTS(s, q_data, score_at(q_base, call.q.row, first + row_, call.N), k_data,
                    score_at(k_base, call.k.row, j0 + row_, call.M), call.D)
-    [[unroll]] for (uint i = 0; i < ROWS; i++) {
+    SCORE_UNROLL for (uint i = 0; i < ROWS; i++) {
         const uint n = first + y + 8 * i;
         if (n >= call.N)
             continue;
@@ -21,7 +21,7 @@ void main()
         const ivec3 sees = score_sees(n);
         const float sum = sum_data[call.sum + row], reference = reference_data[call.reference + row];
         const float factor = call.scale * score_tau_q(b, h, n);
-        [[unroll]] for (uint c = 0; c < 4; c++) {
+        SCORE_UNROLL for (uint c = 0; c < 4; c++) {
             const uint j = j0 + x + 16 * c;
             if (j >= call.M)
                 continue;
