@@ -81,7 +81,8 @@ vec2 sums_at(uint set, uint slot, uint lane, uint column)
 
 void add_before(linear_chunk chunk, uint slot, uint lane, uint column)
 {
-    const vec2 base_rows = sums_at(0, slot, lane, column) + eps, base_flows = sums_at(1, slot, lane, column) + eps;
+    const vec2 base_rows = sums_at(0, slot, lane, column) + eps;
+    const vec2 base_flows = sums_at(1, slot, lane, column) + eps;
     vec2 rows = vec2(0.0), flows = vec2(0.0);
     for (uint i = 0; i < chunk.count; i++) {
         const vec2 x = vec2(q_at(chunk, lane, i, column), k_at(chunk, lane, i, column));

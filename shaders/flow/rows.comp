@@ -62,31 +62,37 @@ float number(uint which, linear_chunk chunk, uint lane, uint i)
 void multiply_matrix(linear_chunk chunk, uint lane, uint at, uint w, uint t)
 {
     const uint extent = TURNED ? width : inner, across = TURNED ? inner : width;
+    const uint line = t >> 2, column = (t & 3u) * 4;
     LINEAR_CLEAR(sums)
     for (uint d = 0; d < extent; d += SLICE) {
-        for (uint i = t >> 2; i < CHUNK; i += 32) {
-            const uint column = d + (t & 3u) * 4;
-            const int left = i < chunk.count ? int(extent) - int(column) : 0;
-            vec4 own = x_load(linear_row(x, chunk.batch, lane, chunk.row + i) + column, left);
+        vec4 own[2], other[2];
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            const uint i = line + 32 * r;
+            const int left = i < chunk.count ? int(extent) - int(d + column) : 0;
+            own[r] = x_load(linear_row(x, chunk.batch, lane, chunk.row + i) + d + column, left);
             if (!TURNED)
-                own = linear_sigmoids(own) * linear_columns(left);
+                own[r] = linear_sigmoids(own[r]) * linear_columns(left);
             if (MODE != 1 && MODE != 2 && left > 0)
-                own *= number(FACTOR, chunk, lane, i);
-            LINEAR_TURN(left_slice, i, (t & 3u) * 4, own)
+                own[r] *= number(FACTOR, chunk, lane, i);
             if (TURNED) {
-                const int there = w + i < across ? int(extent) - int(column) : 0;
-                const vec4 other = matrix_load(at + (w + i) * extent + column, there);
-                LINEAR_TURN(right_slice, i, (t & 3u) * 4, other)
+                const int there = w + i < across ? int(extent) - int(d + column) : 0;
+                other[r] = matrix_load(at + (w + i) * extent + d + column, there);
+            } else {
+                const uint k = d + (t >> 4) + 8 * r, quad = w + (t & 15u) * 4;
+                other[r] = matrix_load(at + k * across + quad, k < extent ? int(across) - int(quad) : 0);
             }
         }
-        for (uint r = t >> 4; !TURNED && r < SLICE; r += 8) {
-            const uint column = w + (t & 15u) * 4;
-            right_slice[r * STRIDE + (t & 15u)] = matrix_load(
-                at + (d + r) * across + column, d + r < extent ? int(across) - int(column) : 0);
+        barrier(); // the slice before may still be in use
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            LINEAR_TURN(left_slice, line + 32 * r, column, own[r])
+            if (TURNED) {
+                LINEAR_TURN(right_slice, line + 32 * r, column, other[r])
+            } else {
+                right_slice[((t >> 4) + 8 * r) * STRIDE + (t & 15u)] = other[r];
+            }
         }
         barrier();
         LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
-        barrier();
     }
 }
 
@@ -138,6 +144,7 @@ void store_rows(linear_chunk chunk, uint lane, uint w, uint across, uint t)
 void store_dots(linear_chunk chunk, uint slot, uint lane, float dots[8], uint t)
 {
     const uint i = gl_LocalInvocationID.x;
+    barrier(); // the slices may still be in use
     [[unroll]] for (uint e = 0; e < 8; e++)
         left_slice[((t >> 4) * 8 + e) * 4 + ((t & 15u) >> 2)][t & 3u] = dots[e];
     barrier();

@@ -181,7 +181,8 @@ struct linear_chunk {
 #define LINEAR_TABLE_BASE 0
 #endif
 
-// From LINEAR_TABLE_BASE on: sequences {first slot, chunks, first row, length}, then slots {sequence, index, row, count}.
+// From LINEAR_TABLE_BASE on: sequences {first slot, chunks, first row, length}, then slots {sequence, index,
+// row, count}.
 layout(std430, set = 0, binding = LINEAR_TABLE) readonly buffer linear_table_block
 {
     uvec4 linear_table[];

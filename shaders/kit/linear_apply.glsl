@@ -78,22 +78,27 @@ vec4 sums[8];
 
 #include "kit/linear_operand.glsl"
 
+// The operands of a slice are loaded while the slice before it may still be in use: then a barrier, then
+// they are put there.
+
 // pairs = a b^T
 void multiply_pairs(linear_chunk chunk, uint head, uint t)
 {
-    const uint extent = inner;
+    const uint extent = inner, line = t >> 2, column = (t & 3u) * 4;
     LINEAR_CLEAR(pairs)
     for (uint x = 0; x < inner; x += SLICE) {
-        for (uint i = t >> 2; i < CHUNK; i += 32) {
-            const uint column = (t & 3u) * 4;
-            const vec4 own = OPERAND(a, chunk, head, i, x + column, SIGMOID);
-            const vec4 other = OPERAND(b, chunk, head, i, x + column, SIGMOID * 2);
-            LINEAR_TURN(left_slice, i, column, own)
-            LINEAR_TURN(right_slice, i, column, other)
+        vec4 own[2], other[2];
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            own[r] = OPERAND(a, chunk, head, line + 32 * r, x + column, SIGMOID);
+            other[r] = OPERAND(b, chunk, head, line + 32 * r, x + column, SIGMOID * 2);
+        }
+        barrier();
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            LINEAR_TURN(left_slice, line + 32 * r, column, own[r])
+            LINEAR_TURN(right_slice, line + 32 * r, column, other[r])
         }
         barrier();
         LINEAR_MULTIPLY(pairs, (t >> 4) * 2, t & 15u)
-        barrier();
     }
 }
 
@@ -120,8 +125,12 @@ void weigh_pairs(uint t)
 // sums += pairs c
 void multiply_near(linear_chunk chunk, uint head, uint w, uint t)
 {
-    const uint extent = width, first = (t >> 4) * 8;
+    const uint extent = width, first = (t >> 4) * 8, column = w + (t & 15u) * 4;
     for (uint j = 0; j < CHUNK; j += SLICE) {
+        vec4 own[2];
+        [[unroll]] for (uint r = 0; r < 2; r++)
+            own[r] = OPERAND(c, chunk, head, j + (t >> 4) + 8 * r, column, SIGMOID * 4);
+        barrier();
         if ((t & 15u) >> 2 == j >> 4) {
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 const uint at = ((t & 3u) * 4 + c) * STRIDE + (first >> 2);
@@ -129,39 +138,42 @@ void multiply_near(linear_chunk chunk, uint head, uint w, uint t)
                 left_slice[at + 1] = vec4(pairs[4][c], pairs[5][c], pairs[6][c], pairs[7][c]);
             }
         }
-        for (uint k = t >> 4; k < SLICE; k += 8)
-            right_slice[k * STRIDE + (t & 15u)] =
-                OPERAND(c, chunk, head, j + k, w + (t & 15u) * 4, SIGMOID * 4);
+        [[unroll]] for (uint r = 0; r < 2; r++)
+            right_slice[((t >> 4) + 8 * r) * STRIDE + (t & 15u)] = own[r];
         barrier();
         if (UPPER != 0 ? first < j + SLICE : first + 8 > j)
             LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
-        barrier();
     }
 }
 
 // sums += row_factor a S, with S the state that begins at `at`
 void multiply_far(linear_chunk chunk, uint head, uint at, uint w, uint t)
 {
+    const uint extent = inner, line = t >> 2, column = (t & 3u) * 4;
     for (uint x = 0; x < inner; x += SLICE) {
-        const uint extent = inner;
-        for (uint i = t >> 2; i < CHUNK; i += 32) {
-            const uint column = (t & 3u) * 4;
-            const vec4 own = row_factor[i] * OPERAND(a, chunk, head, i, x + column, SIGMOID);
-            LINEAR_TURN(left_slice, i, column, own)
+        vec4 own[2], other[2];
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            const uint i = line + 32 * r;
+            own[r] = row_factor[i] * OPERAND(a, chunk, head, i, x + column, SIGMOID);
             if (TRANSPOSED != 0) {
                 const int left = w + i < width ? int(inner) - int(x + column) : 0;
-                const vec4 other = state_load(at + (w + i) * inner + x + column, left);
-                LINEAR_TURN(right_slice, i, column, other)
+                other[r] = state_load(at + (w + i) * inner + x + column, left);
+            } else {
+                const uint k = x + (t >> 4) + 8 * r, across = w + (t & 15u) * 4;
+                other[r] = state_load(at + k * width + across, k < inner ? int(width) - int(across) : 0);
             }
         }
-        for (uint k = t >> 4; TRANSPOSED == 0 && k < SLICE; k += 8) {
-            const uint column = w + (t & 15u) * 4;
-            right_slice[k * STRIDE + (t & 15u)] =
-                state_load(at + (x + k) * width + column, x + k < inner ? int(width) - int(column) : 0);
+        barrier();
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            LINEAR_TURN(left_slice, line + 32 * r, column, own[r])
+            if (TRANSPOSED != 0) {
+                LINEAR_TURN(right_slice, line + 32 * r, column, other[r])
+            } else {
+                right_slice[((t >> 4) + 8 * r) * STRIDE + (t & 15u)] = other[r];
+            }
         }
         barrier();
         LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
-        barrier();
     }
 }
 

@@ -84,17 +84,21 @@ void add_chunk(linear_chunk chunk, uint lane, uint d, uint e)
     const uint t = gl_LocalInvocationID.x, quad = (t & 15u) * 4;
     const uint inner_head = lane / share, outer_head = lane; // of q or k; of v or do
     for (uint j = 0; j < chunk.count; j += SLICE) {
-        for (uint k = t >> 4; k < SLICE; k += 8) {
+        vec4 own[2], other[2];
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            const uint i = j + (t >> 4) + 8 * r;
             uint extent = height;
-            const vec4 own = OPERAND(a, chunk, inner_head, j + k, d + quad, SIGMOID);
-            left_slice[k * STRIDE + (t & 15u)] = row_factor[j + k] * own;
+            own[r] = row_factor[i] * OPERAND(a, chunk, inner_head, i, d + quad, SIGMOID);
             extent = width;
-            right_slice[k * STRIDE + (t & 15u)] =
-                OPERAND(c, chunk, outer_head, j + k, e + quad, SIGMOID * 4);
+            other[r] = OPERAND(c, chunk, outer_head, i, e + quad, SIGMOID * 4);
+        }
+        barrier(); // the slice before may still be in use
+        [[unroll]] for (uint r = 0; r < 2; r++) {
+            left_slice[((t >> 4) + 8 * r) * STRIDE + (t & 15u)] = own[r];
+            right_slice[((t >> 4) + 8 * r) * STRIDE + (t & 15u)] = other[r];
         }
         barrier();
         LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
-        barrier();
     }
 }
 

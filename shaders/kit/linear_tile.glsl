@@ -38,7 +38,8 @@ uint linear_self(uint slot)
     [[unroll]] for (uint linear_i = 0; linear_i < 8; linear_i++)                                    \
         sums[linear_i] = vec4(0.0);
 
-// Puts a quad of a line (a row, or a column of the result), columns `column` and up, into a slice that is summed over columns.
+// Puts a quad of a line (a row, or a column of the result), columns `column` and up, into a slice that is
+// summed over columns.
 #define LINEAR_TURN(slice, line, column, quad)                                                      \
     slice[(column) * STRIDE + ((line) >> 2)][(line) & 3u] = quad.x;                                 \
     slice[((column) + 1) * STRIDE + ((line) >> 2)][(line) & 3u] = quad.y;                           \

@@ -80,6 +80,7 @@ void spread_pairs(uint t)
 {
     const uint group = t & 15u;
     vec4 columns = vec4(0.0);
+    barrier(); // the slices may still be in use
     [[unroll]] for (uint r = 0; r < 8; r++) {
         const uint i = (t >> 4) * 8 + r;
         vec4 said = vec4(0.0);
@@ -126,6 +127,7 @@ float gather_row(float dots[8], uint t)
 {
     const uint i = gl_LocalInvocationID.x;
     float sum = 0.0;
+    barrier(); // the slices may still be in use
     [[unroll]] for (uint r = 0; r < 8; r++)
         left_slice[((t >> 4) * 8 + r) * 4 + ((t & 15u) >> 2)][t & 3u] = dots[r];
     barrier();
