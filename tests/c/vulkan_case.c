@@ -18,20 +18,21 @@ static const rapt_vulkan_shader scale_shader = {
     .push_bytes = 8,
 };
 
-/* What the software driver itself never frees is not ours: LeakSanitizer is told its name, which it
- * can only find while the driver is in memory. */
+/* What the software driver and the layers never free is not ours: LeakSanitizer is told their
+ * names, which it can only find while they are in memory. */
 #if defined(__SANITIZE_ADDRESS__)
 #include <dlfcn.h>
 
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
-    return "leak:libvulkan_lvp.so\nleak:libLLVM\n";
+    return "leak:libvulkan_lvp.so\nleak:libLLVM\nleak:libVkLayer\nleak:libvulkan.so\n";
 }
 
 static void keep_driver(void)
 {
     (void)dlopen("libvulkan_lvp.so", RTLD_NOW | RTLD_NODELETE);
+    (void)dlopen("libVkLayer_khronos_validation.so", RTLD_NOW | RTLD_NODELETE);
 }
 #else
 static void keep_driver(void)
