@@ -295,5 +295,17 @@ describe("the linear family on Vulkan", function()
     assert.error_matches(function() rapt.ops.lightning(there) end, "cu_seqlens_q must rise from 0 to 100")
   end)
 
+  it("says what only the CPU does", function()
+    local inputs = case("log_linear", { N = 5, D = 4, E = 4 })
+    local there = {}
+    for name, t in pairs(inputs) do there[name] = t:to(device) end
+    there.position = 3
+    assert.error_matches(function() rapt.ops.log_linear(there) end, "on the CPU only")
+    there.position, there.g = nil, there.g:requires_grad_()
+    there.returns = { "final_state" }
+    local _, extra = rapt.ops.log_linear(there)
+    assert.error_matches(function() extra.final_state:sum():backward() end, "on the CPU only")
+  end)
+
   it("leaves the validation layers silent", vulkan.assert_silent)
 end)
