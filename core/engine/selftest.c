@@ -190,7 +190,8 @@ static void judge(rapt_context *context, rapt_device_driver *driver, rapt_verdic
         if ((offered & p->needs) != p->needs)
             continue;
         const rapt_status status = test_path(context, p, driver->device, &why);
-        if (status == RAPT_OK)
+        if (status == RAPT_OK ||
+            status == RAPT_UNSUPPORTED) /* no kernel takes it: nothing to judge */
             continue;
         if (status == RAPT_NO_MEMORY || status == RAPT_DEVICE_LOST) {
             verdict->of[0] = 0; /* no verdict: next time again */

@@ -107,8 +107,7 @@ rapt_status rapt_vk_failed(rapt_vk_device *device, VkResult result, const char *
     } else if (result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY ||
                result == VK_ERROR_OUT_OF_POOL_MEMORY) {
         status = RAPT_NO_MEMORY;
-    } else if (result == VK_ERROR_INITIALIZATION_FAILED || result == VK_ERROR_UNKNOWN ||
-               result == VK_ERROR_FEATURE_NOT_PRESENT || result == VK_ERROR_EXTENSION_NOT_PRESENT) {
+    } else if (!device->handle) { /* it does not open */
         status = RAPT_UNSUPPORTED;
     }
     return rapt_fail(error, status, "%s: %s: %s%s", device->name, what, rapt_vk_result_name(result),
