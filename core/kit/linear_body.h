@@ -50,6 +50,8 @@
 #define linear_piece_back  RAPT_LEVEL_NAME(linear_piece_back)
 #define linear_state_back  RAPT_LEVEL_NAME(linear_state_back)
 #define linear_final_key   RAPT_LEVEL_NAME(linear_final_key)
+#define linear_in_place    RAPT_LEVEL_NAME(linear_in_place)
+#define linear_weigh       RAPT_LEVEL_NAME(linear_weigh)
 #define linear_code        RAPT_LEVEL_NAME(linear_code)
 #endif
 

@@ -144,6 +144,35 @@ static void linear_node_start(const rapt_linear *x, int64_t lane, const linear_p
             to[d * x->width_e + e] = decay * from[d * x->e + e];
 }
 
+/* The rows of a whole chunk where they lie, as a tile would have them; NULL: they do not. */
+static const float *linear_in_place(const rapt_rows *rows, const rapt_linear_chunk *chunk,
+                                    int64_t head, int64_t ld)
+{
+    const bool same = rows->data && rows->dtype == RAPT_F32 && rows->width == ld &&
+                      rows->row == ld && chunk->count == CHUNK &&
+                      rows->feature == RAPT_FEATURE_IDENTITY && !rows->factor;
+    return same ? (const float *)(const void *)rapt_row_at(rows, chunk->batch, head, chunk->row)
+                : NULL;
+}
+
+/* factor[i] *= the weight that row i of a chunk has for a state. */
+static void linear_weigh(const rapt_linear *x, linear_tiles *t, const rapt_linear_chunk *chunk,
+                         int64_t head, const linear_reader *reader, float *factor)
+{
+    const linear_far far = {.level = reader->level, .row = reader->row};
+    if (reader->row < 0 && x->l.dtype == RAPT_F32 && reader->level < x->levels) {
+        const float *l =
+            (const float *)(const void *)rapt_row_at(&x->l, chunk->batch, head, chunk->row) +
+            reader->level;
+        for (int64_t i = 0; i < chunk->count; i++)
+            factor[chunk->skip + i] *= l[i * x->l.row];
+        return;
+    }
+    linear_weight_rows(x, chunk, head, t);
+    for (int i = 0; i < CHUNK; i++)
+        factor[i] *= t->levels[i][linear_far_level(&far, i)];
+}
+
 /* to += what the queries of a chunk say of a state that they read. */
 static void linear_node_read(const rapt_linear *x, linear_tiles *t, int64_t lane, int64_t c,
                              const linear_reader *reader, float *to)
@@ -151,20 +180,23 @@ static void linear_node_read(const rapt_linear *x, linear_tiles *t, int64_t lane
     const rapt_linear_chunk *chunk = &x->chunks[c];
     const int64_t head = x->first_head + lane, group = head * x->groups / x->heads;
     const double gap = linear_gap(x, lane, reader->first, c);
-    const linear_far far = {.level = reader->level, .row = reader->row};
+    const float *q = linear_in_place(&x->q, chunk, group, x->width_d);
+    const float *d_o = linear_in_place(&x->d_o, chunk, head, x->width_e);
     float factor[CHUNK];
     linear_chunk_decay(x, chunk, head, &t->decay);
-    linear_weight_rows(x, chunk, head, t);
     for (int i = 0; i < CHUNK; i++)
         factor[i] = (float)((double)t->decay.sum[i] + gap);
     linear_exp_n(factor, factor);
+    linear_weigh(x, t, chunk, head, reader, factor);
     for (int i = 0; i < CHUNK; i++)
-        factor[i] *= t->levels[i][linear_far_level(&far, i)];
-    linear_load(&x->q, chunk, group, (float)x->scale, t->q, x->width_d);
-    linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
-    rows_scale(CHUNK, x->width_d, factor, t->q, t->q);
-    tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, t->d_o, x->width_e, to,
-                  x->width_e, 1);
+        factor[i] *= (float)x->scale;
+    if (!q)
+        linear_load(&x->q, chunk, group, 1.0f, t->q, x->width_d);
+    if (!d_o)
+        linear_load(&x->d_o, chunk, head, 1.0f, t->d_o, x->width_e);
+    rows_scale(CHUNK, x->width_d, factor, q ? q : t->q, t->q);
+    tile_multiply(x->width_d, x->width_e, CHUNK, t->q, 1, x->width_d, d_o ? d_o : t->d_o,
+                  x->width_e, to, x->width_e, 1);
 }
 
 /* Items: slots of the heads in work. The gradient of a state from those who read it, as far as they
