@@ -341,8 +341,15 @@ int rapt_lua_run_call(lua_State *L, rapt_lua_call *call, bool always)
 
     for (i = 0; i < call->n_outputs; i++)
         boxes[i] = rapt_lua_box(L);
-    if (rapt_call_operator(context, call->name, call->inputs, call->n_inputs, call->attrs,
-                           call->n_attrs, call->outputs, call->n_outputs, &error) != RAPT_OK)
+    rapt_status status =
+        rapt_call_operator(context, call->name, call->inputs, call->n_inputs, call->attrs,
+                           call->n_attrs, call->outputs, call->n_outputs, &error);
+    if (status == RAPT_NO_MEMORY && lua_gc(L, LUA_GCISRUNNING)) {
+        rapt_lua_collect(L); /* what Lua has not collected yet may be what is missing */
+        status = rapt_call_operator(context, call->name, call->inputs, call->n_inputs, call->attrs,
+                                    call->n_attrs, call->outputs, call->n_outputs, &error);
+    }
+    if (status != RAPT_OK)
         return rapt_lua_raise(L, &error);
     for (i = 0; i < call->n_outputs; i++)
         boxes[i]->tensor = call->outputs[i].tensor;

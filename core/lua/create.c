@@ -49,6 +49,10 @@ rapt_box *rapt_lua_new(lua_State *L, rapt_dtype dtype, rapt_device device, int32
     rapt_error error;
     rapt_tensor *tensor = rapt_tensor_empty(context, dtype, device, ndim, shape, &error);
 
+    if (!tensor && error.status == RAPT_NO_MEMORY && lua_gc(L, LUA_GCISRUNNING)) {
+        rapt_lua_collect(L);
+        tensor = rapt_tensor_empty(context, dtype, device, ndim, shape, &error);
+    }
     if (!tensor)
         rapt_lua_raise_as(L, function, &error);
     rapt_lua_fill(L, box, tensor, true, NULL);

@@ -81,6 +81,13 @@ static void absence_is_told(void **unused)
     check_absent("driver");
     unsetenv("VK_ICD_FILENAMES");
     unsetenv("VK_DRIVER_FILES");
+    setenv("RAPT_VULKAN_OFF", "storage16,nothing", 1);
+    check_absent("names \"nothing\"");
+    setenv("RAPT_VULKAN_OFF", "storage16, coopmat_nv", 1);
+    vulkan_setup(NULL);
+    assert_false(vulkan_device()->limits.features & RAPT_VULKAN_STORAGE16);
+    vulkan_teardown(NULL);
+    unsetenv("RAPT_VULKAN_OFF");
     setenv("VK_LAYER_PATH", "/nowhere", 1);
     const char *was = getenv("RAPT_VULKAN_VALIDATE");
     char *before = was ? strdup(was) : NULL;

@@ -355,7 +355,8 @@ rapt_status rapt_vulkan_open(rapt_device_driver *drivers, size_t room, size_t *c
     *count = 0;
     if (room == 0)
         return RAPT_OK;
-    if (rapt_vk_instance_open(&instance, &why) != RAPT_OK) {
+    if (rapt_vk_quirks_check(&why) != RAPT_OK ||
+        rapt_vk_instance_open(&instance, &why) != RAPT_OK) {
         fill_absent(&drivers[0], why.message);
         *count = 1;
         return RAPT_OK;

@@ -1,4 +1,5 @@
 /* What is known not to work, by vendor, driver and version. */
+#include "base/error.h"
 #include "device/vulkan/vulkan.h"
 #include <stdlib.h>
 #include <string.h>
@@ -28,17 +29,43 @@ void rapt_vk_features_off(rapt_vk_features *f, uint32_t off, const char *why)
         }
 }
 
-/* RAPT_VULKAN_OFF, a list of names: what the user turns off, to try the paths without it. */
-static void turn_off_asked(rapt_vk_features *f)
+/* In the order of RAPT_VULKAN_*. */
+static const char *const name[] = {"storage16",  "float16",     "int64",  "subgroup",
+                                   "coopmat_nv", "coopmat_khr", "float64"};
+
+/* The bit of a name of n bytes; -1: there is none. */
+static int bit_of(const char *text, size_t n)
 {
-    static const char *const name[] = {"storage16",  "float16",     "int64",  "subgroup",
-                                       "coopmat_nv", "coopmat_khr", "float64"};
+    for (int bit = 0; bit < (int)(sizeof name / sizeof *name); bit++)
+        if (strlen(name[bit]) == n && strncmp(name[bit], text, n) == 0)
+            return bit;
+    return -1;
+}
+
+rapt_status rapt_vk_quirks_check(rapt_error *error)
+{
     const char *at = getenv("RAPT_VULKAN_OFF");
     while (at && *at) {
         const size_t n = strcspn(at, ", ");
-        for (uint32_t bit = 0; bit < sizeof name / sizeof *name; bit++)
-            if (strlen(name[bit]) == n && strncmp(at, name[bit], n) == 0)
-                rapt_vk_features_off(f, 1u << bit, "RAPT_VULKAN_OFF says so");
+        if (n > 0 && bit_of(at, n) < 0)
+            return rapt_fail(error, RAPT_INVALID,
+                             "RAPT_VULKAN_OFF names \"%.*s\"; there are storage16, float16, int64, "
+                             "subgroup, coopmat_nv, coopmat_khr and float64",
+                             (int)n, at);
+        at += n + strspn(at + n, ", ");
+    }
+    return RAPT_OK;
+}
+
+/* RAPT_VULKAN_OFF, a list of names: what the user turns off, to try the paths without it. */
+static void turn_off_asked(rapt_vk_features *f)
+{
+    const char *at = getenv("RAPT_VULKAN_OFF");
+    while (at && *at) {
+        const size_t n = strcspn(at, ", ");
+        const int bit = bit_of(at, n);
+        if (bit >= 0)
+            rapt_vk_features_off(f, 1u << bit, "RAPT_VULKAN_OFF says so");
         at += n + strspn(at + n, ", ");
     }
 }

@@ -93,6 +93,8 @@ VkResult rapt_vk_features_create(const rapt_vk_instance *instance, VkPhysicalDev
                                  const rapt_vk_features *features, VkDevice *device);
 /* Turns off what is known not to work on this device and driver: features->on, why_off. */
 void rapt_vk_quirks_apply(rapt_vk_features *features);
+/* RAPT_INVALID: RAPT_VULKAN_OFF names what is no feature. */
+rapt_status rapt_vk_quirks_check(rapt_error *error);
 /* Turns features off, with the reason; a pointer to it is kept. */
 void rapt_vk_features_off(rapt_vk_features *features, uint32_t off, const char *why);
 /* "plain on; f16 on; coopmat NV off: ..." */
