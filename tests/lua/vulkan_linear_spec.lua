@@ -221,6 +221,27 @@ describe("on Vulkan as on the CPU:", function()
     end
   end)
 
+  it("decays and weights of float32 beside bfloat16, rows that many heads share", function()
+    local H, N, D, E, L = 4, 70, 8, 12, 8
+    local q, k, v = R(1, 1, N, D):to("bf16"), R(1, 1, N, D):to("bf16"), R(1, 1, N, E):to("bf16")
+    local g, l, seed = decays(1, H, N), R(1, H, N, L):abs(), R(1, H, N, E)
+    local results = {}
+    for _, where in ipairs { "cpu", device } do
+      local leaves = { q:to(where), k:to(where), v:to(where), g:to(where), l:to(where) }
+      for i, t in ipairs(leaves) do leaves[i] = t:clone():requires_grad_() end
+      local o = rapt.ops.log_linear { q = leaves[1], k = leaves[2], v = leaves[3]:expand(1, H, N, E),
+        g = leaves[4], l = leaves[5] }
+      local loss = (o:to("f32") * seed:to(where)):sum()
+      loss:backward()
+      results[where] = { o:detach():to("cpu"):to("f32") }
+      for i, t in ipairs(leaves) do
+        assert.equal(t.dtype, t.grad.dtype)
+        results[where][i + 1] = t.grad:to("cpu"):to("f32")
+      end
+    end
+    for i, t in ipairs(results.cpu) do matches(t, results[device][i], 1.5e-2, i) end
+  end)
+
   it("nothing at all", function()
     for _, c in ipairs { { B = 0, N = 5, D = 4, E = 4 }, { N = 0, D = 4, E = 4 }, { N = 5, D = 0, E = 4 },
       { N = 5, D = 4, E = 0 }, { N = 5, M = 0, D = 4, E = 4 }, { N = 0, M = 5, D = 4, E = 4 } } do
