@@ -41,6 +41,15 @@ static int32_t read_shape(lua_State *L, int first, int64_t *shape, rapt_dtype dt
     return rapt_lua_sizes(L, first, last, shape, false, function);
 }
 
+/* Whether it is worth trying again: memory was lacking, and Lua has now collected what it had. */
+static bool collected(lua_State *L, const rapt_error *error)
+{
+    if (error->status != RAPT_NO_MEMORY || !lua_gc(L, LUA_GCISRUNNING))
+        return false;
+    rapt_lua_collect(L);
+    return true;
+}
+
 rapt_box *rapt_lua_new(lua_State *L, rapt_dtype dtype, rapt_device device, int32_t ndim,
                        const int64_t *shape, const char *function)
 {
@@ -49,10 +58,8 @@ rapt_box *rapt_lua_new(lua_State *L, rapt_dtype dtype, rapt_device device, int32
     rapt_error error;
     rapt_tensor *tensor = rapt_tensor_empty(context, dtype, device, ndim, shape, &error);
 
-    if (!tensor && error.status == RAPT_NO_MEMORY && lua_gc(L, LUA_GCISRUNNING)) {
-        rapt_lua_collect(L);
+    if (!tensor && collected(L, &error))
         tensor = rapt_tensor_empty(context, dtype, device, ndim, shape, &error);
-    }
     if (!tensor)
         rapt_lua_raise_as(L, function, &error);
     rapt_lua_fill(L, box, tensor, true, NULL);
@@ -84,6 +91,8 @@ static int l_zeros(lua_State *L)
     rapt_tensor *tensor =
         rapt_tensor_zeros(context, options.dtype, options.device, ndim, shape, &error);
 
+    if (!tensor && collected(L, &error))
+        tensor = rapt_tensor_zeros(context, options.dtype, options.device, ndim, shape, &error);
     if (!tensor)
         return rapt_lua_raise_as(L, "rapt.zeros", &error);
     rapt_lua_fill(L, box, tensor, true, NULL);

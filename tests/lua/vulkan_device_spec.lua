@@ -1,6 +1,7 @@
 -- The Vulkan device as Lua sees it: moving, copying, errors, shaders of one's own. Under the validation
 -- layers, which must stay silent.
 local rapt = require "rapt"
+local cli = require "cli_helper"
 local vulkan = require "vulkan_helper"
 
 local device = vulkan.device
@@ -71,6 +72,43 @@ describe("a tensor on a Vulkan device", function()
     end
     collectgarbage() collectgarbage()
     assert.equal(before, rapt.memory().current)
+  end)
+end)
+
+describe("the memory of a Vulkan device", function()
+  -- A program in a process of its own, with so many bytes to spend.
+  local function run(bytes, text)
+    local folder = cli.folder()
+    local path = folder .. "/budget.lua"
+    local file = assert(io.open(path, "w"))
+    file:write(('local rapt, device = require "rapt", %q\n'):format(device) .. text)
+    file:close()
+    local command = ("RAPT_VULKAN_MEMORY=%d '%s' run '%s' 2>&1"):format(bytes, os.getenv "RAPT_BIN", path)
+    local out = assert(io.popen(command)):read("a")
+    os.execute("rm -r '" .. folder .. "'")
+    return out
+  end
+
+  it("holds what is still used; what Lua has dropped makes room", function()
+    local out = run(40000000, [[
+      for _ = 1, 40 do
+        rapt.call("core.add", { a = rapt.zeros(1 << 20, { device = device }),
+          b = rapt.zeros(1 << 20, { device = device }) })
+      end
+      print "survived"
+    ]])
+    assert.equal("survived\n", out)
+  end)
+
+  it("says what is lacking, and stays of use", function()
+    local out = run(20000000, [[
+      local fine, err = pcall(rapt.zeros, 1 << 23, { device = device })
+      print(fine, err)
+      print(rapt.ones(3, { device = device }):to("cpu")[3]:item())
+    ]])
+    assert.truthy(out:find("false.*" .. device .. " is out of memory %(33554432 bytes wanted"), out)
+    assert.truthy(out:find("RAPT_VULKAN_MEMORY", 1, true))
+    assert.truthy(out:find("\n1.0\n", 1, true), out)
   end)
 end)
 
