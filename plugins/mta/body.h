@@ -260,13 +260,16 @@ static void mta_weigh(const mta_job *job, const mta_area *area, int64_t b, int64
     memset(share, 0, (size_t)p->width * sizeof *share);
     for (int64_t j = p->begin; j < p->end; j += MTA_KEYS)
         mta_exponentials(mta_min(MTA_KEYS, p->end - j), p->width, most, strip + j * ld, ld, share);
-    for (int64_t i = 0; i < p->width; i++) {
-        const float sink = job->options.sink ? job->options.sink[h] : -INFINITY;
+    const float sink = job->options.sink ? job->options.sink[h] : -INFINITY;
+    memset(area->sunk + member * ld, 0, (size_t)p->width * sizeof *share);
+    for (int64_t i = 0; i < p->count; i++) {
         const float sunk = sink > -INFINITY ? expf(sink - most[i]) : 0.0f;
         share[i] += sunk;
         share[i] = share[i] > 0.0f ? 1.0f / share[i] : 0.0f;
         area->sunk[member * ld + i] = sunk * share[i];
     }
+    for (int64_t i = p->count; i < p->width; i++)
+        share[i] = 0.0f;
     memset(strip + (p->begin - around) * ld, 0, (size_t)(around * ld) * sizeof *strip);
     memset(strip + p->end * ld, 0, (size_t)((around + RAPT_HALO_ROWS) * ld) * sizeof *strip);
 }
