@@ -4,13 +4,27 @@
  */
 #include "vulkan_convolve.h"
 
+/* Refuses, by name, what the CPU alone computes. */
+static rapt_status refuse_options(rapt_call *call)
+{
+    char name[32];
+    for (uint32_t i = AGENT_SINK; i < call->op->n_inputs; i++) {
+        if (!call->inputs[i])
+            continue;
+        rapt_vulkan_spec_name("", RAPT_AT(rapt_arg, call->op->inputs, i)->spec, name, sizeof name);
+        return call->host->error(call, RAPT_UNSUPPORTED, "%s is taken on the CPU only", name);
+    }
+    if (call->attrs[AGENT_SOFTCAP].f > 0)
+        return call->host->error(call, RAPT_UNSUPPORTED, "softcap is taken on the CPU only");
+    return RAPT_OK;
+}
+
 rapt_status agent_vulkan_supports(rapt_call *call)
 {
     agent_plan plan;
-    rapt_status status = agent_supports(call);
-    if (status == RAPT_OK && (call->inputs[AGENT_SINK] || call->attrs[AGENT_SOFTCAP].f > 0))
-        return call->host->error(call, RAPT_UNSUPPORTED,
-                                 "sink and softcap are computed on the CPU only");
+    rapt_status status = refuse_options(call);
+    if (status == RAPT_OK)
+        status = agent_supports(call);
     if (status == RAPT_OK)
         status = agent_plan_call(call, &plan);
     for (int i = AGENT_Q; status == RAPT_OK && i <= AGENT_DWC_BIAS; i++) {

@@ -21,24 +21,35 @@ static rapt_status begin(rapt_call *call, mta_job *job)
     return job->status;
 }
 
-/* The options of the family are the CPU's. */
-static bool takes_options(const rapt_call *call)
+/* Refuses, by name, what the CPU alone computes. */
+static rapt_status refuse_options(rapt_call *call)
 {
-    for (int i = MTA_BIAS; i < MTA_INPUTS; i++)
-        if (call->inputs[i])
-            return true;
     const rapt_value *window = &call->attrs[MTA_WINDOW];
-    return window->i[0] >= 0 || window->i[1] >= 0 || call->attrs[MTA_SOFTCAP].f > 0 ||
-           (call->phase == RAPT_FORWARD && call->outputs[MTA_LSE]);
+    const char *what = NULL;
+    char name[32];
+    for (uint32_t i = MTA_BIAS; !what && i < call->op->n_inputs; i++)
+        if (call->inputs[i]) {
+            rapt_vulkan_spec_name("", RAPT_AT(rapt_arg, call->op->inputs, i)->spec, name,
+                                  sizeof name);
+            what = name;
+        }
+    if (!what && (window->i[0] >= 0 || window->i[1] >= 0))
+        what = "window";
+    if (!what && call->attrs[MTA_SOFTCAP].f > 0)
+        what = "softcap";
+    if (!what && call->phase == RAPT_FORWARD && call->outputs[MTA_LSE])
+        what = "lse";
+    if (!what)
+        return RAPT_OK;
+    return call->host->error(call, RAPT_UNSUPPORTED, "%s is computed on the CPU only", what);
 }
 
 rapt_status mta_vulkan_supports(rapt_call *call)
 {
     mta_plan plan;
-    if (takes_options(call))
-        return call->host->error(call, RAPT_UNSUPPORTED,
-                                 "bias, alibi, sink, cu_seqlens, window, softcap and lse are "
-                                 "computed on the CPU only");
+    const rapt_status refused = refuse_options(call);
+    if (refused != RAPT_OK)
+        return refused;
     rapt_status status = mta_plan_call(call, &plan);
     for (int i = MTA_Q; status == RAPT_OK && i <= MTA_HEAD_KERNEL; i++) {
         const rapt_view *view = call->inputs[i];

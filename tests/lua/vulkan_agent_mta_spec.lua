@@ -256,6 +256,28 @@ describe("agent", function()
   end)
 end)
 
+describe("what the CPU alone computes", function()
+  local function refuses(op, given, attrs, what)
+    local q = rapt.randn(1, 2, 8, 4):to(vulkan.device)
+    local inputs = { q = q, k = q, v = q }
+    for name, t in pairs(given) do inputs[name] = t:to(vulkan.device) end
+    assert.error_matches(function() rapt.call(op, inputs, attrs) end, what .. " is %a+ on the CPU only")
+  end
+
+  it("is refused by name", function()
+    local borders = rapt.tensor({ 0, 3, 8 }, { dtype = "i32" })
+    local packed = { cu_seqlens_q = borders, cu_seqlens_k = borders }
+    refuses("agent", { sink = rapt.randn(2) }, {}, "sink")
+    refuses("agent", packed, {}, "cu_seqlens_q")
+    refuses("agent", {}, { softcap = 2 }, "softcap")
+    refuses("mta", { bias = rapt.randn(1, 1, 8, 8) }, {}, "bias")
+    refuses("mta", { alibi = rapt.randn(2) }, {}, "alibi")
+    refuses("mta", packed, {}, "cu_seqlens_q")
+    refuses("mta", {}, { window = { 2, 0 } }, "window")
+    refuses("mta", {}, { softcap = 2 }, "softcap")
+  end)
+end)
+
 describe("the same input", function()
   it("gives the same bits", function()
     for op, given in pairs {
