@@ -54,8 +54,11 @@ layout(std430, binding = 8) writeonly buffer Total { float total[]; };
     f16vec4 name(uint at, uint left)                                                                \
     {                                                                                               \
         vec4 x = vec4(0.0);                                                                         \
-        for (uint c = 0; c < min(left, 4u); c++)                                                    \
-            x[c] = ones[at + c];                                                                    \
+        if (left >= 4u)                                                                             \
+            x = vec4(ones[at], ones[at + 1u], ones[at + 2u], ones[at + 3u]);                        \
+        else                                                                                        \
+            for (uint c = 0; c < left; c++)                                                         \
+                x[c] = ones[at + c];                                                                \
         return f16vec4(clamp(x, -65504.0, 65504.0));                                                \
     }
 
