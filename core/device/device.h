@@ -55,6 +55,9 @@ struct rapt_device_driver {
     /* Waits; the seconds that the device has worked since it was opened, by its own clock. NULL: it
      * has none. */
     rapt_status (*seconds)(rapt_device_driver *driver, double *seconds, rapt_error *error);
+    /* Waits; what each shader took so far, at most `room` of them. NULL: nobody counts. */
+    rapt_status (*timings)(rapt_device_driver *driver, rapt_vulkan_timing *timings, size_t room,
+                           size_t *count, rapt_error *error);
     /* Addresses of code may stand for other code from now on: a plugin was loaded. NULL: it does
      * not care. */
     void (*forget)(rapt_device_driver *driver);

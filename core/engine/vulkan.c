@@ -68,6 +68,19 @@ rapt_status rapt_vulkan_shade(rapt_context *context, const rapt_vulkan_dispatch 
     return status;
 }
 
+rapt_status rapt_vulkan_timings(rapt_context *context, rapt_device device,
+                                rapt_vulkan_timing *timings, size_t room, size_t *count,
+                                rapt_error *error)
+{
+    (void)context;
+    rapt_device_driver *driver = rapt_devices_find(device, error);
+    if (!driver)
+        return RAPT_UNSUPPORTED;
+    if (!driver->timings)
+        return rapt_fail(error, RAPT_UNSUPPORTED, "%s has no shaders", driver->info.name);
+    return driver->timings(driver, timings, room, count, error);
+}
+
 void rapt_vulkan_forget(rapt_context *context)
 {
     (void)context;

@@ -112,6 +112,32 @@ static int l_run(lua_State *L)
     return 0;
 }
 
+/* timings(device) -> list of {name, seconds, dispatches} */
+static int l_timings(lua_State *L)
+{
+    rapt_context *context = rapt_lua_context(L);
+    const rapt_device device = rapt_lua_device(L, 1, "rapt.vulkan.timings");
+    const size_t room = 512;
+    size_t count = 0;
+    rapt_vulkan_timing *timings = lua_newuserdatauv(L, room * sizeof *timings, 0);
+    rapt_error error;
+
+    if (rapt_vulkan_timings(context, device, timings, room, &count, &error) != RAPT_OK)
+        return rapt_lua_raise(L, &error);
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, timings[i].name);
+        lua_setfield(L, -2, "name");
+        lua_pushnumber(L, timings[i].seconds);
+        lua_setfield(L, -2, "seconds");
+        lua_pushinteger(L, timings[i].dispatches);
+        lua_setfield(L, -2, "dispatches");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
 /* messages() -> what the validation layers have said, oldest first; its `count` is the number of
  * messages, of which the first ones are kept. */
 static int l_messages(lua_State *L)
@@ -131,8 +157,11 @@ static int l_messages(lua_State *L)
 
 void rapt_lua_open_vulkan(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"messages", l_messages}, {"program", l_program}, {"run", l_run}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"messages", l_messages},
+                                         {"program", l_program},
+                                         {"run", l_run},
+                                         {"timings", l_timings},
+                                         {NULL, NULL}};
 
     lua_createtable(L, 0, 2);
     lua_pushvalue(L, lua_upvalueindex(1));

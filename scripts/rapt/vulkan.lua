@@ -2,7 +2,7 @@
 local core = require "rapt.core"
 local spirv = require "rapt.spirv"
 
-local vulkan = { messages = core.vulkan.messages }
+local vulkan = { messages = core.vulkan.messages, timings = core.vulkan.timings }
 
 local formats = { int = "<i4", uint = "<I4", float = "<f" }
 

@@ -77,13 +77,14 @@ end)
 
 describe("the memory of a Vulkan device", function()
   -- A program in a process of its own, with so many bytes to spend.
-  local function run(bytes, text)
+  local function run(bytes, text, more)
     local folder = cli.folder()
     local path = folder .. "/budget.lua"
     local file = assert(io.open(path, "w"))
     file:write(('local rapt, device = require "rapt", %q\n'):format(device) .. text)
     file:close()
-    local command = ("RAPT_VULKAN_MEMORY=%d '%s' run '%s' 2>&1"):format(bytes, os.getenv "RAPT_BIN", path)
+    local command = ("%sRAPT_VULKAN_MEMORY=%d '%s' run '%s' 2>&1"):format(more or "", bytes,
+      os.getenv "RAPT_BIN", path)
     local out = assert(io.popen(command)):read("a")
     os.execute("rm -r '" .. folder .. "'")
     return out
@@ -98,6 +99,18 @@ describe("the memory of a Vulkan device", function()
       print "survived"
     ]])
     assert.equal("survived\n", out)
+  end)
+
+  it("says what each shader took, if it is asked to count", function()
+    local text = [[
+      local x = rapt.randn(100, { device = device })
+      for _ = 1, 300 do x:transpose(1, 1):to("f16") end
+      for _, t in ipairs(rapt.vulkan.timings(device)) do print(t.name, t.dispatches, t.seconds > 0) end
+      assert(rapt.vulkan.messages().count == 0)
+    ]]
+    local out = run(1 << 30, text, "RAPT_VULKAN_PROFILE=1 ")
+    assert.truthy(out:find("device.copy\t300\ttrue", 1, true), out)
+    assert.truthy(run(1 << 30, text):find("RAPT_VULKAN_PROFILE=1 has it do so", 1, true))
   end)
 
   it("says what is lacking, and stays of use", function()

@@ -45,6 +45,14 @@ static void stamp(rapt_vk_device *device, const rapt_vk_batch *batch, uint32_t w
                                  device->queue.queries, first + which);
 }
 
+double rapt_vk_seconds(const rapt_vk_device *device, uint64_t from, uint64_t to)
+{
+    const uint32_t bits = device->features.timestamp_bits;
+    const uint64_t mask = bits < 64 ? ((uint64_t)1 << bits) - 1 : UINT64_MAX;
+    return (double)((to - from) & mask) *
+           (double)device->features.properties.limits.timestampPeriod * 1e-9;
+}
+
 /* Adds the time of a batch that is done. */
 static void add_time(rapt_vk_device *device, rapt_vk_batch *batch)
 {
@@ -56,10 +64,8 @@ static void add_time(rapt_vk_device *device, rapt_vk_batch *batch)
     if (device->vk.GetQueryPoolResults(device->handle, device->queue.queries, first, 2, sizeof at,
                                        at, sizeof *at, VK_QUERY_RESULT_64_BIT) != VK_SUCCESS)
         return;
-    const uint32_t bits = device->features.timestamp_bits;
-    const uint64_t mask = bits < 64 ? ((uint64_t)1 << bits) - 1 : UINT64_MAX;
-    device->queue.seconds += (double)((at[1] - at[0]) & mask) *
-                             (double)device->features.properties.limits.timestampPeriod * 1e-9;
+    device->queue.seconds += rapt_vk_seconds(device, at[0], at[1]);
+    rapt_vk_profile_add(device, batch);
 }
 
 /* --- Waiting --------------------------------------------------------------------------------- */
@@ -156,6 +162,7 @@ static rapt_status begin(rapt_vk_device *device, rapt_error *error)
     barrier(device, batch->commands);
     queue->barrier_needed = false;
     stamp(device, batch, 0);
+    rapt_vk_profile_begin(device, batch);
     return RAPT_OK;
 }
 

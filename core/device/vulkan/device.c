@@ -53,6 +53,8 @@ static rapt_status open_parts(rapt_vk_device *device, rapt_error *error)
     if (status == RAPT_OK)
         status = rapt_vk_commands_open(device, error);
     if (status == RAPT_OK)
+        status = rapt_vk_profile_open(device, error);
+    if (status == RAPT_OK)
         status = rapt_vk_pipelines_open(device, error);
     if (status == RAPT_OK)
         status = rapt_vk_memory_take(device, RAPT_VK_ALIGN, &device->nothing, error);
@@ -85,6 +87,7 @@ void rapt_vk_device_close(rapt_vk_device *device)
             device->vk.DeviceWaitIdle(device->handle);
         rapt_vk_pipelines_close(device);
         rapt_vk_commands_close(device);
+        rapt_vk_profile_close(device);
         rapt_vk_host_buffer_free(device, &device->readback[0]);
         rapt_vk_host_buffer_free(device, &device->readback[1]);
         rapt_vk_memory_close(device);

@@ -218,7 +218,9 @@ rapt_status rapt_vk_dispatch(rapt_vk_device *device, const rapt_vulkan_dispatch 
     if (s->push_bytes > 0)
         device->vk.CmdPushConstants(batch->commands, pipeline->layout->pipeline,
                                     VK_SHADER_STAGE_COMPUTE_BIT, 0, s->push_bytes, d->push);
+    rapt_vk_profile_stamp(device, batch, s->name, false);
     status = record_groups(device, batch, d->groups, error);
+    rapt_vk_profile_stamp(device, batch, s->name, true);
     return status == RAPT_OK ? rapt_vk_recorded(device, error) : status;
 }
 

@@ -144,6 +144,24 @@ static rapt_status vulkan_seconds(rapt_device_driver *driver, double *seconds, r
     return leave(device, status);
 }
 
+static rapt_status vulkan_timings(rapt_device_driver *driver, rapt_vulkan_timing *timings,
+                                  size_t room, size_t *count, rapt_error *error)
+{
+    rapt_vk_device *device = enter(driver);
+    rapt_status status = rapt_vk_device_ready(device, error);
+    if (status == RAPT_OK && !device->profile)
+        status = rapt_fail(error, RAPT_UNSUPPORTED,
+                           "%s counts no shader's time: RAPT_VULKAN_PROFILE=1 has it do so",
+                           device->name);
+    if (status == RAPT_OK)
+        status = rapt_vk_wait(device, device->queue.recording, error);
+    if (status == RAPT_OK) {
+        *count = device->profile->n_shaders < room ? device->profile->n_shaders : room;
+        memcpy(timings, device->profile->shader, *count * sizeof *timings);
+    }
+    return leave(device, status);
+}
+
 static void vulkan_forget(rapt_device_driver *driver)
 {
     rapt_vk_device *device = enter(driver);
@@ -274,6 +292,7 @@ static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_drive
     driver->offer = vulkan_offer;
     driver->judge = vulkan_judge;
     driver->seconds = vulkan_seconds;
+    driver->timings = vulkan_timings;
     driver->forget = vulkan_forget;
     driver->measure_gemm = vulkan_measure_gemm;
     driver->measure_copy = vulkan_measure_copy;

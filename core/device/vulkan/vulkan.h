@@ -13,6 +13,7 @@
  *   dispatch.c  dispatches checked and recorded; the service given to kernels
  *   measure.c   rates of the device
  *   verdict.c   what self-tests found, on disk
+ *   profile.c   what each shader takes
  *   found.c     the list of devices as it was last found, on disk
  *   cache.c     files in the user's cache folder
  *   driver.c    the functions of rapt_device_driver
@@ -204,6 +205,28 @@ rapt_status rapt_vk_submit(rapt_vk_device *device, rapt_error *error);          
 rapt_status rapt_vk_wait(rapt_vk_device *device, uint64_t serial, rapt_error *error); /* [locked] */
 bool rapt_vk_done(rapt_vk_device *device, uint64_t serial);                           /* [locked] */
 
+/* --- What each shader takes ------------------------------------------------------------------ */
+
+enum { RAPT_VK_PROFILED = RAPT_VK_BATCH_MOST, RAPT_VK_SHADERS = 512, RAPT_VK_NAME = 64 };
+
+typedef struct rapt_vk_profile {
+    VkQueryPool queries;
+    uint32_t n[RAPT_VK_BATCHES]; /* dispatches of a batch that are timed */
+    char name[RAPT_VK_BATCHES][RAPT_VK_PROFILED][RAPT_VK_NAME];
+    uint32_t n_shaders;
+    rapt_vulkan_timing shader[RAPT_VK_SHADERS];
+} rapt_vk_profile;
+
+/* All of these do nothing unless RAPT_VULKAN_PROFILE=1. */
+rapt_status rapt_vk_profile_open(rapt_vk_device *device, rapt_error *error);
+void rapt_vk_profile_close(rapt_vk_device *device);
+void rapt_vk_profile_begin(rapt_vk_device *device, const rapt_vk_batch *batch);
+void rapt_vk_profile_stamp(rapt_vk_device *device, const rapt_vk_batch *batch, const char *name,
+                           bool end);
+void rapt_vk_profile_add(rapt_vk_device *device, const rapt_vk_batch *batch);
+/* Between two time stamps. */
+double rapt_vk_seconds(const rapt_vk_device *device, uint64_t from, uint64_t to);
+
 /* --- Pipelines ------------------------------------------------------------------------------- */
 
 enum { RAPT_VK_MAX_CONSTANTS = 32, RAPT_VK_MAX_BINDINGS = 64 };
@@ -271,7 +294,8 @@ struct rapt_vk_device {
     rapt_vk_pipelines pipelines;
     rapt_vk_host_buffer readback[2];
     rapt_verdict verdict;
-    rapt_vk_memory *nothing; /* bound where a shader declares a buffer that is absent */
+    rapt_vk_profile *profile; /* NULL: nobody asked */
+    rapt_vk_memory *nothing;  /* bound where a shader declares a buffer that is absent */
 };
 
 /* [locked] Opens the logical device if it is not; RAPT_DEVICE_LOST once it was lost. */

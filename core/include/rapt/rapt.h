@@ -310,6 +310,18 @@ RAPT_API rapt_status rapt_synchronize(rapt_context *context, rapt_device device,
 RAPT_API rapt_status rapt_vulkan_shade(rapt_context *context, const rapt_vulkan_dispatch *dispatch,
                                        rapt_tensor *const *tensors, uint64_t written,
                                        rapt_error *error);
+/* What a shader's dispatches took altogether, by the device's clock. A time stamp waits for what runs
+ * before it: shaders that would run side by side do not. */
+typedef struct rapt_vulkan_timing {
+    char name[64];
+    double seconds;
+    int64_t dispatches;
+} rapt_vulkan_timing;
+/* Waits, and gives at most `room` shaders in the order of their first dispatch. RAPT_UNSUPPORTED
+ * unless RAPT_VULKAN_PROFILE=1. */
+RAPT_API rapt_status rapt_vulkan_timings(rapt_context *context, rapt_device device,
+                                         rapt_vulkan_timing *timings, size_t room, size_t *count,
+                                         rapt_error *error);
 /* Addresses of shaders' code may hold other code from now on. */
 RAPT_API void rapt_vulkan_forget(rapt_context *context);
 
