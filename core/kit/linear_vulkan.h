@@ -110,6 +110,9 @@ typedef struct rapt_linear_vulkan {
     rapt_linear_rows l;
     /* ---- the round at work ---- */
     int64_t first, count; /* heads */
+    /* The next dispatch of the functions below needs nothing that those since the last barrier
+     * write, and writes nothing that they touch: it may run beside them. Holds for one dispatch. */
+    bool beside;
 } rapt_linear_vulkan;
 
 typedef struct rapt_linear_tree_tail {
@@ -433,6 +436,27 @@ static inline void rapt_linear_constants(const rapt_linear_vulkan *x, bool align
     constants[1] = aligned;
 }
 
+/* Records a dispatch, beside those before it if x->beside says so. */
+static inline rapt_status rapt_linear_run(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
+                                          const uint32_t *constants, uint32_t n_constants,
+                                          const uint32_t *groups, const rapt_vulkan_buffer *buffers,
+                                          const void *push, const void *params)
+{
+    rapt_vulkan_dispatch dispatch;
+    memset(&dispatch, 0, sizeof dispatch);
+    dispatch.size = sizeof dispatch;
+    dispatch.flags = x->beside ? RAPT_VULKAN_CONCURRENT : 0;
+    dispatch.shader = shader;
+    dispatch.constants = constants;
+    dispatch.n_constants = n_constants;
+    memcpy(dispatch.groups, groups, sizeof dispatch.groups);
+    dispatch.buffers = buffers;
+    dispatch.push = push;
+    dispatch.params = params;
+    x->beside = false;
+    return x->device.service->dispatch(x->call, &dispatch);
+}
+
 /* a^T c of each chunk into `states`; with `reverse` a = q (times the scale), c = do. `unit_log`: of
  * how many chunks, 2^unit_log, one state is. */
 static inline rapt_status
@@ -464,8 +488,9 @@ rapt_linear_contribute(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
     const rapt_vulkan_buffer buffers[] = {a->buffer, c->buffer, *states,  x->table,   x->zeros,
                                           x->zeros,  factor,    x->spans, x->l.buffer};
     const uint32_t tiles = rapt_vulkan_groups(x->d, 64) * rapt_vulkan_groups(x->e, 64);
-    return rapt_vulkan_run(&x->device, &shader[rapt_linear_half(x)], constants, 3,
-                           (uint32_t)x->slots, (uint32_t)x->count, tiles, buffers, &push, NULL);
+    const uint32_t groups[3] = {(uint32_t)x->slots, (uint32_t)x->count, tiles};
+    return rapt_linear_run(x, &shader[rapt_linear_half(x)], constants, 3, groups, buffers, &push,
+                           NULL);
 }
 
 /* A state that comes in, [S, H, D, E] with any outer strides, and one that goes out, contiguous;
@@ -503,8 +528,9 @@ static inline rapt_status rapt_linear_carry(rapt_linear_vulkan *x, const rapt_vu
     };
     const uint32_t constants[3] = {0, 0, reverse};
     const rapt_vulkan_buffer buffers[] = {*states, x->table, from.buffer, to, x->slope};
-    return rapt_vulkan_run(&x->device, shader, constants, 3, rapt_vulkan_groups(x->d * x->e, 64),
-                           (uint32_t)x->count, (uint32_t)x->sequences, buffers, &push, NULL);
+    const uint32_t groups[3] = {rapt_vulkan_groups(x->d * x->e, 64), (uint32_t)x->count,
+                                (uint32_t)x->sequences};
+    return rapt_linear_run(x, shader, constants, 3, groups, buffers, &push, NULL);
 }
 
 typedef enum rapt_linear_out {
@@ -552,9 +578,10 @@ static inline rapt_status rapt_linear_apply(rapt_linear_vulkan *x, const rapt_vu
     const rapt_vulkan_buffer buffers[] = {abc[0]->buffer, abc[1]->buffer, abc[2]->buffer,
                                           to->buffer,     *states,        x->table,
                                           factor,         x->spans,       x->l.buffer};
-    return rapt_vulkan_run(&x->device, &shader[rapt_linear_half(x)], constants, 5,
-                           (uint32_t)x->slots, (uint32_t)(values ? x->count : x->count / x->share),
-                           1, buffers, &push, NULL);
+    const uint32_t lanes = (uint32_t)(values ? x->count : x->count / x->share);
+    const uint32_t groups[3] = {(uint32_t)x->slots, lanes, 1};
+    return rapt_linear_run(x, &shader[rapt_linear_half(x)], constants, 5, groups, buffers, &push,
+                           NULL);
 }
 
 #endif

@@ -260,17 +260,25 @@ static inline rapt_status flow_record_far(flow_vulkan *job, const rapt_linear_ro
                                   *const dv[3] = {k, q, d_o};
     const rapt_linear_rows far_q = rapt_linear_rows_in(x, job->far_q, x->d);
     const rapt_linear_rows far_k = rapt_linear_rows_in(x, job->far_k, x->d);
-    rapt_status status = flow_record_states(job, NULL);
+    const rapt_linear_ends before = {call->inputs[FLOW_STATE], NULL};
+    rapt_status status =
+        rapt_linear_contribute(x, flow_contribute_shader, k, v, &x->states, false, 0);
+    x->beside = true; /* what runs beside its neighbour reads the same and writes apart */
     if (status == RAPT_OK)
         status = rapt_linear_contribute(x, flow_contribute_shader, q, d_o, &x->reverse, true, 0);
+    if (status == RAPT_OK)
+        status = rapt_linear_carry(x, &flow_carry_shader, &x->states, false, &before);
+    x->beside = true;
     if (status == RAPT_OK)
         status = rapt_linear_carry(x, &flow_carry_shader, &x->reverse, true, &ends);
     if (status == RAPT_OK)
         status = rapt_linear_apply(x, flow_apply_shader, RAPT_LINEAR_DQ, dq, &far_q, &x->states,
                                    call->inputs[FLOW_STATE] != NULL);
+    x->beside = true;
     if (status == RAPT_OK)
         status = rapt_linear_apply(x, flow_apply_shader, RAPT_LINEAR_DK, dk, &far_k, &x->reverse,
                                    d_final != NULL);
+    x->beside = true;
     if (status == RAPT_OK)
         status = rapt_linear_apply(x, flow_apply_shader, RAPT_LINEAR_DV, dv, far_v, &x->reverse,
                                    d_final != NULL);

@@ -103,15 +103,37 @@ static rapt_status begin(rapt_call *call, rapt_linear_vulkan *x, rapt_linear_row
     return status;
 }
 
+/* The states before each chunk; the final ones to `to`, or NULL. */
 static rapt_status make_states(rapt_linear_vulkan *x, const rapt_linear_rows *k,
                                const rapt_linear_rows *v, const rapt_view *to)
 {
     const rapt_linear_ends ends = {x->call->inputs[LIGHTNING_STATE], to};
     const rapt_status status =
         rapt_linear_contribute(x, lightning_contribute_shader, k, v, &x->states, false, 0);
-    return status == RAPT_OK
-               ? rapt_linear_carry(x, &lightning_carry_shader, &x->states, false, &ends)
-               : status;
+    if (status != RAPT_OK)
+        return status;
+    return rapt_linear_carry(x, &lightning_carry_shader, &x->states, false, &ends);
+}
+
+/* Backward: those, and what is said of the states after each chunk, side by side. */
+static rapt_status make_both(rapt_linear_vulkan *x, const rapt_linear_rows *const *rows)
+{
+    rapt_call *call = x->call;
+    const rapt_linear_ends ends = {call->inputs[LIGHTNING_STATE], NULL};
+    const rapt_linear_ends reverse = {call->grad_outputs[LIGHTNING_FINAL],
+                                      call->grad_inputs[LIGHTNING_STATE]};
+    rapt_status status = rapt_linear_contribute(x, lightning_contribute_shader, rows[1], rows[2],
+                                                &x->states, false, 0);
+    x->beside = true;
+    if (status == RAPT_OK)
+        status = rapt_linear_contribute(x, lightning_contribute_shader, rows[0], rows[3],
+                                        &x->reverse, true, 0);
+    if (status == RAPT_OK)
+        status = rapt_linear_carry(x, &lightning_carry_shader, &x->states, false, &ends);
+    x->beside = true;
+    if (status == RAPT_OK)
+        status = rapt_linear_carry(x, &lightning_carry_shader, &x->reverse, true, &reverse);
+    return status;
 }
 
 rapt_status lightning_vulkan_forward(rapt_call *call)
@@ -181,6 +203,7 @@ static rapt_status record_rows(rapt_linear_vulkan *x, const rapt_linear_rows *co
     static const int wanted[3] = {LIGHTNING_Q, LIGHTNING_K, LIGHTNING_V};
     const rapt_linear_rows *const abc[3][3] = {{d_o, v, k}, {v, d_o, q}, {k, q, d_o}};
     rapt_status status = RAPT_OK;
+    bool some = false;
     for (int i = 0; status == RAPT_OK && i < 3; i++) {
         const rapt_view *view = x->call->grad_inputs[wanted[i]];
         const rapt_view *end =
@@ -189,6 +212,8 @@ static rapt_status record_rows(rapt_linear_vulkan *x, const rapt_linear_rows *co
         if (!view)
             continue;
         status = rapt_linear_rows_of(x, view, &to);
+        x->beside = some; /* the three read the same and write apart */
+        some = true;
         if (status == RAPT_OK)
             status =
                 rapt_linear_apply(x, lightning_apply_shader, (rapt_linear_out)(RAPT_LINEAR_DQ + i),
@@ -203,8 +228,6 @@ rapt_status lightning_vulkan_backward(rapt_call *call)
     rapt_linear_rows q, k, v, d_o;
     const rapt_linear_rows *const rows[4] = {&q, &k, &v, &d_o};
     const bool slopes = call->grad_inputs[LIGHTNING_SLOPE] != NULL;
-    const rapt_linear_ends ends = {call->grad_outputs[LIGHTNING_FINAL],
-                                   call->grad_inputs[LIGHTNING_STATE]};
     rapt_status status = begin(call, &x, &q, &k, &v);
     const rapt_vulkan_buffer rates = take_rates(&x);
     if (status == RAPT_OK)
@@ -212,12 +235,7 @@ rapt_status lightning_vulkan_backward(rapt_call *call)
     if (status == RAPT_OK && !call->grad_outputs[LIGHTNING_O])
         status = rapt_linear_zero(&x);
     while (status == RAPT_OK && rapt_linear_next(&x)) {
-        status = make_states(&x, &k, &v, NULL);
-        if (status == RAPT_OK)
-            status = rapt_linear_contribute(&x, lightning_contribute_shader, &q, &d_o, &x.reverse,
-                                            true, 0);
-        if (status == RAPT_OK)
-            status = rapt_linear_carry(&x, &lightning_carry_shader, &x.reverse, true, &ends);
+        status = make_both(&x, rows);
         if (status == RAPT_OK)
             status = record_rows(&x, rows);
         if (status == RAPT_OK && slopes)

@@ -332,12 +332,15 @@ static rapt_status record_rows(log_linear_job *job, const rapt_linear_rows *d_o)
     static const int wanted[3] = {LOG_LINEAR_Q, LOG_LINEAR_K, LOG_LINEAR_V};
     const rapt_linear_rows *const abc[3][3] = {{d_o, v, k}, {v, d_o, q}, {k, q, d_o}};
     rapt_status status = RAPT_OK;
+    bool some = false;
     for (int i = 0; status == RAPT_OK && i < 3; i++) {
         const rapt_view *view = x->call->grad_inputs[wanted[i]];
         rapt_linear_rows to;
         if (!view)
             continue;
         status = rapt_linear_rows_of(x, view, &to);
+        x->beside = some; /* the three read the same and write apart */
+        some = true;
         if (status == RAPT_OK)
             status =
                 rapt_linear_apply(x, log_linear_apply_shader, (rapt_linear_out)(RAPT_LINEAR_DQ + i),
