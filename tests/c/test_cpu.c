@@ -1,4 +1,5 @@
 /* The CPU as a device: opening, the environment, memory, services, rates. */
+#include "device/cpu/memory.h"
 #include "device/cpu/services.h"
 #include "device/device.h"
 
@@ -100,6 +101,22 @@ static void test_memory(void **state)
     driver.close(&driver);
 }
 
+/* Large blocks begin at a huge page; all of a block can be written. */
+static void test_blocks(void **state)
+{
+    static const size_t sizes[] = {1, 64, 65, (4u << 20) - 1, 4u << 20, (5u << 20) + 3, 9u << 20};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        void *memory = rapt_cpu_memory(sizes[i]);
+        assert_non_null(memory);
+        assert_int_equal((uintptr_t)memory % (sizes[i] < (4u << 20) ? 64 : 2u << 20), 0);
+        memset(memory, 1, sizes[i]);
+        free(memory);
+    }
+    assert_null(rapt_cpu_memory(SIZE_MAX));
+    assert_null(rapt_cpu_memory(SIZE_MAX - 100));
+}
+
 static void test_services(void **state)
 {
     (void)state;
@@ -136,7 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_environment), cmocka_unit_test(test_open),
         cmocka_unit_test(test_memory),      cmocka_unit_test(test_services),
-        cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_blocks),      cmocka_unit_test(test_rates),
     };
     return cmocka_run_group_tests_name("cpu", tests, NULL, NULL);
 }
