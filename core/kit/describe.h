@@ -29,14 +29,13 @@
 
 /* What the plugin exports: its array `operators`. */
 #define RAPT_DESCRIBE_PLUGIN(id, release)                                                          \
-    RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {                                        \
-        .size = sizeof(rapt_plugin),                                                               \
-        .abi_major = RAPT_ABI_MAJOR,                                                               \
-        .abi_minor = RAPT_ABI_MINOR_NEEDED,                                                        \
-        .name = id,                                                                                \
-        .version = release,                                                                        \
-        .author = "the rapt authors",                                                              \
-        .license = "MIT",                                                                          \
-        RAPT_DESCRIBE_LIST(operators)}
+    RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {.size = sizeof(rapt_plugin),            \
+                                                           .abi_major = RAPT_ABI_MAJOR,            \
+                                                           .abi_minor = RAPT_ABI_MINOR_NEEDED,     \
+                                                           .name = id,                             \
+                                                           .version = release,                     \
+                                                           .author = "the rapt authors",           \
+                                                           .license = "MIT",                       \
+                                                           RAPT_DESCRIBE_LIST(operators)}
 
 #endif

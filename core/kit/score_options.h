@@ -166,9 +166,9 @@ static inline rapt_status rapt_score_check_borders(rapt_call *call, const rapt_s
         const int64_t x = rapt_score_border(borders, i);
         const int right = i == 0 ? x == 0 : x >= least && x <= total;
         if (!right || (i == n - 1 && x != total))
-            return call->host->error(call, RAPT_INVALID,
-                                     "%s must rise from 0 to %c = %lld, but entry %lld is %lld",
-                                     name, letter, (long long)total, (long long)i + 1, (long long)x);
+            return call->host->error(
+                call, RAPT_INVALID, "%s must rise from 0 to %c = %lld, but entry %lld is %lld",
+                name, letter, (long long)total, (long long)i + 1, (long long)x);
         least = x;
     }
     return RAPT_OK;
