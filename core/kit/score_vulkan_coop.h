@@ -21,15 +21,13 @@ static inline int64_t rapt_score_vulkan_coop_bytes(int64_t D, int64_t E, int64_t
 {
     const int64_t d = D / 4 + 2, e = E / 4 + 2, tile = 64 * (keys / 4 + 2);
     const int64_t rows = rapt_score_max(64 * rapt_score_max(d, e), keys * (d + e));
-    return rows * 8 + tile * (16 + 8) + keys * 16 + 512;
+    return rows * 8 + tile * (16 + 8) + keys * (16 + 16) + 512;
 }
 
-/* Columns of a tile; 0: none fit. */
+/* Columns of a tile; 0: none fit. More of them leave too few workgroups room side by side. */
 static inline uint32_t rapt_score_vulkan_coop_keys(const rapt_vulkan_limits *limits, int64_t D,
                                                    int64_t E)
 {
-    if (D + E <= 128 && rapt_score_vulkan_coop_bytes(D, E, 64) <= limits->shared_bytes)
-        return 64;
     return rapt_score_vulkan_coop_bytes(D, E, 32) <= limits->shared_bytes ? 32 : 0;
 }
 

@@ -23,20 +23,46 @@ layout(std430, set = 0, binding = 1) readonly buffer K1 { float16_t k_half[]; };
 layout(std430, set = 0, binding = 2) readonly buffer V4 { f16vec4 v_four[]; };
 layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
 
-// `count` rows of `width` vec4 into `target` from element `slot` on, rows `step` apart; row `first` is
-// the first, rows from `end` on are zeros.
-#define SCORE_FETCH(target, slot, step, four, half_, base, stride, first, end, count, width)       \
-    for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += gl_WorkGroupSize.x) {    \
-        const uint row_ = e_ / (width), column_ = e_ % (width);                                    \
+// A thread's share of a tile of KEYS rows on its way to shared memory: loaded while the tile before it
+// is worked on.
+const uint D_EACH = (KEYS * D_WIDTH + 127) / 128;
+const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
+
+// One vec4: number `e_` of `count` rows of `width`. Row `first` is the first, rows from `end` on are
+// zeros.
+#define SCORE_LOAD(x_, e_, four, half_, base, stride, first, end, width)                           \
+    {                                                                                              \
+        const uint row_ = (e_) / (width), column_ = (e_) % (width);                                \
         const uint at_ = (base) + ((first) + row_) * (stride) + column_ * 4;                       \
-        f16vec4 x_ = f16vec4(0.0hf);                                                               \
+        x_ = f16vec4(0.0hf);                                                                       \
         if ((first) + row_ < (end)) {                                                              \
             if ((call.wants & ALIGNED) != 0)                                                       \
                 x_ = four[at_ >> 2];                                                               \
             else                                                                                   \
                 x_ = f16vec4(half_[at_], half_[at_ + 1], half_[at_ + 2], half_[at_ + 3]);          \
         }                                                                                          \
-        target[(slot) + row_ * (step) + column_] = COOP_TO_HALF4(x_);                                  \
+    }
+
+// `count` rows of `width` vec4 into `target` from element `slot` on, rows `step` apart.
+#define SCORE_FETCH(target, slot, step, four, half_, base, stride, first, end, count, width)       \
+    for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += 128) {                   \
+        f16vec4 x_;                                                                                \
+        SCORE_LOAD(x_, e_, four, half_, base, stride, first, end, width)                           \
+        target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(x_);                 \
+    }
+
+// The same in two steps: KEYS rows into the threads' arrays, and from these on.
+#define SCORE_TAKE(taken, four, half_, base, stride, first, end, width)                            \
+    [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                        \
+        const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                        \
+        if (e_ < KEYS * (width))                                                                   \
+            SCORE_LOAD(taken[i_], e_, four, half_, base, stride, first, end, width)                \
+    }
+#define SCORE_PLACE(target, slot, step, taken, width)                                              \
+    [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                        \
+        const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                        \
+        if (e_ < KEYS * (width))                                                                   \
+            target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(taken[i_]);      \
     }
 
 // The power of two of the greatest gradient given to (b, group), and its inverse. Gradients of scores
@@ -50,6 +76,13 @@ float score_scale_up(uint b, uint group)
 {
     return 1.0 / score_scale_down(b, group);
 }
+
+// The logit of a score.
+#ifdef SCORE_LOGIT
+#define SCORE_Z(site, s) score_logit(site, s)
+#else
+#define SCORE_Z(site, s) (s)
+#endif
 
 // An operand: beyond float16's range its end.
 f16vec4 score_operand(vec4 x)

@@ -10,6 +10,7 @@ layout(std430, set = 0, binding = 13) writeonly buffer Lse { float lse_data[]; }
 
 const float SLACK = 8.0;
 const float LOG2E = 1.44269504088896340736;
+const float HIDDEN = -1e30; // the logit of a hidden key: e to its power is 0, without a test
 const uint Q_SIZE = 64 * D_STEP;
 const uint KV_SIZE = KEYS * (D_STEP + E_STEP);
 
@@ -33,18 +34,15 @@ void main()
     const score_site site = score_site(b, h);
 
     COOP_A q[D_BLOCKS];
-    COOP_C o[E_BLOCKS], row_of;
+    COOP_C o[E_BLOCKS];
     SCORE_FETCH(rows, 0, D_STEP, q_four, q_half, q_base, call.q.row, first, call.N, 64, D_WIDTH)
-    scores[mine * TILE_STEP + 2 * side] = COOP_TO_FLOAT4(vec4(float(lane >> 1)));
-    scores[mine * TILE_STEP + 2 * side + 1] = COOP_TO_FLOAT4(vec4(float(lane >> 1)));
     barrier();
     [[unroll]] for (uint d = 0; d < D_BLOCKS; d++)
         COOP_LOAD_A(q[d], rows, group * 16 * D_STEP + d * 4, D_STEP);
-    COOP_LOAD_C(row_of, scores, group * 16 * TILE_STEP, TILE_STEP);
     [[unroll]] for (uint e = 0; e < E_BLOCKS; e++)
         COOP_ZERO(o[e]);
 
-    float reference = LOWEST, sum = 0.0;
+    float reference = HIDDEN, sum = 0.0;
     if (HAS_SINK) {
         const float sink = sink_data[call.sink + h];
         if (floatBitsToUint(sink) != MINUS_INFINITY) {
@@ -55,13 +53,21 @@ void main()
 
     const ivec3 seen_low = score_sees(first), seen_high = score_sees(min(first + 64, call.N) - 1);
     const uint begin = uint(max(seen_low.x, 0)) / KEYS * KEYS, end = uint(max(seen_high.y, 0));
+    f16vec4 next_k[D_EACH], next_v[E_EACH];
+    if (begin < end) {
+        SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, begin, call.M, D_WIDTH)
+        SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, begin, call.M, E_WIDTH)
+    }
     for (uint j0 = begin; j0 < end; j0 += KEYS) {
         const bool all_seen = int(j0) >= seen_high.x && int(j0 + KEYS) <= seen_low.y;
         barrier();
-        SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)
-        SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M, KEYS,
-                    E_WIDTH)
+        SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)
+        SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)
         barrier();
+        if (j0 + KEYS < end) {
+            SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, j0 + KEYS, call.M, D_WIDTH)
+            SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, j0 + KEYS, call.M, E_WIDTH)
+        }
         [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
             COOP_C s;
             COOP_ZERO(s);
@@ -75,54 +81,60 @@ void main()
         COOP_SYNC
 
         vec4 s[TILE_RUN], z[TILE_RUN];
-        float most = LOWEST;
-        [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
+        float most = HIDDEN;
+        [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
             s[t] = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]) * factor;
-            [[unroll]] for (uint c = 0; c < 4; c++) {
-                const uint j = j0 + (2 * t + side) * 4 + c;
-                bool seen = true;
-                if (!all_seen || OPTIONS != 0) {
+        if (all_seen && OPTIONS == 0) {
+            [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
+                [[unroll]] for (uint c = 0; c < 4; c++)
+                    z[t][c] = SCORE_Z(site, s[t][c]);
+        } else {
+            [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
+                [[unroll]] for (uint c = 0; c < 4; c++) {
+                    const uint j = j0 + (2 * t + side) * 4 + c;
                     const score_pair pair = score_shape(b, h, n, j, sees, s[t][c]);
-                    seen = pair.seen;
                     s[t][c] = pair.s;
+                    z[t][c] = pair.seen ? SCORE_Z(site, pair.s) : HIDDEN;
                 }
-#ifdef SCORE_LOGIT
-                z[t][c] = seen ? score_logit(site, s[t][c]) : LOWEST;
-#else
-                z[t][c] = seen ? s[t][c] : LOWEST;
-#endif
-                most = max(most, z[t][c]);
-            }
         }
+        [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
+            most = max(most, max(max(z[t].x, z[t].y), max(z[t].z, z[t].w)));
         most = max(most, COOP_OTHER(most));
         const bool grows = most > reference + SLACK;
         const float next = grows ? most : reference;
         const float shrink = exp2((reference - next) * LOG2E);
+        // Where nothing was seen yet hidden keys must not count as the greatest.
+        const float base = next > HIDDEN ? next * LOG2E : 0.0;
         reference = next;
         sum *= shrink;
         [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
             vec4 w;
             [[unroll]] for (uint c = 0; c < 4; c++) {
-                const float p = z[t][c] > LOWEST ? exp2((z[t][c] - next) * LOG2E) : 0.0;
+                const float p = exp2(z[t][c] * LOG2E - base);
                 sum += p;
                 w[c] = p;
 #ifdef SCORE_FACTOR
-                w[c] = p > 0.0 ? p * score_factor(site, s[t][c]) : 0.0;
+                w[c] *= score_factor(site, s[t][c]);
 #endif
                 if (HAS_TAU_V && p > 0.0)
                     w[c] *= score_tau_v(b, h, j0 + (2 * t + side) * 4 + c);
             }
             shares[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(score_operand(w));
         }
-        const bool rescales = COOP_ANY(grows);
-        if (rescales && side == 0)
-            by_row[mine] = shrink;
         COOP_SYNC
-        if (rescales) {
-            [[unroll]] for (uint i = 0; i < COOP_COUNT(row_of); i++) {
-                const float f = by_row[group * 16 + uint(COOP_AT(row_of, i))];
-                [[unroll]] for (uint e = 0; e < E_BLOCKS; e++)
-                    COOP_AT(o[e], i) = COOP_AT(o[e], i) * f;
+        // Through shared memory, where rows are known: to touch a sum's elements one by one makes
+        // drivers keep it in memory all along. It is rare.
+        if (COOP_ANY(grows)) {
+            [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
+                COOP_STORE_C(o[e], scores, group * 16 * TILE_STEP, TILE_STEP);
+                COOP_SYNC
+                [[unroll]] for (uint t = 0; t < 2; t++) {
+                    const uint at = mine * TILE_STEP + 2 * t + side;
+                    scores[at] = COOP_TO_FLOAT4(COOP_FROM_FLOAT4(scores[at]) * shrink);
+                }
+                COOP_SYNC
+                COOP_LOAD_C(o[e], scores, group * 16 * TILE_STEP, TILE_STEP);
+                COOP_SYNC
             }
         }
         [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {

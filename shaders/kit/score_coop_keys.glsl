@@ -21,6 +21,7 @@ shared COOP_HALF4 rows[OWN_SIZE > QG_SIZE ? OWN_SIZE : QG_SIZE];
 shared COOP_FLOAT4 scores[64 * TILE_STEP];
 shared COOP_HALF4 operands[64 * TILE_STEP];
 shared vec4 statistics[KEYS]; // of a query: reference, share, delta, factor
+shared ivec3 seen_keys[KEYS];
 
 void main()
 {
@@ -61,21 +62,36 @@ void main()
     for (uint h = kv * call.share; h < (kv + 1) * call.share; h++) {
         const uint q_base = score_row(call.q, b, h, 0), g_base = score_row(call.g, b, h, 0);
         const float tau_v = j < call.M ? score_tau_v(b, h, j) : 0.0;
+        const uint g_end = given ? call.N : 0;
+        f16vec4 next_q[D_EACH], next_g[E_EACH];
         float tau = 0.0;
+        if (!PACKED && low < high) {
+            SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, uint(low), call.N, D_WIDTH)
+            SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, uint(low), g_end, E_WIDTH)
+        }
         for (uint n0 = uint(low); n0 < uint(high); n0 += KEYS) {
             if (PACKED && (score_sees(n0).x > last ||
                            score_sees(min(n0 + KEYS, call.N) - 1).y <= int(first)))
                 continue;
+            // Of packed sequences tiles are left out, so that which is next is not known.
+            if (PACKED) {
+                SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n0, call.N, D_WIDTH)
+                SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n0, g_end, E_WIDTH)
+            }
             barrier();
-            SCORE_FETCH(rows, 0, D_STEP, q_four, q_half, q_base, call.q.row, n0, call.N, KEYS, D_WIDTH)
-            SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, g_four, g_half, g_base, call.g.row, n0,
-                        given ? call.N : 0, KEYS, E_WIDTH)
+            SCORE_PLACE(rows, 0, D_STEP, next_q, D_WIDTH)
+            SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_g, E_WIDTH)
             if (gl_LocalInvocationIndex < KEYS) {
                 const score_query query = score_query_of(b, h, n0 + gl_LocalInvocationIndex);
                 statistics[gl_LocalInvocationIndex] =
                     vec4(query.reference, query.share, query.delta, query.factor);
+                seen_keys[gl_LocalInvocationIndex] = query.sees;
             }
             barrier();
+            if (!PACKED && n0 + KEYS < uint(high)) {
+                SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n0 + KEYS, call.N, D_WIDTH)
+                SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n0 + KEYS, g_end, E_WIDTH)
+            }
             [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
                 COOP_C x;
                 COOP_ZERO(x);
@@ -109,7 +125,7 @@ void main()
                     const uint column = (2 * t + side) * 4 + c, n = n0 + column;
                     const vec4 of = statistics[column];
                     const score_query query =
-                        score_query(score_sees(min(n, call.N - 1)), of.x, of.y, of.z, of.w);
+                        score_query(seen_keys[column], of.x, of.y, of.z, of.w);
                     const score_slope result = score_slopes(b, h, n, j, query, s[t][c], d[c], tau_v);
                     if (HAS_TAU_V)
                         tau += result.w * d[c];

@@ -48,12 +48,20 @@ void main()
     float tau = 0.0, slope = 0.0;
     const ivec3 seen_low = score_sees(first), seen_high = score_sees(min(first + 64, call.N) - 1);
     const uint begin = uint(max(seen_low.x, 0)) / KEYS * KEYS, end = uint(max(seen_high.y, 0));
+    f16vec4 next_k[D_EACH], next_v[E_EACH];
+    if (begin < end) {
+        SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, begin, call.M, D_WIDTH)
+        SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, begin, call.M, E_WIDTH)
+    }
     for (uint j0 = begin; j0 < end; j0 += KEYS) {
         barrier();
-        SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)
-        SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M, KEYS,
-                    E_WIDTH)
+        SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)
+        SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)
         barrier();
+        if (j0 + KEYS < end) {
+            SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, j0 + KEYS, call.M, D_WIDTH)
+            SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, j0 + KEYS, call.M, E_WIDTH)
+        }
         [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
             COOP_C x;
             COOP_ZERO(x);

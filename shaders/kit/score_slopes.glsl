@@ -40,18 +40,16 @@ score_slope score_slopes(uint b, uint h, uint n, uint j, score_query query, floa
                          float tau_v)
 {
     const score_pair pair = score_shape(b, h, n, j, query.sees, qk * query.factor);
-    score_slope result = score_slope(0.0, 0.0, 0.0);
-    if (!pair.seen || query.share == 0.0)
-        return result;
+    score_slope result;
     const score_site site = score_site(b, h);
 #ifdef SCORE_LOGIT
-    const float p = exp(score_logit(site, pair.s) - query.reference) * query.share;
+    const float z = score_logit(site, pair.s);
 #else
-    const float p = exp(pair.s - query.reference) * query.share;
+    const float z = pair.s;
 #endif
-    // Where p is 0 the score may be infinite; nothing of it may come through.
-    if (p == 0.0)
-        return result;
+    // A hidden key's p is 0, and so is all that comes of it, for scores are finite. min: a query
+    // that sees nothing has no reference.
+    const float p = exp(pair.seen ? min(z - query.reference, 80.0) : -1e30) * query.share;
     const float dw = gv * tau_v;
 #ifdef SCORE_FACTOR
     result.w = score_factor(site, pair.s) * p;
