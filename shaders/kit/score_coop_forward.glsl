@@ -150,6 +150,7 @@ void main()
 
     sum += COOP_OTHER(sum);
     const uint row = score_flat(b, h, first + mine);
+    COOP_SYNC
     if (side == 0) {
         by_row[mine] = sum > 0.0 ? 1.0 / sum : 0.0;
         if (first + mine < call.N) {
