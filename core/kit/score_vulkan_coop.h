@@ -24,10 +24,12 @@ static inline int64_t rapt_score_vulkan_coop_bytes(int64_t D, int64_t E, int64_t
     return rows * 8 + tile * (16 + 8) + keys * (16 + 16) + 512;
 }
 
-/* Columns of a tile; 0: none fit. More of them leave too few workgroups room side by side. */
+/* Columns of a tile; 0: none fit. */
 static inline uint32_t rapt_score_vulkan_coop_keys(const rapt_vulkan_limits *limits, int64_t D,
                                                    int64_t E)
 {
+    if (D + E <= 128 && rapt_score_vulkan_coop_bytes(D, E, 64) <= limits->shared_bytes)
+        return 64;
     return rapt_score_vulkan_coop_bytes(D, E, 32) <= limits->shared_bytes ? 32 : 0;
 }
 

@@ -24,7 +24,8 @@ layout(std430, set = 0, binding = 2) readonly buffer V4 { f16vec4 v_four[]; };
 layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
 
 // A thread's share of a tile of KEYS rows on its way to shared memory: loaded while the tile before it
-// is worked on.
+// is worked on, as long as registers have room for it.
+const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
 const uint D_EACH = (KEYS * D_WIDTH + 127) / 128;
 const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
 

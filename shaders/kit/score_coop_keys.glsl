@@ -65,7 +65,7 @@ void main()
         const uint g_end = given ? call.N : 0;
         f16vec4 next_q[D_EACH], next_g[E_EACH];
         float tau = 0.0;
-        if (!PACKED && low < high) {
+        if (AHEAD && !PACKED && low < high) {
             SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, uint(low), call.N, D_WIDTH)
             SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, uint(low), g_end, E_WIDTH)
         }
@@ -74,13 +74,20 @@ void main()
                            score_sees(min(n0 + KEYS, call.N) - 1).y <= int(first)))
                 continue;
             // Of packed sequences tiles are left out, so that which is next is not known.
-            if (PACKED) {
+            if (AHEAD && PACKED) {
                 SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n0, call.N, D_WIDTH)
                 SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n0, g_end, E_WIDTH)
             }
             barrier();
-            SCORE_PLACE(rows, 0, D_STEP, next_q, D_WIDTH)
-            SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_g, E_WIDTH)
+            if (AHEAD) {
+                SCORE_PLACE(rows, 0, D_STEP, next_q, D_WIDTH)
+                SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_g, E_WIDTH)
+            } else {
+                SCORE_FETCH(rows, 0, D_STEP, q_four, q_half, q_base, call.q.row, n0, call.N, KEYS,
+                            D_WIDTH)
+                SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, g_four, g_half, g_base, call.g.row, n0, g_end,
+                            KEYS, E_WIDTH)
+            }
             if (gl_LocalInvocationIndex < KEYS) {
                 const score_query query = score_query_of(b, h, n0 + gl_LocalInvocationIndex);
                 statistics[gl_LocalInvocationIndex] =
@@ -88,7 +95,7 @@ void main()
                 seen_keys[gl_LocalInvocationIndex] = query.sees;
             }
             barrier();
-            if (!PACKED && n0 + KEYS < uint(high)) {
+            if (AHEAD && !PACKED && n0 + KEYS < uint(high)) {
                 SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n0 + KEYS, call.N, D_WIDTH)
                 SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n0 + KEYS, g_end, E_WIDTH)
             }

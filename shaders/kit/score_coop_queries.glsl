@@ -16,6 +16,7 @@ const uint KV_SIZE = KEYS * (D_STEP + E_STEP);
 shared COOP_HALF4 rows[OWN_SIZE > KV_SIZE ? OWN_SIZE : KV_SIZE]; // own rows, then keys and values
 shared COOP_FLOAT4 scores[64 * TILE_STEP];
 shared COOP_HALF4 slopes[64 * TILE_STEP];
+shared float tau_of[KEYS]; // of the tile's keys
 shared float by_row[128];
 
 void main()
@@ -49,16 +50,26 @@ void main()
     const ivec3 seen_low = score_sees(first), seen_high = score_sees(min(first + 64, call.N) - 1);
     const uint begin = uint(max(seen_low.x, 0)) / KEYS * KEYS, end = uint(max(seen_high.y, 0));
     f16vec4 next_k[D_EACH], next_v[E_EACH];
-    if (begin < end) {
+    if (AHEAD && begin < end) {
         SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, begin, call.M, D_WIDTH)
         SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, begin, call.M, E_WIDTH)
     }
     for (uint j0 = begin; j0 < end; j0 += KEYS) {
         barrier();
-        SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)
-        SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)
+        if (AHEAD) {
+            SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)
+            SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)
+        } else {
+            SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)
+            SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M,
+                        KEYS, E_WIDTH)
+        }
+        if (HAS_TAU_V && gl_LocalInvocationIndex < KEYS) {
+            const uint j = j0 + gl_LocalInvocationIndex;
+            tau_of[gl_LocalInvocationIndex] = j < call.M ? score_tau_v(b, h, j) : 1.0;
+        }
         barrier();
-        if (j0 + KEYS < end) {
+        if (AHEAD && j0 + KEYS < end) {
             SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, j0 + KEYS, call.M, D_WIDTH)
             SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, j0 + KEYS, call.M, E_WIDTH)
         }
@@ -93,7 +104,7 @@ void main()
             vec4 x;
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 const uint j = j0 + (2 * t + side) * 4 + c;
-                const float tau_v = HAS_TAU_V && j < call.M ? score_tau_v(b, h, j) : 1.0;
+                const float tau_v = HAS_TAU_V ? tau_of[j - j0] : 1.0;
                 const score_slope result = score_slopes(b, h, n, j, query, s[t][c], d[c], tau_v);
                 if (HAS_TAU_Q && result.ds != 0.0)
                     tau += result.ds * s[t][c] * call.scale;
