@@ -112,6 +112,20 @@ static uint32_t wide(const agent_tensor *tensor, uint32_t flag)
     return (push->base | push->batch | push->head | push->row) % 4 == 0 ? flag : 0;
 }
 
+/* FORM of attend_coop.comp. */
+static uint32_t form_of(int64_t width, int64_t keys)
+{
+    return (width <= AGENT_TILE ? 1u : 0u) | (keys <= AGENT_TILE ? 2u : 0u);
+}
+
+/* Tiles of queries of a unit that have a workgroup each: by cooperative matrices it walks on. */
+static int64_t tiles_at_once(const agent_job *job, int64_t tiles, int64_t others)
+{
+    if (!is_coop(job))
+        return tiles;
+    return agent_least(tiles, agent_most(1, AGENT_COOP_GROUPS / agent_most(1, others)));
+}
+
 static void gather(agent_job *job)
 {
     const agent_plan *plan = &job->plan;
@@ -119,7 +133,8 @@ static void gather(agent_job *job)
     const agent_tensor v = tensor_of(job, plan->call->inputs[AGENT_V]);
     const agent_bias bias = bias_of(job, plan->call->inputs[AGENT_AGENT_BIAS], false);
     int64_t each;
-    const int64_t splits = agent_splits(plan, plan->units, plan->M, plan->E, &each);
+    const int64_t splits =
+        agent_splits_of(plan, groups_of(job), plan->units, plan->M, plan->E, &each);
     const agent_attend_push push = {(uint32_t)plan->H,
                                     (uint32_t)plan->units,
                                     (uint32_t)plan->A,
@@ -135,7 +150,7 @@ static void gather(agent_job *job)
                                     {0, 0},
                                     job->scale,
                                     wide(&k, AGENT_WIDE_K) | wide(&v, AGENT_WIDE_V)};
-    const uint32_t constants[5] = {job->bf16, bias.kind, 1, 1, 0};
+    const uint32_t constants[5] = {job->bf16, bias.kind, 1, 1, form_of(plan->D, plan->M)};
     const rapt_vulkan_shader *shader = product_way(job, gather_coop_shader, gather_shader, k.half);
     const rapt_vulkan_buffer parts = agent_buffer(plan, plan->parts);
     const rapt_vulkan_buffer most = agent_buffer(plan, plan->part_most);
@@ -178,15 +193,17 @@ static void hand_out(agent_job *job)
                                     {most.base, total.base},
                                     job->scale,
                                     wide(&q, AGENT_WIDE_Q) | wide(&o, AGENT_WIDE_O)};
-    const uint32_t constants[5] = {job->bf16, bias.kind, plan->taps > 0, saved != NULL, 0};
+    const uint32_t constants[5] = {job->bf16, bias.kind, plan->taps > 0, saved != NULL,
+                                   form_of(plan->D, plan->A)};
     const rapt_vulkan_shader *shader =
         product_way(job, hand_out_coop_shader, hand_out_shader, q.half);
     const rapt_vulkan_buffer floats = agent_buffer(plan, plan->o);
     const rapt_vulkan_buffer buffers[9] = {q.buffer,    job->a.buffer, job->u.buffer,
                                            bias.buffer, bias.buffer,   o.buffer,
                                            floats,      most.buffer,   total.buffer};
-    run(job, shader, constants,
-        agent_over(plan->N, AGENT_TILE) * agent_most(1, agent_over(plan->E, AGENT_TILE)), 1,
+    const int64_t across = agent_most(1, agent_over(plan->E, AGENT_TILE));
+    const int64_t tiles = agent_over(plan->N, AGENT_TILE);
+    run(job, shader, constants, tiles_at_once(job, tiles, plan->units * across) * across, 1,
         plan->units, buffers, &push);
     if (plan->taps > 0) {
         const agent_tensor v = tensor_of(job, plan->call->inputs[AGENT_V]);
@@ -285,7 +302,8 @@ static void multiply_rows(agent_job *job, const agent_half *half, bool gradients
 {
     const agent_plan *plan = &job->plan;
     int64_t each;
-    const int64_t splits = agent_splits(plan, half->chunks.units, job->count, width, &each);
+    const int64_t splits =
+        agent_splits_of(plan, groups_of(job), half->chunks.units, job->count, width, &each);
     const agent_rows_push push = {chunk_push(job, half), weight_push(half),    (uint32_t)width,
                                   right->push,           (uint32_t)job->units, (uint32_t)splits,
                                   (uint32_t)each};

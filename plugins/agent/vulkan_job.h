@@ -65,6 +65,12 @@ static bool is_coop(const agent_job *job)
     return job->way != RAPT_PRODUCT_PLAIN;
 }
 
+/* Workgroups that fill the device. */
+static int64_t groups_of(const agent_job *job)
+{
+    return is_coop(job) ? AGENT_COOP_GROUPS : AGENT_GROUPS;
+}
+
 static const rapt_vulkan_shader *product_way(const agent_job *job, const rapt_vulkan_shader *coop,
                                              const rapt_vulkan_shader *plain, uint32_t half)
 {

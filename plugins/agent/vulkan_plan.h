@@ -16,7 +16,8 @@ enum {
     AGENT_CHUNK = 1 << 24,
     AGENT_POSITIONS = 1024, /* of a chunk, before it takes fewer units */
     AGENT_TILE = 64,
-    AGENT_GROUPS = 2048, /* workgroups that fill a device */
+    AGENT_GROUPS = 2048, /* workgroups that fill a device, and those of cooperative matrices: */
+    AGENT_COOP_GROUPS = 528,
     AGENT_SPLIT = 256,   /* fewest positions of a split */
     AGENT_SLOTS = 64,    /* sums of the gradient of the convolution's kernel */
     AGENT_MOST = 1 << 29 /* positions that indices are safe for */
@@ -85,16 +86,23 @@ static inline agent_part agent_place(agent_plan *plan, int64_t a, int64_t b, int
     return part;
 }
 
-/* Splits of `positions` for a result of `width` features of the agents of `units`. */
-static inline int64_t agent_splits(const agent_plan *plan, int64_t units, int64_t positions,
-                                   int64_t width, int64_t *each)
+/* Splits of `positions` for a result of `width` features of the agents of `units`; fewer than for
+ * the plan, which does not know the way of products, with fewer groups. */
+static inline int64_t agent_splits_of(const agent_plan *plan, int64_t groups, int64_t units,
+                                      int64_t positions, int64_t width, int64_t *each)
 {
     const int64_t tiles = agent_most(1, units) * agent_most(1, agent_over(plan->A, AGENT_TILE)) *
                           agent_most(1, agent_over(width, AGENT_TILE));
     const int64_t most = agent_over(positions, AGENT_SPLIT);
-    const int64_t wanted = agent_most(1, agent_least(AGENT_GROUPS / tiles, most));
+    const int64_t wanted = agent_most(1, agent_least(groups / tiles, most));
     *each = agent_most(1, agent_over(agent_over(positions, wanted), AGENT_TILE)) * AGENT_TILE;
     return agent_most(1, agent_over(positions, *each));
+}
+
+static inline int64_t agent_splits(const agent_plan *plan, int64_t units, int64_t positions,
+                                   int64_t width, int64_t *each)
+{
+    return agent_splits_of(plan, AGENT_GROUPS, units, positions, width, each);
 }
 
 /* Chunks of the matrix of all agents against `length` positions. */
