@@ -304,14 +304,14 @@ RAPT_API rapt_status rapt_device_at(rapt_context *context, size_t i, rapt_device
 RAPT_API rapt_status rapt_synchronize(rapt_context *context, rapt_device device, rapt_error *error);
 
 /* Records a shader of the caller's own: binding i is the memory of tensors[i], of which there are
- * shader->n_buffers, contiguous and all on one Vulkan device; dispatch->buffers is not read. Bit i of
- * `written`: the shader writes it. Not recorded for differentiation. The shader and its code may go
- * when rapt_vulkan_forget has been called. */
+ * shader->n_buffers, contiguous and all on one Vulkan device; dispatch->buffers is not read. Bit i
+ * of `written`: the shader writes it. Not recorded for differentiation. The shader and its code may
+ * go when rapt_vulkan_forget has been called. */
 RAPT_API rapt_status rapt_vulkan_shade(rapt_context *context, const rapt_vulkan_dispatch *dispatch,
                                        rapt_tensor *const *tensors, uint64_t written,
                                        rapt_error *error);
-/* What a shader's dispatches took altogether, by the device's clock. A time stamp waits for what runs
- * before it: shaders that would run side by side do not. */
+/* What a shader's dispatches took altogether, by the device's clock. A time stamp waits for what
+ * runs before it: shaders that would run side by side do not. */
 typedef struct rapt_vulkan_timing {
     char name[64];
     double seconds;
@@ -330,9 +330,9 @@ RAPT_API void rapt_vulkan_forget(rapt_context *context);
 RAPT_API size_t rapt_vulkan_message_count(void);
 RAPT_API const char *rapt_vulkan_message(size_t i);
 
-/* Waits until all work submitted to a device is done, and gives the seconds that it has worked since
- * it was opened, by its own clock: a difference is what the calls in between took. RAPT_UNSUPPORTED
- * where there is none, as on the CPU. */
+/* Waits until all work submitted to a device is done, and gives the seconds that it has worked
+ * since it was opened, by its own clock: a difference is what the calls in between took.
+ * RAPT_UNSUPPORTED where there is none, as on the CPU. */
 RAPT_API rapt_status rapt_device_seconds(rapt_context *context, rapt_device device, double *seconds,
                                          rapt_error *error);
 
