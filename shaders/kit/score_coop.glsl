@@ -44,25 +44,45 @@ const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
         }                                                                                          \
     }
 
+// Whether rows can be read four elements at a time and none of them lies beyond the end.
+#define SCORE_WHOLE(first, count, end) ((call.wants & ALIGNED) != 0 && (first) + (count) <= (end))
+
 // `count` rows of `width` vec4 into `target` from element `slot` on, rows `step` apart.
 #define SCORE_FETCH(target, slot, step, four, half_, base, stride, first, end, count, width)       \
-    for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += 128) {                   \
-        f16vec4 x_;                                                                                \
-        SCORE_LOAD(x_, e_, four, half_, base, stride, first, end, width)                           \
-        target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(x_);                 \
+    if (SCORE_WHOLE(first, count, end)) {                                                          \
+        const uint at_ = ((base) + (first) * (stride)) >> 2, step_ = (stride) >> 2;                \
+        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += 128)                 \
+            target[(slot) + e_ / (width) * (step) + e_ % (width)] =                                \
+                COOP_TO_HALF4(four[at_ + e_ / (width) * step_ + e_ % (width)]);                    \
+    } else {                                                                                       \
+        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += 128) {               \
+            f16vec4 x_;                                                                            \
+            SCORE_LOAD(x_, e_, four, half_, base, stride, first, end, width)                       \
+            target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(x_);             \
+        }                                                                                          \
     }
 
-// The same in two steps: KEYS rows into the threads' arrays, and from these on.
+// The same in two steps: KEYS rows into the threads' arrays, and from these on. Most tiles are whole and
+// lie so that nothing need be asked of an element.
 #define SCORE_TAKE(taken, four, half_, base, stride, first, end, width)                            \
-    [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                        \
-        const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                        \
-        if (e_ < KEYS * (width))                                                                   \
-            SCORE_LOAD(taken[i_], e_, four, half_, base, stride, first, end, width)                \
+    if (SCORE_WHOLE(first, KEYS, end)) {                                                           \
+        const uint at_ = ((base) + (first) * (stride)) >> 2, step_ = (stride) >> 2;                \
+        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                    \
+            const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                    \
+            if (KEYS * (width) % 128 == 0 || e_ < KEYS * (width))                                  \
+                taken[i_] = four[at_ + e_ / (width) * step_ + e_ % (width)];                       \
+        }                                                                                          \
+    } else {                                                                                       \
+        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                    \
+            const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                    \
+            if (e_ < KEYS * (width))                                                               \
+                SCORE_LOAD(taken[i_], e_, four, half_, base, stride, first, end, width)            \
+        }                                                                                          \
     }
 #define SCORE_PLACE(target, slot, step, taken, width)                                              \
     [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                        \
         const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                        \
-        if (e_ < KEYS * (width))                                                                   \
+        if (KEYS * (width) % 128 == 0 || e_ < KEYS * (width))                                      \
             target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(taken[i_]);      \
     }
 

@@ -209,7 +209,7 @@ static void wrong_views(void **state)
                         "view: the layout of this [3,2] does not allow [6] without a "
                         "copy; reshape makes one");
     assert_null(rapt_to(*state, x, (rapt_dtype)77, CPU, &error));
-    assert_null(rapt_to(*state, x, RAPT_F32, (rapt_device){7, 0}, &error));
+    assert_null(rapt_to(*state, x, RAPT_F32, (rapt_device){RAPT_DEVICE_VULKAN, 63}, &error));
     assert_int_equal(error.status, RAPT_UNSUPPORTED);
     rapt_tensor_release(turned);
     rapt_tensor_release(x);
