@@ -62,8 +62,10 @@ static void add(rapt_vk_profile *p, const char *name, double seconds)
         i++;
     if (i == RAPT_VK_SHADERS)
         return;
-    if (i == p->n_shaders)
-        snprintf(p->shader[p->n_shaders++].name, RAPT_VK_NAME, "%s", name);
+    if (i == p->n_shaders) { /* both names are NUL-terminated arrays of this size, of one struct */
+        memmove(p->shader[i].name, name, RAPT_VK_NAME);
+        p->n_shaders++;
+    }
     p->shader[i].seconds += seconds;
     p->shader[i].dispatches++;
 }
