@@ -67,6 +67,15 @@ local function kernel_for(d, device, dtype)
   return best
 end
 
+-- Whether a kernel takes packed sequences: then its backward reads their borders.
+local function takes_packed(d, k)
+  if not has_input(d, "cu_seqlens_q") then return false end
+  for _, name in ipairs(k.keep or { "cu_seqlens_q" }) do
+    if name == "cu_seqlens_q" then return true end
+  end
+  return false
+end
+
 -- What there is of an attention operator: device x dtype x what it can do. A step without a kernel of its
 -- own is a forward call on the state.
 local function write_status(out, d)
@@ -79,7 +88,7 @@ local function write_status(out, d)
     for _, dtype in ipairs { "f32", "f16", "bf16" } do
       local k = kernel_for(d, device, dtype)
       rows[#rows + 1] = { cell(device), dtype, k and code(k.name) or "-", mark(k), mark(k and k.backward),
-        mark(k and d.decode), mark(k and has_input(d, "cu_seqlens_q")), mark(k and k.weights) }
+        mark(k and d.decode), mark(k and takes_packed(d, k)), mark(k and k.weights) }
     end
   end
   rows_of(out, { "device", "dtype", "kernel", "forward", "backward", "step", "packed", "weights" }, rows)
