@@ -12,5 +12,14 @@
     uint unit_batch(uint unit) { return (unit0 + unit) / heads; }                                   \
     uint unit_head(uint unit) { return (unit0 + unit) % heads; }
 
+#ifdef PRODUCT_COOP
+#define PRODUCT_FOUR
+// Four numbers of an operand, beyond float16's range its end; zeros where there are none.
+f16vec4 operand_four(vec4 x, bool there)
+{
+    return there ? f16vec4(clamp(x, -65504.0, 65504.0)) : f16vec4(0.0hf);
+}
+#endif
+
 // Where the statistics of weights.glsl begin.
 #define WEIGHT_FIELDS uint most_base, total_base;

@@ -59,6 +59,60 @@ void product_out(uint row, uint column, float x)
         to[to_at + (first + at) * to_row + e] = STORE(x);
 }
 
+#ifdef PRODUCT_COOP
+layout(std430, binding = 5) readonly buffer Right4 { vec4 right4[]; };
+layout(std430, binding = 6) writeonly buffer To4 { f16vec4 to4[]; };
+layout(std430, binding = 7) writeonly buffer Floats4 { vec4 floats4[]; };
+
+float right_lift, back; // factors of the right operand and of the sums
+
+bool product_wide()
+{
+    return ((count | width | right_base) & 3u) == 0u;
+}
+
+void product_prepare(uint from)
+{
+    if (from == 0u)
+        prepare_values(unit, column0 + 4u * (gl_LocalInvocationIndex & 15u));
+}
+
+f16vec4 product_left_four(uint row, uint k)
+{
+    return value_four(unit, k, column0 + row);
+}
+
+f16vec4 product_right_four(uint column, uint k)
+{
+    const uint at = right_at - e0 + min(k, agents - 1u) * width + min(e0 + column, width - 4u);
+    return operand_four(right_lift * right4[at >> 2], e0 + column < width && k < agents);
+}
+
+void product_out_four(uint row, uint column, vec4 x)
+{
+    const uint position = column0 + row, e = e0 + column;
+    if (position >= count || e >= width)
+        return;
+    const uint left_over = min(4u, width - e);
+    x *= back;
+    if (FLOATS != 0) {
+        const uint at = ((unit0 + unit) * positions + first + position) * width + e;
+        if ((width & 3u) == 0u)
+            floats4[at >> 2] = x;
+        else
+            for (uint c = 0; c < left_over; c++)
+                floats[at + c] = x[c];
+        return;
+    }
+    const uint at = to_at + (first + position) * to_row + e;
+    if (left_over == 4u && ((to_base | to_batch | to_head | to_row) & 3u) == 0u)
+        to4[at >> 2] = f16vec4(x);
+    else
+        for (uint c = 0; c < left_over; c++)
+            to[at + c] = STORE(x[c]);
+}
+#endif
+
 #define PRODUCT_LEFT_ALONG_K  0
 #define PRODUCT_RIGHT_ALONG_K 0
 #include "kit/product.glsl"
@@ -69,6 +123,11 @@ void main()
     column0 = gl_WorkGroupID.y * PRODUCT_TILE;
     e0 = gl_WorkGroupID.x * PRODUCT_TILE;
     right_at = right_base + (unit0 + unit) * agents * width + e0;
+#ifdef PRODUCT_COOP
+    lift = value_scale(unit);
+    right_lift = right_scale();
+    back = scale / lift / right_lift;
+#endif
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, agents)

@@ -55,6 +55,52 @@ void product_out(uint row, uint column, float x)
             scale / unit_scale() * x + bias_at(unit_head(unit), agent, first + position);
 }
 
+#ifdef PRODUCT_COOP
+layout(std430, binding = 0) readonly buffer Left4 { vec4 left4[]; };
+layout(std430, binding = 1) readonly buffer Right4 { f16vec4 right4[]; };
+layout(std430, binding = 4) writeonly buffer Matrix4 { vec4 matrix4[]; };
+
+float lift, back; // factors of the left operand and of the sums
+
+bool product_wide()
+{
+    return ((width | left_base | right_base | right_batch | right_head | right_row) & 3u) == 0u;
+}
+
+void product_prepare(uint from) {}
+
+f16vec4 product_left_four(uint row, uint k)
+{
+    const uint at = left_at + min(row, agents - 1u - row0) * width + min(k, width - 4u);
+    return operand_four(lift * left4[at >> 2], row0 + row < agents && k < width);
+}
+
+f16vec4 product_right_four(uint column, uint k)
+{
+    const uint at = right_at + min(column, count - 1u - column0) * right_row + min(k, width - 4u);
+    const f16vec4 x = right4[at >> 2];
+    return column0 + column < count && k < width ? x : f16vec4(0.0hf);
+}
+
+void product_out_four(uint row, uint column, vec4 x)
+{
+    const uint agent = row0 + row, position = column0 + column;
+    if (agent >= agents || position >= count)
+        return;
+    const uint at = (unit * agents + agent) * count + position;
+    const uint left_over = min(4u, count - position);
+    x *= back;
+    if (BIAS != 0)
+        for (uint c = 0; c < left_over; c++)
+            x[c] += bias_at(unit_head(unit), agent, first + position + c);
+    if ((count & 3u) == 0u)
+        matrix4[at >> 2] = x;
+    else
+        for (uint c = 0; c < left_over; c++)
+            matrix[at + c] = x[c];
+}
+#endif
+
 #define PRODUCT_LEFT_ALONG_K  1
 #define PRODUCT_RIGHT_ALONG_K 1
 #include "kit/product.glsl"
@@ -67,6 +113,10 @@ void main()
     left_at = left_base + ((unit0 + unit) * agents + row0) * width;
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
                (first + column0) * right_row;
+#ifdef PRODUCT_COOP
+    lift = unit_scale();
+    back = scale / lift;
+#endif
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, 0u, width)

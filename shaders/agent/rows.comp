@@ -41,6 +41,49 @@ void product_out(uint row, uint column, float x)
         part[((split * units + unit) * agents + agent) * width + e] = x / value_scale(unit);
 }
 
+#ifdef PRODUCT_COOP
+layout(std430, binding = 5) readonly buffer Right4 { f16vec4 right4[]; };
+layout(std430, binding = 6) writeonly buffer Part4 { vec4 part4[]; };
+
+bool product_wide()
+{
+    return ((count | width | right_base | right_batch | right_head | right_row) & 3u) == 0u;
+}
+
+void product_prepare(uint from)
+{
+    prepare_values(unit, from + 4u * (gl_LocalInvocationIndex & 15u));
+}
+
+// Splits begin at multiples of 64, so that four positions are of one split; what is beyond it meets
+// zeros of the right operand.
+f16vec4 product_left_four(uint row, uint k)
+{
+    return value_four(unit, row0 + row, k);
+}
+
+f16vec4 product_right_four(uint column, uint k)
+{
+    const uint at = right_at - e0 + min(k, count - 1u) * right_row + min(e0 + column, width - 4u);
+    const f16vec4 x = right4[at >> 2];
+    return e0 + column < width && k < end ? x : f16vec4(0.0hf);
+}
+
+void product_out_four(uint row, uint column, vec4 x)
+{
+    const uint agent = row0 + row, e = e0 + column;
+    if (agent >= agents || e >= width)
+        return;
+    const uint at = ((split * units + unit) * agents + agent) * width + e;
+    x /= lift;
+    if ((width & 3u) == 0u)
+        part4[at >> 2] = x;
+    else
+        for (uint c = 0; c < min(4u, width - e); c++)
+            part[at + c] = x[c];
+}
+#endif
+
 #define PRODUCT_LEFT_ALONG_K  1
 #define PRODUCT_RIGHT_ALONG_K 0
 #include "kit/product.glsl"
@@ -55,6 +98,9 @@ void main()
     end = min(count, from + split_positions);
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
                first * right_row + e0;
+#ifdef PRODUCT_COOP
+    lift = value_scale(unit);
+#endif
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
     PRODUCT_RUN(sums, from, end)

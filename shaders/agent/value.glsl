@@ -15,6 +15,44 @@ float value(uint unit, uint agent, uint position)
 #ifdef PRODUCT_COOP
 layout(std430, binding = 9) readonly buffer ValueScale { float value_scales[]; };
 float value_scale(uint unit) { return GRADIENTS != 0 ? value_scales[unit0 + unit] : 16384.0; }
+
+layout(std430, binding = 0) readonly buffer Logits4 { vec4 logits4[]; };
+layout(std430, binding = 1) readonly buffer Grads4 { vec4 grads4[]; };
+
+// Of the four positions that an invocation reads, with BY_POSITION; `lift` is the unit's value_scale.
+vec4 own_most, own_share, own_delta;
+float lift;
+
+void prepare_values(uint unit, uint position)
+{
+    if (BY_POSITION == 0)
+        return;
+    for (uint c = 0; c < 4; c++) {
+        const uint stat = statistic(unit, 0u, min(position + c, count - 1u));
+        own_most[c] = most[most_base + stat];
+        own_share[c] = 1.0 / total[total_base + stat];
+        own_delta[c] = GRADIENTS != 0 ? delta[stat] : 0.0;
+    }
+}
+
+// scaled_value of four positions, where their number is a multiple of four.
+f16vec4 value_four(uint unit, uint agent, uint position)
+{
+    const bool there = agent < agents && position < count;
+    const uint nearest = min(agent, agents - 1u);
+    const uint at = element(unit, nearest, min(position, count - 4u)) >> 2;
+    vec4 top = own_most, share = own_share, less = own_delta;
+    if (BY_POSITION == 0) {
+        const uint stat = statistic(unit, nearest, 0u);
+        top = vec4(most[most_base + stat]);
+        share = vec4(1.0 / total[total_base + stat]);
+        less = vec4(GRADIENTS != 0 ? delta[stat] : 0.0);
+    }
+    vec4 x = exp(logits4[at] - top) * share;
+    if (GRADIENTS != 0)
+        x *= grads4[at] - less;
+    return operand_four(x * lift, there);
+}
 #else
 float value_scale(uint unit) { return 1.0; }
 #endif

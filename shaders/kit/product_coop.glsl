@@ -1,5 +1,14 @@
 // kit/product.glsl by cooperative matrices (PRODUCT_COOP): 128 invocations, of which a subgroup owns 16
 // of the 64 rows; 64 steps of k at a time. Operands become float16: what is beyond its range its end.
+// With PRODUCT_FOUR the including shader defines, besides, how four neighbours in memory are read and
+// four of a row of sums put at once, and zeros, or nothing, for those outside:
+//
+//     bool product_wide()                                     whether they can be; of the workgroup
+//     void product_prepare(uint from)                         before steps from .. from + 63 are read;
+//                                                             along the other dimension of memory an
+//                                                             invocation reads 4 (index % 16) alone
+//     f16vec4 product_left_four(uint row, uint k), product_right_four(uint column, uint k)
+//     void product_out_four(uint row, uint column, vec4 x)    wide or not
 #ifndef RAPT_KIT_PRODUCT_COOP_GLSL
 #define RAPT_KIT_PRODUCT_COOP_GLSL
 
@@ -30,6 +39,31 @@ COOP_HALF4 product_operand(vec4 x)
 // A line of shared memory is a row (column) where k runs along memory, otherwise a step of k.
 void product_load(uint from)
 {
+#ifdef PRODUCT_FOUR
+    if (product_wide()) {
+        const uint column = gl_LocalInvocationIndex & 15u, first = gl_LocalInvocationIndex >> 4;
+        f16vec4 a[8], b[8];
+        product_prepare(from);
+        [[unroll]] for (uint i = 0; i < 8; i++) {
+            const uint line = first + 8u * i, at = 4u * column;
+#if PRODUCT_LEFT_ALONG_K
+            a[i] = product_left_four(line, from + at);
+#else
+            a[i] = product_left_four(at, from + line);
+#endif
+#if PRODUCT_RIGHT_ALONG_K
+            b[i] = product_right_four(line, from + at);
+#else
+            b[i] = product_right_four(at, from + line);
+#endif
+        }
+        [[unroll]] for (uint i = 0; i < 8; i++) {
+            product_a[(first + 8u * i) * PRODUCT_STEP + column] = COOP_TO_HALF4(a[i]);
+            product_b[(first + 8u * i) * PRODUCT_STEP + column] = COOP_TO_HALF4(b[i]);
+        }
+        return;
+    }
+#endif
     for (uint i = gl_LocalInvocationIndex; i < 64u * 16u; i += 128u) {
         const uint line = i >> 4, at = 4u * (i & 15u);
         vec4 a, b;
@@ -82,6 +116,20 @@ void product_load(uint from)
         }                                                                                           \
     }
 
+#ifdef PRODUCT_FOUR
+// Every sum to product_out_four.
+#define PRODUCT_STORE(sums)                                                                         \
+    [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+        COOP_SYNC                                                                                   \
+        COOP_STORE_C(sums[n_], product_sums, COOP_GROUP * 80u, 5u);                                 \
+        COOP_SYNC                                                                                   \
+        [[unroll]] for (uint i_ = 0; i_ < 2; i_++) {                                                \
+            const uint row_ = 16u * COOP_GROUP + 8u * i_ + (COOP_LANE >> 2);                        \
+            product_out_four(row_, 16u * n_ + 4u * (COOP_LANE & 3u),                                \
+                             COOP_FROM_FLOAT4(product_sums[row_ * 5u + (COOP_LANE & 3u)]));         \
+        }                                                                                           \
+    }
+#else
 // Every sum to product_out, neighbours of a row side by side.
 #define PRODUCT_STORE(sums)                                                                         \
     [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                                    \
@@ -95,5 +143,6 @@ void product_load(uint from)
                                                       (column_ >> 2)])[column_ & 3u]);              \
         }                                                                                           \
     }
+#endif
 
 #endif
