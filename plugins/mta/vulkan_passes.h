@@ -32,15 +32,22 @@ typedef struct mta_matrix {
 
 enum { MTA_AS_IT_IS = 0, MTA_FORWARD_MIX = 1, MTA_BACK_MIX = 2 };
 
+static void run_of(mta_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
+                   uint32_t n_constants, int64_t x, int64_t y, int64_t z,
+                   const rapt_vulkan_buffer *buffers, const void *push)
+{
+    if (job->status == RAPT_OK)
+        job->status = rapt_vulkan_run(&job->plan.device, shader, constants, n_constants,
+                                      (uint32_t)x, (uint32_t)y, (uint32_t)z, buffers, push, NULL);
+}
+
+/* Of four constants, or of constant 0 alone. */
 static void run(mta_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
                 int64_t x, int64_t y, int64_t z, const rapt_vulkan_buffer *buffers,
                 const void *push)
 {
-    const uint32_t none[4] = {job->bf16, 0, 0, 0};
-    if (job->status == RAPT_OK)
-        job->status = rapt_vulkan_run(&job->plan.device, shader, constants ? constants : none,
-                                      constants ? 4 : 1, (uint32_t)x, (uint32_t)y, (uint32_t)z,
-                                      buffers, push, NULL);
+    run_of(job, shader, constants ? constants : &job->bf16, constants ? 4 : 1, x, y, z, buffers,
+           push);
 }
 
 static mta_tensor tensor_of(mta_job *job, const rapt_view *view)
@@ -237,6 +244,17 @@ static void gather(mta_job *job, mta_part sum, int64_t width, float factor, cons
 
 /* --- What lies between ----------------------------------------------------------------------- */
 
+/* COLUMNS and SHIFT of window.glsl. */
+static uint32_t window_columns(const mta_taps *taps)
+{
+    return (uint32_t)mta_least(taps->columns, MTA_PIECE_COLUMNS);
+}
+
+static uint32_t window_shift(const mta_taps *taps)
+{
+    return (uint32_t)(3 - (taps->half + 3) % 4);
+}
+
 /* `to` = matrix convolved with the taps; `back`: with the transposed kernel, a gradient. */
 static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *taps, mta_part values,
                      bool back, const mta_matrix *to)
@@ -251,13 +269,14 @@ static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *tap
                                     (uint32_t)taps->half,
                                     back,
                                     back ? 0 : (int32_t)(1 - taps->rows)};
-    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
+    const uint32_t constants[6] = {job->bf16, matrix->weights,      matrix->mix,
+                                   0,         window_columns(taps), window_shift(taps)};
     rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
     buffers[4] = mta_buffer(&job->plan, values);
     buffers[5] = mta_buffer(&job->plan, to->part);
-    run(job, &convolve_shader, constants, mta_over(job->stripe.ld, MTA_TILE),
-        mta_over(to->rows, 32), job->stripe.units, buffers, &push);
+    run_of(job, &convolve_shader, constants, 6, mta_over(job->stripe.ld, MTA_TILE),
+           mta_over(to->rows, MTA_WINDOW_ROWS), job->stripe.units, buffers, &push);
 }
 
 /* The greatest and the normaliser of each row of logits. */
@@ -295,14 +314,19 @@ static void correlate(mta_job *job, const mta_matrix *matrix, const mta_matrix *
         (int32_t)stripe->own,      (uint32_t)stripe->count, (int32_t)grad->first,
         (uint32_t)taps->rows,      (uint32_t)taps->columns, (uint32_t)taps->half,
         (uint32_t)job->plan.slots, MTA_SLOT_KEYS,           (uint32_t)stripe->stripe_slots};
-    const uint32_t constants[4] = {job->bf16, matrix->weights, 0, grad->mix == MTA_BACK_MIX};
+    const int64_t pieces = mta_most(1, mta_over(taps->rows, MTA_PIECE_ROWS));
+    const int64_t piece_rows = mta_most(1, mta_over(taps->rows, pieces));
+    const uint32_t constants[7] = {
+        job->bf16,          matrix->weights,     0, grad->mix == MTA_BACK_MIX, window_columns(taps),
+        window_shift(taps), (uint32_t)piece_rows};
     rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
     buffers[4] = mta_buffer(&job->plan, grad->part);
     buffers[5] = mta_buffer(&job->plan, sums);
-    run(job, &correlate_shader, constants,
-        mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots,
-        mta_over(taps->rows, 8) * mta_over(taps->columns, 16), stripe->units, buffers, &push);
+    run_of(job, &correlate_shader, constants, 7,
+           mta_over(stripe->count, MTA_WINDOW_ROWS) * stripe->stripe_slots,
+           mta_over(taps->rows, piece_rows) * mta_over(taps->columns, MTA_PIECE_COLUMNS),
+           stripe->units, buffers, &push);
 }
 
 /* Adds to the gradient of head_kernel. */

@@ -30,7 +30,10 @@ enum {
     MTA_SPLIT = 256,      /* fewest keys of a split */
     MTA_SLOT_ROWS = 16,   /* of the sums of kernels' gradients */
     MTA_SLOT_KEYS = 512,
-    MTA_MOST = 1 << 29 /* positions that indices are safe for */
+    MTA_WINDOW_ROWS = 32,   /* of a tile of convolutions and their gradients (window.glsl) */
+    MTA_PIECE_ROWS = 4,     /* most rows and columns of a piece of a kernel: of its gradient, */
+    MTA_PIECE_COLUMNS = 16, /* of both */
+    MTA_MOST = 1 << 29      /* positions that indices are safe for */
 };
 
 /* A range of the workspace. */

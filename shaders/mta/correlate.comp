@@ -1,8 +1,8 @@
 #version 450
 // The gradient of a kernel over the queries of a stripe:
 //     sum[unit][slot][a][b] += sum_{row, key} grad(row, key) value(row - na + 1 + a, key - half + b)
-// A slot is 16 rows and `slot_keys` keys. Groups: slots, pieces of 8 x 16 taps, units. An invocation
-// holds 4 taps next to each other, of every `parts`-th row.
+// A slot is 32 rows and `slot_keys` keys. Groups: slots, pieces of ROWS x 16 taps, units. An
+// invocation holds 4 rows of 8 keys of grad and its part of all sums of the piece.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "mta/stripe.glsl"
@@ -10,6 +10,7 @@
 layout(local_size_x = 64) in;
 
 layout(constant_id = 3) const uint UNMIX = 0; // 1: grad is mixed back among heads
+layout(constant_id = 6) const uint ROWS = 4;  // of a piece, at most 4
 
 layout(push_constant) uniform Push {
     STRIPE_FIELDS
@@ -22,94 +23,147 @@ layout(push_constant) uniform Push {
     uint slots, slot_keys, stripe_slots; // of all stripes, of this one across the keys
 };
 
+#define PIECE_KEYS 16u
+#define HALO_ROWS  3u
+
 STRIPE_SEEN
-#include "mta/values.glsl"
-layout(std430, binding = 4) readonly buffer Grad { float grad[]; };
+#include "mta/values4.glsl"
+#include "mta/window.glsl"
+layout(std430, binding = 4) readonly buffer Grad { vec4 grad[]; };
 layout(std430, binding = 5) buffer Sum { float sum[]; };
 
-#define TILE_ROWS  16u
-#define TILE_KEYS  64u
-#define PIECE_ROWS 8u
-#define PIECE_KEYS 16u
-#define PITCH      21u // vectors of a row of the halo: 64 keys, 19 around them, and one
-
-shared vec4 halo[(TILE_ROWS + PIECE_ROWS - 1) * PITCH];
-shared vec4 tile[TILE_ROWS * TILE_KEYS / 4];
-
-// Of the stripe's own queries, 0 where hidden.
-float grad_at(uint unit, uint row, uint key)
+// Of 4 keys of the stripe's own queries, 0 where hidden.
+vec4 grad_at(uint unit, uint row, uint key)
 {
-    const int query = own + int(row);
-    if (row >= count || key >= seen(query))
-        return 0.0;
-    const uint grad_row = uint(query - grad_first);
-    if (UNMIX == 0)
-        return grad[(unit * height + grad_row) * ld + key];
-    const uint group = unit - unit % mixed, member = unit % mixed;
-    const uint mixtures = unit_head(unit) / mixed * mixed + member;
-    float total = 0.0;
-    for (uint d = 0; d < mixed; d++)
-        total = fma(mixture[mixtures * mixed + d],
-                    grad[((group + d) * height + grad_row) * ld + key], total);
+    const int query = own + int(min(row, count - 1u));
+    const uint at = uint(query - grad_first) * ld + min(key, ld - 4u);
+    vec4 total = vec4(0.0);
+    if (UNMIX == 0) {
+        total = grad[(unit * height * ld + at) >> 2];
+    } else {
+        const uint group = unit - unit % mixed;
+        for (uint d = 0; d < mixed; d++)
+            total = fma(vec4(mixture_at(unit, d, 2u)), grad[((group + d) * height * ld + at) >> 2],
+                        total);
+    }
+    return seen_of(total, row < count ? int(seen(query)) - int(key) : 0);
+}
+
+float grads[4][8];
+float taps[4][16];
+
+void load_grads(uint unit, uint row, uint key)
+{
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        [[unroll]] for (uint c = 0; c < 8; c += 4) {
+            const vec4 g = grad_at(unit, row + i, key + c);
+            grads[i][c] = g.x;
+            grads[i][c + 1] = g.y;
+            grads[i][c + 2] = g.z;
+            grads[i][c + 3] = g.w;
+        }
+}
+
+// The invocation's row i against row i + a of what kernels reach, which has been taken.
+#define ADD_ROW(i, a)                                                                               \
+    if (a < ROWS)                                                                                   \
+        [[unroll]] for (uint b = 0; b < 16; b++)                                                    \
+            if (b < COLUMNS) {                                                                      \
+                float t = taps[a][b];                                                               \
+                t = fma(grads[i][0], reached[SHIFT + b], t);                                        \
+                t = fma(grads[i][1], reached[SHIFT + b + 1u], t);                                   \
+                t = fma(grads[i][2], reached[SHIFT + b + 2u], t);                                   \
+                t = fma(grads[i][3], reached[SHIFT + b + 3u], t);                                   \
+                t = fma(grads[i][4], reached[SHIFT + b + 4u], t);                                   \
+                t = fma(grads[i][5], reached[SHIFT + b + 5u], t);                                   \
+                t = fma(grads[i][6], reached[SHIFT + b + 6u], t);                                   \
+                taps[a][b] = fma(grads[i][7], reached[SHIFT + b + 7u], t);                          \
+            }
+
+// The tile of the invocation against what ROWS x COLUMNS taps reach.
+void add_tile(uint x, uint y)
+{
+    const uint row = 4u * y;
+    take_row(row, x);
+    ADD_ROW(0u, 0u)
+    take_row(row + 1u, x);
+    ADD_ROW(1u, 0u)
+    ADD_ROW(0u, 1u)
+    take_row(row + 2u, x);
+    ADD_ROW(2u, 0u)
+    ADD_ROW(1u, 1u)
+    ADD_ROW(0u, 2u)
+    take_row(row + 3u, x);
+    ADD_ROW(3u, 0u)
+    ADD_ROW(2u, 1u)
+    ADD_ROW(1u, 2u)
+    ADD_ROW(0u, 3u)
+    if (ROWS >= 2u)
+        take_row(row + 4u, x);
+    ADD_ROW(3u, 1u)
+    ADD_ROW(2u, 2u)
+    ADD_ROW(1u, 3u)
+    if (ROWS >= 3u)
+        take_row(row + 5u, x);
+    ADD_ROW(3u, 2u)
+    ADD_ROW(2u, 3u)
+    if (ROWS >= 4u)
+        take_row(row + 6u, x);
+    ADD_ROW(3u, 3u)
+}
+
+// The sum over all invocations of 4 vectors, in the halo's place; vector g is invocation 16 g's.
+vec4 add_up(vec4 v0, vec4 v1, vec4 v2, vec4 v3)
+{
+    const uint lane = gl_LocalInvocationIndex, from = lane / 16u * 64u + lane % 16u;
+    barrier();
+    halo[lane] = v0;
+    halo[64u + lane] = v1;
+    halo[128u + lane] = v2;
+    halo[192u + lane] = v3;
+    barrier();
+    vec4 total = halo[from] + halo[from + 16u] + (halo[from + 32u] + halo[from + 48u]);
+    for (uint half_of = 8; half_of > 0; half_of >>= 1) {
+        halo[256u + lane] = total;
+        barrier();
+        if (lane % 16u < half_of)
+            total += halo[256u + lane + half_of];
+        barrier();
+    }
     return total;
 }
 
-void load(uint unit, uint row0, uint key0, uint a0, uint b0, uint lines, uint across)
-{
-    for (uint r = 0; r < TILE_ROWS; r++) {
-        const uint x = gl_LocalInvocationIndex;
-        tile[r * (TILE_KEYS / 4u) + (x >> 2)][x & 3u] = grad_at(unit, row0 + r, key0 + x);
-    }
-    const int query = own + int(row0 + a0) + 1 - int(na), key = int(key0 + b0) - int(half_keys);
-    for (uint r = 0; r < lines; r++)
-        for (uint x = gl_LocalInvocationIndex; x < across; x += 64)
-            halo[r * PITCH + (x >> 2)][x & 3u] = value(unit, query + int(r), key + int(x));
-}
-
-vec4 taps = vec4(0.0);
-
-// Row r of the tile against the halo's row r + a, 4 taps from column 4 g on.
-void add_row(uint r, uint a, uint g)
-{
-    uint line = (r + a) * PITCH + g;
-    vec4 p = halo[line];
-    for (uint x = 0; x < TILE_KEYS / 4u; x++) {
-        const vec4 q = halo[line + x + 1u], w = tile[r * (TILE_KEYS / 4u) + x];
-        taps = fma(vec4(w.x), p, taps);
-        taps = fma(vec4(w.y), vec4(p.yzw, q.x), taps);
-        taps = fma(vec4(w.z), vec4(p.zw, q.xy), taps);
-        taps = fma(vec4(w.w), vec4(p.w, q.xyz), taps);
-        p = q;
-    }
-}
+#define FOUR(a, b) vec4(taps[a][b], taps[a][b + 1], taps[a][b + 2], taps[a][b + 3])
 
 void main()
 {
     const uint lane = gl_LocalInvocationIndex, unit = gl_WorkGroupID.z, slot = gl_WorkGroupID.x;
+    const uint x = lane & 7u, y = lane >> 3;
     const uint pieces = (nb + PIECE_KEYS - 1u) / PIECE_KEYS;
-    const uint a0 = gl_WorkGroupID.y / pieces * PIECE_ROWS, b0 = gl_WorkGroupID.y % pieces * PIECE_KEYS;
-    const uint pa = min(PIECE_ROWS, na - a0), pb = min(PIECE_KEYS, nb - b0);
-    const uint across = (pb + 3u) / 4u, groups = pa * across, parts = 64u / groups;
+    const uint a0 = gl_WorkGroupID.y / pieces * ROWS, b0 = gl_WorkGroupID.y % pieces * PIECE_KEYS;
     const uint row0 = slot / stripe_slots * TILE_ROWS, begin = slot % stripe_slots * slot_keys;
     const uint end = min(begin + slot_keys, seen(own + int(min(count, row0 + TILE_ROWS)) - 1));
-    const uint part = lane / groups, a = lane % groups / across, g = lane % groups % across;
+    if (begin >= end)
+        return;
+    [[unroll]] for (uint a = 0; a < 4; a++)
+        [[unroll]] for (uint b = 0; b < 16; b++)
+            taps[a][b] = 0.0;
     for (uint key0 = begin; key0 < end; key0 += TILE_KEYS) {
         barrier();
-        load(unit, row0, key0, a0, b0, TILE_ROWS + pa - 1u, TILE_KEYS + 4u * across);
+        load_halo(unit, own + int(row0 + a0) + 1 - int(na),
+                  int(key0 + b0) - int(half_keys + SHIFT), TILE_ROWS + ROWS - 1u);
+        load_grads(unit, row0 + 4u * y, key0 + 8u * x);
         barrier();
-        if (part < parts)
-            for (uint r = part; r < TILE_ROWS; r += parts)
-                add_row(r, a, g);
+        add_tile(x, y);
     }
-    barrier();
-    tile[lane] = taps;
-    barrier();
-    if (part != 0)
-        return;
-    for (uint p = 1; p < parts; p++)
-        taps += tile[p * groups + lane];
-    const uint at = ((unit0 + unit) * slots + slot) * na * nb + (a0 + a) * nb + b0 + 4u * g;
-    [[unroll]] for (uint c = 0; c < 4; c++)
-        if (4u * g + c < pb)
-            sum[at + c] += taps[c];
+    const uint b = b0 + lane / 16u * 4u;
+    [[unroll]] for (uint a = 0; a < 4; a++)
+        if (a < ROWS) {
+            const vec4 total = add_up(FOUR(a, 0), FOUR(a, 4), FOUR(a, 8), FOUR(a, 12));
+            const uint at = (((unit0 + unit) * slots + slot) * na + a0 + a) * nb + b;
+            if (lane % 16u == 0 && a0 + a < na)
+                [[unroll]] for (uint e = 0; e < 4; e++)
+                    if (b + e < min(nb, b0 + COLUMNS))
+                        sum[at + e] += total[e];
+        }
 }
