@@ -41,13 +41,15 @@ static void run_of(mta_job *job, const rapt_vulkan_shader *shader, const uint32_
                                       (uint32_t)x, (uint32_t)y, (uint32_t)z, buffers, push, NULL);
 }
 
-/* Of four constants, or of constant 0 alone. */
+/* Of constants 0 to 3, or of constant 0 alone; MIXED of values.glsl. */
 static void run(mta_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
                 int64_t x, int64_t y, int64_t z, const rapt_vulkan_buffer *buffers,
                 const void *push)
 {
-    run_of(job, shader, constants ? constants : &job->bf16, constants ? 4 : 1, x, y, z, buffers,
-           push);
+    uint32_t all[8] = {job->bf16, 0, 0, 0, 0, 0, 0, (uint32_t)job->plan.mixed};
+    if (constants)
+        memcpy(all, constants, 4 * sizeof *all);
+    run_of(job, shader, all, constants ? 8 : 1, x, y, z, buffers, push);
 }
 
 static mta_tensor tensor_of(mta_job *job, const rapt_view *view)

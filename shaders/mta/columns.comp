@@ -2,6 +2,7 @@
 // sum[batch * heads + head][key][e] += sum over rows of value(row, key) right_row[e]: gradients of
 // keys and values, over the queries of this stripe. Groups: tiles of e, tiles of keys, units.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
 #include "kit/element_f16.glsl"
 #else
@@ -34,12 +35,15 @@ uint unit, right_at, key0, e0;
 
 float product_left(uint row, uint k)
 {
-    return k < count ? VALUE_SCALE * value(unit, own + int(k), int(key0 + row)) : 0.0;
+    const float x = VALUE_SCALE * value(unit, own + int(k), int(key0 + row));
+    return mix(0.0, x, k < count);
 }
 
 float product_right(uint column, uint k)
 {
-    return e0 + column < width && k < count ? LOAD(right[right_at + k * right_row + column]) : 0.0;
+    const uint at = right_at + min(k, count - 1u) * right_row + min(column, width - 1u - e0);
+    const float x = LOAD(right[at]);
+    return mix(0.0, x, e0 + column < width && k < count);
 }
 
 void product_out(uint row, uint column, float x)

@@ -46,7 +46,8 @@ vec4 grad_at(uint unit, uint row, uint key)
             total = fma(vec4(mixture_at(unit, d, 2u)), grad[((group + d) * height * ld + at) >> 2],
                         total);
     }
-    return seen_of(total, row < count ? int(seen(query)) - int(key) : 0);
+    const int n = int(seen(query)) - int(key);
+    return seen_of(total, mix(0, n, row < count));
 }
 
 float grads[4][8];

@@ -3,6 +3,7 @@
 //     sum[group of all batches][slot][m][d] += sum_{row, key} value_m(row, key) grad_d(row, key)
 // A slot is 16 rows and `slot_keys` keys. Groups: slots, m * mixed + d, groups of heads.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "mta/stripe.glsl"
 
 layout(local_size_x = 128) in;

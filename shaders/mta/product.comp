@@ -29,12 +29,16 @@ uint unit, left_at, right_at, row0, key0, end;
 
 float product_left(uint row, uint k)
 {
-    return row0 + row < rows && k < width ? LOAD(left[left_at + row * left_row + k]) : 0.0;
+    const uint at = left_at + min(row, rows - 1u - row0) * left_row + min(k, width - 1u);
+    const float x = LOAD(left[at]);
+    return mix(0.0, x, row0 + row < rows && k < width);
 }
 
 float product_right(uint column, uint k)
 {
-    return key0 + column < keys && k < width ? LOAD(right[right_at + column * right_row + k]) : 0.0;
+    const uint at = right_at + min(column, keys - 1u - key0) * right_row + min(k, width - 1u);
+    const float x = LOAD(right[at]);
+    return mix(0.0, x, key0 + column < keys && k < width);
 }
 
 void product_out(uint row, uint column, float x)

@@ -2,6 +2,7 @@
 // part[split][unit][row][e] = sum over the keys of the split of value(row, key) right_key[e]: outputs
 // and gradients of queries. Groups: tiles of e times splits, tiles of rows, units.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
 #include "kit/element_f16.glsl"
 #else
@@ -36,12 +37,15 @@ uint unit, split, right_at, row0, e0, end;
 
 float product_left(uint row, uint k)
 {
-    return row0 + row < count && k < end ? VALUE_SCALE * value(unit, own + int(row0 + row), int(k)) : 0.0;
+    const float x = VALUE_SCALE * value(unit, own + int(row0 + row), int(k));
+    return mix(0.0, x, row0 + row < count && k < end);
 }
 
 float product_right(uint column, uint k)
 {
-    return e0 + column < width && k < end ? LOAD(right[right_at + k * right_row + column]) : 0.0;
+    const uint at = right_at + min(k, end - 1u) * right_row + min(column, width - 1u - e0);
+    const float x = LOAD(right[at]);
+    return mix(0.0, x, e0 + column < width && k < end);
 }
 
 void product_out(uint row, uint column, float x)

@@ -3,6 +3,7 @@
 // weights of the matrix; dP is the gradient, mixed back among heads, or `to` itself. Groups: rows,
 // units.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "mta/stripe.glsl"
 
 layout(local_size_x = 128) in;

@@ -4,6 +4,8 @@
 layout(constant_id = 1) const uint WEIGHTS = 0; // 1: logits are read as softmax weights
 layout(constant_id = 2) const uint MIX = 0;     // 1: sum_m W[m][d] x_m, 2: sum_d W[m][d] x_d
 
+layout(constant_id = 7) const uint MIXED = 1;   // `mixed`, of the head kernel
+
 layout(std430, binding = 0) readonly buffer Matrix { float matrix[]; };
 layout(std430, binding = 1) readonly buffer Most { float most[]; };
 layout(std430, binding = 2) readonly buffer Share { float share[]; };
@@ -31,14 +33,21 @@ float visible_value(uint unit, uint row, uint key)
         return stored(unit, row, key);
     const uint group = unit - unit % mixed;
     float sum = 0.0;
-    for (uint m = 0; m < mixed; m++)
+    [[unroll]] for (uint m = 0; m < 4; m++)
+        if (m < MIXED)
+            sum = fma(mixture_at(unit, m), stored(group + m, row, key), sum);
+    for (uint m = 4; m < MIXED; m++)
         sum = fma(mixture_at(unit, m), stored(group + m, row, key), sum);
     return sum;
 }
 
-// 0 where there is no such pair or the mask hides it.
+// 0 where there is no such pair or the mask hides it. What is read is always some of the matrix,
+// without a branch, so that loads need not wait for each other.
 float value(uint unit, int query, int key)
 {
-    const uint row = uint(query - first);
-    return row < rows && uint(key) < seen(query) ? visible_value(unit, row, uint(key)) : 0.0;
+    const int row = query - first;
+    const uint from = uint(clamp(row, 0, int(max(rows, 1u)) - 1));
+    const float x = visible_value(unit, from, uint(clamp(key, 0, int(ld) - 1)));
+    const uint end = seen(query);
+    return mix(0.0, x, uint(row) < rows && uint(key) < end);
 }

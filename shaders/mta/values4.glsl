@@ -27,7 +27,7 @@ float mixture_at(uint unit, uint member, uint mix_of)
 // The first n of them, 0 behind those: the mask hides them, and they may be anything.
 vec4 seen_of(vec4 x, int n)
 {
-    return vec4(n > 0 ? x.x : 0.0, n > 1 ? x.y : 0.0, n > 2 ? x.z : 0.0, n > 3 ? x.w : 0.0);
+    return mix(vec4(0.0), x, lessThan(ivec4(0, 1, 2, 3), ivec4(n)));
 }
 
 // 0 where there is no such pair or the mask hides it. What is read is always some of the matrix,
@@ -45,5 +45,6 @@ vec4 value4(uint unit, int query, int key)
         for (uint m = 0; m < mixed; m++)
             sum = fma(vec4(mixture_at(unit, m, MIX)), stored4(group + m, from, from_key), sum);
     }
-    return seen_of(sum, uint(row) < rows && key >= 0 ? int(seen(query)) - key : 0);
+    const int n = int(seen(query)) - key;
+    return seen_of(sum, mix(0, n, uint(row) < rows && key >= 0));
 }

@@ -2,6 +2,7 @@
 // to[unit0 + unit][own + row][key] = value(row, key), the matrix of `weights`. Groups: keys, rows,
 // units.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "mta/stripe.glsl"
 
 layout(local_size_x = 64) in;
