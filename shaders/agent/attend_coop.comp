@@ -38,6 +38,7 @@ layout(local_size_x = 128) in;
 
 BIAS_BINDINGS(3, 4)
 layout(std430, binding = 6) writeonly buffer Floats { float floats[]; };
+layout(std430, binding = 6) writeonly buffer Floats4 { vec4 floats4[]; };
 layout(std430, binding = 7) writeonly buffer Most { float most[]; };
 layout(std430, binding = 8) writeonly buffer Total { float total[]; };
 
@@ -50,8 +51,9 @@ layout(std430, binding = 8) writeonly buffer Total { float total[]; };
         if ((wide & flag) != 0u && left >= 4u)                                                      \
             return fours[at >> 2];                                                                  \
         f16vec4 x = f16vec4(0.0hf);                                                                 \
-        for (uint c = 0; c < min(left, 4u); c++)                                                    \
-            x[c] = ones[at + c];                                                                    \
+        [[unroll]] for (uint c = 0; c < 4; c++)                                                     \
+            if (c < left)                                                                           \
+                x[c] = ones[at + c];                                                                \
         return x;                                                                                   \
     }
 #define FOUR_FLOATS(name, bind, Ones, ones)                                                         \
@@ -62,8 +64,9 @@ layout(std430, binding = 8) writeonly buffer Total { float total[]; };
         if (left >= 4u)                                                                             \
             x = vec4(ones[at], ones[at + 1u], ones[at + 2u], ones[at + 3u]);                        \
         else                                                                                        \
-            for (uint c = 0; c < left; c++)                                                         \
-                x[c] = ones[at + c];                                                                \
+            [[unroll]] for (uint c = 0; c < 4; c++)                                                 \
+                if (c < left)                                                                       \
+                    x[c] = ones[at + c];                                                            \
         return f16vec4(clamp(x, -65504.0, 65504.0));                                                \
     }
 
@@ -283,13 +286,18 @@ void put(uint at, uint o_at, uint e, vec4 x)
         if ((wide & WIDE_O) != 0u && left >= 4u)
             o4[(o_at + e) >> 2] = f16vec4(x);
         else
-            for (uint c = 0; c < min(left, 4u); c++)
-                o1[o_at + e + c] = float16_t(x[c]);
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                if (c < left)
+                    o1[o_at + e + c] = float16_t(x[c]);
         return;
     }
 #endif
-    for (uint c = 0; c < min(left, 4u); c++)
-        floats[at * values + e + c] = x[c];
+    if (left > 0u && (values & 3u) == 0u)
+        floats4[(at * values + e) >> 2] = x;
+    else
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            if (c < left)
+                floats[at * values + e + c] = x[c];
 }
 
 // The rows done: their statistics, and their sums times a factor of the thread's row. `first`: where

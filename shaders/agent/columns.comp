@@ -2,6 +2,7 @@
 // to[batch][head][position][e] = scale sum over agents of value(agent, position) right_agent[e].
 // Groups: tiles of e, tiles of positions, units.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
 #include "kit/element_f16.glsl"
 #else
@@ -100,16 +101,18 @@ void product_out_four(uint row, uint column, vec4 x)
         if ((width & 3u) == 0u)
             floats4[at >> 2] = x;
         else
-            for (uint c = 0; c < left_over; c++)
-                floats[at + c] = x[c];
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                if (c < left_over)
+                    floats[at + c] = x[c];
         return;
     }
     const uint at = to_at + (first + position) * to_row + e;
     if (left_over == 4u && ((to_base | to_batch | to_head | to_row) & 3u) == 0u)
         to4[at >> 2] = f16vec4(x);
     else
-        for (uint c = 0; c < left_over; c++)
-            to[at + c] = STORE(x[c]);
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            if (c < left_over)
+                to[at + c] = STORE(x[c]);
 }
 #endif
 

@@ -2,6 +2,7 @@
 // matrix[unit][agent][position] = scale left_agent . right_position + bias. Groups: tiles of
 // positions, tiles of agents, units.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
 #include "kit/element_f16.glsl"
 #else
@@ -91,13 +92,15 @@ void product_out_four(uint row, uint column, vec4 x)
     const uint left_over = min(4u, count - position);
     x *= back;
     if (BIAS != 0)
-        for (uint c = 0; c < left_over; c++)
-            x[c] += bias_at(unit_head(unit), agent, first + position + c);
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            if (c < left_over)
+                x[c] += bias_at(unit_head(unit), agent, first + position + c);
     if ((count & 3u) == 0u)
         matrix4[at >> 2] = x;
     else
-        for (uint c = 0; c < left_over; c++)
-            matrix[at + c] = x[c];
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            if (c < left_over)
+                matrix[at + c] = x[c];
 }
 #endif
 

@@ -2,6 +2,7 @@
 // part[split][unit][agent][e] = sum over the positions of the split of value(agent, position)
 // right_position[e]. Groups: tiles of e times splits, tiles of agents, units.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
 #include "kit/element_f16.glsl"
 #else
@@ -79,8 +80,9 @@ void product_out_four(uint row, uint column, vec4 x)
     if ((width & 3u) == 0u)
         part4[at >> 2] = x;
     else
-        for (uint c = 0; c < min(4u, width - e); c++)
-            part[at + c] = x[c];
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            if (e + c < width)
+                part[at + c] = x[c];
 }
 #endif
 

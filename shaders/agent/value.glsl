@@ -27,7 +27,7 @@ void prepare_values(uint unit, uint position)
 {
     if (BY_POSITION == 0)
         return;
-    for (uint c = 0; c < 4; c++) {
+    [[unroll]] for (uint c = 0; c < 4; c++) {
         const uint stat = statistic(unit, 0u, min(position + c, count - 1u));
         own_most[c] = most[most_base + stat];
         own_share[c] = 1.0 / total[total_base + stat];
