@@ -11,11 +11,6 @@ layout(std430, set = 0, binding = 13) writeonly buffer Lse { float lse_data[]; }
 const float SLACK = 8.0;
 const float LOG2E = 1.44269504088896340736;
 const float HIDDEN = -1e30; // the logit of a hidden key: e to its power is 0, without a test
-#ifdef SCORE_FACTOR
-const bool WIDE_SHARES = true;
-#else
-const bool WIDE_SHARES = HAS_TAU_V;
-#endif
 const uint Q_SIZE = 64 * D_STEP;
 const uint KV_SIZE = KEYS * (D_STEP + E_STEP);
 
@@ -126,18 +121,16 @@ void main()
         [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
             vec4 w;
             [[unroll]] for (uint c = 0; c < 4; c++) {
-                const float p = exp2(z[t][c] * LOG2E - base);
+                const float p = exp2(z[t][c] * LOG2E - base); // at most e^SLACK
                 sum += p;
                 w[c] = p;
 #ifdef SCORE_FACTOR
-                w[c] *= score_factor(site, s[t][c]);
+                w[c] = clamp(w[c] * score_factor(site, s[t][c]), -65504.0, 65504.0);
 #endif
-                if (HAS_TAU_V && p > 0.0)
-                    w[c] *= tau_of[(2 * t + side) * 4 + c];
+                if (HAS_TAU_V)
+                    w[c] = clamp(w[c] * tau_of[(2 * t + side) * 4 + c], -65504.0, 65504.0);
             }
-            // A weight itself is at most e^SLACK.
-            shares[mine * TILE_STEP + 2 * t + side] =
-                COOP_TO_HALF4(WIDE_SHARES ? score_operand(w) : f16vec4(w));
+            shares[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(f16vec4(w));
         }
         COOP_SYNC
         // Through shared memory, where rows are known: to touch a sum's elements one by one makes

@@ -106,7 +106,7 @@ void main()
                 const uint j = j0 + (2 * t + side) * 4 + c;
                 const float tau_v = HAS_TAU_V ? tau_of[j - j0] : 1.0;
                 const score_slope result = score_slopes(b, h, n, j, query, s[t][c], d[c], tau_v);
-                if (HAS_TAU_Q && result.ds != 0.0)
+                if (HAS_TAU_Q)
                     tau += result.ds * s[t][c] * call.scale;
                 if (HAS_ALIBI)
                     slope -= result.shaped * abs(float(query.sees.z - int(j)));
