@@ -28,9 +28,14 @@ static lua_State *main_state;
 
 static void stop_hook(lua_State *L, lua_Debug *where)
 {
-    (void)where;
+    int level = 0;
+
     lua_sethook(L, NULL, 0, 0);
-    luaL_where(L, 0); /* the function that was stopped: a hook has no level of its own */
+    /* The line of Lua that was stopped: its function, or the one that called a C function. A hook
+     * has no level of its own. */
+    while (lua_getstack(L, level, where) && lua_getinfo(L, "l", where) && where->currentline < 0)
+        level++;
+    luaL_where(L, level);
     lua_pushliteral(L, "interrupted");
     lua_concat(L, 2);
     lua_error(L);
