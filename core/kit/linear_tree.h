@@ -264,7 +264,7 @@ static inline bool linear_has_block(int64_t length, int bit)
 
 static inline int linear_block_row(int64_t length, int bit)
 {
-    return (int)((((length >> bit) - 1) << bit) % RAPT_LINEAR_CHUNK);
+    return (int)(((length >> bit) - 1) * ((int64_t)1 << bit) % RAPT_LINEAR_CHUNK);
 }
 
 /* Entry of the caller's states [sequences, H, L, D, E] for a block of 2^bit positions. */
