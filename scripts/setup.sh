@@ -14,7 +14,8 @@ set -u
 packages='
     gcc libc6-dev meson ninja-build pkg-config
     lua5.4 liblua5.4-dev lua-argparse lua-cjson lua-filesystem lua-luv
-    libedit-dev libffi-dev libjansson-dev libmd-dev libopenblas0-pthread libpng-dev libsleef-dev zlib1g-dev
+    libedit-dev libffi-dev libjansson-dev libopenblas0-pthread libpng-dev libsleef-dev nettle-dev
+    zlib1g-dev
     glslang-dev glslang-tools g++ libvulkan-dev spirv-tools'
 
 # libxsmm makes machine code for x86-64 alone.

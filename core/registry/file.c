@@ -7,7 +7,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
-#include <sha2.h>
+#include <nettle/sha2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -195,13 +196,13 @@ static bool write_all(int fd, const unsigned char *bytes, size_t n)
 
 rapt_status rapt_plugin_file_hash(rapt_plugin_file *file, int copy, rapt_error *error)
 {
-    SHA2_CTX context;
+    struct sha256_ctx context;
     off_t offset = 0;
     rapt_status status = RAPT_OK;
     unsigned char *chunk = malloc(CHUNK);
     if (!chunk)
         return rapt_fail_memory(error, CHUNK, "reading a plugin");
-    SHA256Init(&context);
+    sha256_init(&context);
     for (;;) {
         const ssize_t n = pread(file->fd, chunk, CHUNK, offset);
         if (n < 0 && errno == EINTR)
@@ -212,10 +213,13 @@ rapt_status rapt_plugin_file_hash(rapt_plugin_file *file, int copy, rapt_error *
             status = rapt_fail(error, RAPT_IO, "cannot be copied: %s", strerror(errno));
         if (status || n == 0)
             break;
-        SHA256Update(&context, chunk, (size_t)n);
+        sha256_update(&context, (size_t)n, chunk);
         offset += n;
     }
-    SHA256End(&context, file->hash);
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(&context, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(file->hash + 2 * i, 3, "%02x", digest[i]);
     free(chunk);
     return status;
 }

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <sha2.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,17 +44,17 @@ static bool path_of(const char *name, char *folder, char *path)
 
 static void hash(const void *data, size_t bytes, uint8_t *digest)
 {
-    SHA2_CTX context;
-    SHA256Init(&context);
-    SHA256Update(&context, data, bytes);
-    SHA256Final(digest, &context);
+    struct sha256_ctx context;
+    sha256_init(&context);
+    sha256_update(&context, bytes, data);
+    sha256_digest(&context, SHA256_DIGEST_SIZE, digest);
 }
 
 unsigned char *rapt_vk_cache_load(const char *name, size_t *bytes)
 {
-    const size_t head = sizeof magic + SHA256_DIGEST_LENGTH;
+    const size_t head = sizeof magic + SHA256_DIGEST_SIZE;
     char folder[PATH_SIZE], path[PATH_SIZE];
-    uint8_t digest[SHA256_DIGEST_LENGTH];
+    uint8_t digest[SHA256_DIGEST_SIZE];
     rapt_mapping file;
     if (!path_of(name, folder, path) || !trusted(folder, S_IFDIR) || !trusted(path, S_IFREG) ||
         rapt_map_file(path, &file, NULL) != RAPT_OK)
@@ -88,7 +88,7 @@ static bool make_folder(char *folder)
 void rapt_vk_cache_store(const char *name, const void *data, size_t bytes)
 {
     char folder[PATH_SIZE], path[PATH_SIZE];
-    uint8_t digest[SHA256_DIGEST_LENGTH];
+    uint8_t digest[SHA256_DIGEST_SIZE];
     if (!path_of(name, folder, path) || !make_folder(folder) || !trusted(folder, S_IFDIR))
         return;
     rapt_writer *writer = rapt_writer_open(path, NULL);

@@ -8,7 +8,7 @@
 #include "device/vulkan/vulkan.h"
 #include <dirent.h>
 #include <dlfcn.h>
-#include <sha2.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ extern char **environ;
 static const char record_name[] = "devices";
 
 typedef struct record {
-    uint8_t key[SHA256_DIGEST_LENGTH];
+    uint8_t key[SHA256_DIGEST_SIZE];
     int64_t when; /* seconds since 1970 */
     uint64_t count;
     rapt_device_info info[RAPT_VK_MAX_DEVICES];
@@ -28,13 +28,13 @@ typedef struct record {
 
 /* --- What it depends on ---------------------------------------------------------------------- */
 
-static void add_text(SHA2_CTX *key, const char *text)
+static void add_text(struct sha256_ctx *key, const char *text)
 {
-    SHA256Update(key, (const uint8_t *)text, strlen(text) + 1);
+    sha256_update(key, strlen(text) + 1, (const uint8_t *)text);
 }
 
 /* A file or folder by path, size, time and number. */
-static void add_file(SHA2_CTX *key, const char *path)
+static void add_file(struct sha256_ctx *key, const char *path)
 {
     struct stat s;
     add_text(key, path);
@@ -42,7 +42,7 @@ static void add_file(SHA2_CTX *key, const char *path)
         return;
     const int64_t what[] = {(int64_t)s.st_size, (int64_t)s.st_mtim.tv_sec,
                             (int64_t)s.st_mtim.tv_nsec, (int64_t)s.st_ino};
-    SHA256Update(key, (const uint8_t *)what, sizeof what);
+    sha256_update(key, sizeof what, (const uint8_t *)what);
 }
 
 static int any(const struct dirent *entry)
@@ -50,7 +50,7 @@ static int any(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
-static void add_folder(SHA2_CTX *key, const char *folder)
+static void add_folder(struct sha256_ctx *key, const char *folder)
 {
     struct dirent **entries;
     const int n = scandir(folder, &entries, any, alphasort);
@@ -65,7 +65,7 @@ static void add_folder(SHA2_CTX *key, const char *folder)
 }
 
 /* Manifests of drivers and of layers that load by themselves, below a folder of data. */
-static void add_manifests(SHA2_CTX *key, const char *base, size_t length)
+static void add_manifests(struct sha256_ctx *key, const char *base, size_t length)
 {
     static const char *const below[] = {"vulkan/icd.d", "vulkan/implicit_layer.d"};
     for (int i = 0; i < 2; i++) {
@@ -76,7 +76,7 @@ static void add_manifests(SHA2_CTX *key, const char *base, size_t length)
     }
 }
 
-static void add_list(SHA2_CTX *key, const char *list)
+static void add_list(struct sha256_ctx *key, const char *list)
 {
     while (list && *list) {
         const size_t n = strcspn(list, ":");
@@ -91,7 +91,7 @@ static int by_text(const void *a, const void *b)
 }
 
 /* Variables that the loader, the drivers and rapt read, in order. */
-static void add_environment(SHA2_CTX *key)
+static void add_environment(struct sha256_ctx *key)
 {
     static const char *const prefix[] = {"VK_",      "RAPT_VULKAN_", "MESA_",  "LVP_",     "XDG_",
                                          "NVIDIA_",  "__NV",         "RADV_",  "ANV_",     "AMD_",
@@ -110,7 +110,7 @@ static void add_environment(SHA2_CTX *key)
 }
 
 /* The loader, found but not started. */
-static void add_loader(SHA2_CTX *key)
+static void add_loader(struct sha256_ctx *key)
 {
     void *library = rapt_vk_loader_open();
     void *symbol = library ? dlsym(library, "vkGetInstanceProcAddr") : NULL;
@@ -122,7 +122,7 @@ static void add_loader(SHA2_CTX *key)
         dlclose(library);
 }
 
-static void add_boot(SHA2_CTX *key)
+static void add_boot(struct sha256_ctx *key)
 {
     char id[64] = "";
     FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -135,9 +135,9 @@ static void add_boot(SHA2_CTX *key)
 
 static void make_key(uint8_t *digest)
 {
-    SHA2_CTX key;
+    struct sha256_ctx key;
     char home[1024];
-    SHA256Init(&key);
+    sha256_init(&key);
     add_text(&key, RAPT_VERSION);
     add_environment(&key);
     add_loader(&key);
@@ -162,7 +162,7 @@ static void make_key(uint8_t *digest)
                 add_file(&key, path);
             at += n + (at[n] == ':');
         }
-    SHA256Final(digest, &key);
+    sha256_digest(&key, SHA256_DIGEST_SIZE, digest);
 }
 
 /* --- The record ------------------------------------------------------------------------------ */
@@ -181,7 +181,7 @@ static bool load(record *r, const uint8_t *key)
 
 bool rapt_vulkan_list(rapt_device_info *infos, size_t room, size_t *count)
 {
-    uint8_t key[SHA256_DIGEST_LENGTH];
+    uint8_t key[SHA256_DIGEST_SIZE];
     record *r = malloc(sizeof *r);
     make_key(key);
     const bool good = r && load(r, key);

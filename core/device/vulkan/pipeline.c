@@ -3,7 +3,7 @@
 #include "device/vulkan/cache.h"
 #include "device/vulkan/code.h"
 #include "device/vulkan/vulkan.h"
-#include <sha2.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +47,10 @@ static const uint8_t *code_hash(rapt_vk_pipelines *p, const rapt_vulkan_shader *
     for (; p->codes[at].code; at = (at + 1) & (p->codes_capacity - 1))
         if (p->codes[at].code == shader->code && p->codes[at].code_bytes == shader->code_bytes)
             return p->codes[at].hash;
-    SHA2_CTX context;
-    SHA256Init(&context);
-    SHA256Update(&context, (const uint8_t *)shader->code, shader->code_bytes);
-    SHA256Final(p->codes[at].hash, &context);
+    struct sha256_ctx context;
+    sha256_init(&context);
+    sha256_update(&context, shader->code_bytes, (const uint8_t *)shader->code);
+    sha256_digest(&context, SHA256_DIGEST_SIZE, p->codes[at].hash);
     p->codes[at].code = shader->code;
     p->codes[at].code_bytes = shader->code_bytes;
     p->n_codes++;
