@@ -57,7 +57,8 @@ static void stop_process(EditLine *line)
 }
 
 /* One character for libedit: 1, 0 at the end of the file, -1 when the line is given up. Bytes that
- * are no UTF-8 are passed over. */
+ * are no UTF-8 are passed over, and so is NUL: the kernel keeps it for a Ctrl-D typed while nobody
+ * reads, and libedit would take the next key literally for it. */
 static int read_character(EditLine *line, wchar_t *character)
 {
     mbstate_t state;
@@ -86,7 +87,7 @@ static int read_character(EditLine *line, wchar_t *character)
         used = mbrtowc(character, &byte, 1, &state);
         if (used == (size_t)-1)
             memset(&state, 0, sizeof state);
-        else if (used != (size_t)-2)
+        else if (used != (size_t)-2 && used != 0)
             return 1;
     }
 }
@@ -310,6 +311,7 @@ static int l_read(lua_State *L)
         sigaction(numbers[i], &action, &before[i]);
     fflush(stdout);
     el_resize(editor.line);
+    el_set(editor.line, EL_PREP_TERM, 1); /* before the prompt: keys that answer it are all edited */
     text = el_gets(editor.line, &length);
     for (i = 0; i < 3; i++)
         sigaction(numbers[i], &before[i], NULL);
