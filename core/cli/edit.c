@@ -311,7 +311,8 @@ static int l_read(lua_State *L)
         sigaction(numbers[i], &action, &before[i]);
     fflush(stdout);
     el_resize(editor.line);
-    el_set(editor.line, EL_PREP_TERM, 1); /* before the prompt: keys that answer it are all edited */
+    /* Before the prompt is shown, so that all keys that answer it are edited. */
+    el_set(editor.line, EL_PREP_TERM, 1);
     text = el_gets(editor.line, &length);
     for (i = 0; i < 3; i++)
         sigaction(numbers[i], &before[i], NULL);
