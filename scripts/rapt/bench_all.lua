@@ -2,6 +2,8 @@
 -- a table, JSON and Markdown. The number of threads is fixed while a process lives, so that the figures of
 -- one thread come from a process of its own.
 
+local file = require "rapt.file"
+
 local sweep = {}
 
 local LENGTHS, QUICK_LENGTHS = { 256, 1024, 4096, 16384, 65536 }, { 256, 1024, 4096 }
@@ -68,6 +70,7 @@ local function complete(request)
   all.B, all.H = request.B or 1, request.H or 8
   all.device, all.dtype = request.device or "cpu", request.dtype or "f32"
   all.threads = request.threads or "both"
+  all.peak_side = request.peak_side or request.quick and 1024 or 2048
   return all
 end
 
@@ -129,7 +132,7 @@ end
 -- All cases on the threads of this process.
 local function measure_here(request)
   local bench = require "rapt.bench"
-  local side = request.peak_side or 2048
+  local side = request.peak_side
   local peak = bench.peak(side, request.device)
   local result = bench.machine(request.device) -- names the libraries that have been used
   local context = { device = request.device, dtype = request.dtype, seconds = request.seconds,
@@ -154,19 +157,12 @@ end
 
 local function quoted(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
 
-local function write(path, text)
-  local handle, why = io.open(path, "wb")
-  local fine = handle and handle:write(text)
-  fine = handle and handle:close() and fine
-  if not fine then error(("bench: cannot write %s"):format(why or path), 0) end
+local function checked(value, why)
+  if not value then error("bench: cannot write " .. why, 0) end
+  return value
 end
 
-local function read(path)
-  local handle = assert(io.open(path, "rb"))
-  local text = handle:read("a")
-  handle:close()
-  return text
-end
+local function write(path, text) checked(file.write(path, text)) end
 
 -- JSON has no integers.
 local function whole_numbers(run)
@@ -178,7 +174,7 @@ end
 --- What the other process does: reads a request from the file, writes what it measured to it.
 function sweep.child(path)
   local cjson = require "cjson"
-  local request = cjson.decode(read(path))
+  local request = cjson.decode(assert(file.read(path)))
   for _, name in ipairs { "lengths", "dims" } do
     for i, n in ipairs(request[name]) do request[name][i] = math.tointeger(n) end
   end
@@ -196,7 +192,7 @@ local function measure_one_thread(request)
   local self = assert(require("luv").exepath())
   local fine = os.execute(("RAPT_THREADS=1 %s %s %s %s"):format(quoted(self),
     self:match("([^/]*)$"):find("^lua") and "" or "run", quoted(program), quoted(path)))
-  local text = read(path)
+  local text = assert(file.read(path))
   os.remove(program)
   os.remove(path)
   if not fine then error("bench: the process with one thread failed", 0) end
@@ -208,6 +204,10 @@ end
 --- that prints itself.
 function sweep.run(request)
   request = complete(request or {})
+  -- What cannot be kept is not measured for minutes first.
+  for _, path in ipairs { request.json or "", request.markdown or "" } do
+    if path ~= "" then checked(file.writable(path)) end
+  end
   local result = { date = os.date("%Y-%m-%d"), device = request.device, dtype = request.dtype,
     B = request.B, H = request.H, budget = request.budget, lengths = request.lengths,
     dims = request.dims, runs = {} }

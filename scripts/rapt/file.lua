@@ -1,6 +1,5 @@
 -- Files written whole: under a temporary name beside the target, synced, renamed. Whoever reads `path` sees
--- the
--- old contents or the new, never a part.
+-- the old contents or the new, never a part.
 
 local uv = require "luv"
 
@@ -50,12 +49,30 @@ local function mode_of(path)
   return tonumber("666", 8) & ~tonumber(text:match("Umask:%s*(%d+)") or "022", 8)
 end
 
+-- A new file beside `path`, open, and its name; or nil and why not.
+local function temporary_beside(path)
+  local template = ("%s/.%s.XXXXXX"):format(folder_of(path), path:match("[^/]*$"))
+  local fd, temporary = uv.fs_mkstemp(template)
+  if not fd then return nil, ("%s: %s"):format(path, (temporary:gsub("[: ]+$", ""))) end
+  return fd, temporary
+end
+
+--- Whether `path` could be written now: true, or nil and why not. For work whose result comes much later.
+function file.writable(path)
+  local fd, temporary = temporary_beside(path)
+  if not fd then return nil, temporary end
+  uv.fs_close(fd)
+  uv.fs_unlink(temporary)
+  local stat = uv.fs_stat(path)
+  if stat and stat.type == "directory" then return nil, path .. ": is a folder" end
+  return true
+end
+
 --- Writes `data` to `path`. Returns true, or nil and why not; then `path` is as it was.
 function file.write(path, data)
   local folder = folder_of(path)
-  local template = ("%s/.%s.XXXXXX"):format(folder, path:match("[^/]*$"))
-  local fd, temporary = uv.fs_mkstemp(template)
-  if not fd then return nil, ("%s: %s"):format(path, (temporary:gsub("[: ]+$", ""))) end
+  local fd, temporary = temporary_beside(path)
+  if not fd then return nil, temporary end
   local done, why = write_all(fd, data)
   if done then done, why = uv.fs_fchmod(fd, mode_of(path)) end
   uv.fs_close(fd)

@@ -86,6 +86,64 @@ const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
             target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(taken[i_]);      \
     }
 
+// The scores of a subgroup's 16 own rows, `blocks` fragments each, against the KEYS rows at `slot`.
+#define SCORE_PRODUCT(own, blocks, slot, step)                                                     \
+    [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {                                              \
+        COOP_C x_;                                                                                 \
+        COOP_ZERO(x_);                                                                             \
+        [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++) {                                        \
+            COOP_B other_;                                                                         \
+            COOP_LOAD_B_T(other_, rows, (slot) + c * 16 * (step) + f_ * 4, step);                  \
+            COOP_MULTIPLY(x_, own[f_], other_);                                                    \
+        }                                                                                          \
+        COOP_STORE_C(x_, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);                       \
+    }
+
+// Adds to `sums` the KEYS rows at `slot`, weighted.
+#define SCORE_ADD(sums, weights, blocks, slot, step)                                               \
+    [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {                                              \
+        COOP_A w_;                                                                                 \
+        COOP_LOAD_A(w_, weights, group * 16 * TILE_STEP + c * 4, TILE_STEP);                       \
+        [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++) {                                        \
+            COOP_B other_;                                                                         \
+            COOP_LOAD_B(other_, rows, (slot) + c * 16 * (step) + f_ * 4, step);                    \
+            COOP_MULTIPLY(sums[f_], w_, other_);                                                   \
+        }                                                                                          \
+    }
+
+// Runs `write` for each element of `sums`: x of feature f of the tile's row r. Runs of 16 features, a row
+// after the other: 16 threads write 16 neighbours.
+#define SCORE_HAND_OUT(sums, blocks, write)                                                        \
+    [[unroll]] for (uint block = 0; block < (blocks); block++) {                                   \
+        COOP_SYNC                                                                                  \
+        COOP_STORE_C(sums[block], scores, group * 16 * TILE_STEP, TILE_STEP);                      \
+        COOP_SYNC                                                                                  \
+        [[unroll]] for (uint i = 0; i < 8; i++) {                                                  \
+            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;                       \
+            const float x = COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u];            \
+            write                                                                                  \
+        }                                                                                          \
+    }
+
+// Keys and values of the tile from j on, for shaders whose own rows are queries: on their way, and into
+// shared memory with the keys' tau_v.
+#define SCORE_TAKE_KEYS(j)                                                                         \
+    SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, j, call.M, D_WIDTH)                     \
+    SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, j, call.M, E_WIDTH)
+#define SCORE_PLACE_KEYS(j0)                                                                       \
+    if (AHEAD) {                                                                                   \
+        SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)                                              \
+        SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)                                  \
+    } else {                                                                                       \
+        SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)\
+        SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M,   \
+                    KEYS, E_WIDTH)                                                                 \
+    }                                                                                              \
+    if (HAS_TAU_V && gl_LocalInvocationIndex < KEYS) {                                             \
+        const uint j_ = (j0) + gl_LocalInvocationIndex;                                            \
+        tau_of[gl_LocalInvocationIndex] = j_ < call.M ? score_tau_v(b, h, j_) : 1.0;               \
+    }
+
 // The power of two of the greatest gradient given to (b, group), and its inverse. Gradients of scores
 // are float16 operands: by it they neither vanish nor overflow.
 float score_scale_down(uint b, uint group)

@@ -56,39 +56,17 @@ void main()
     const uint begin = uint(max(seen_low.x, 0)) / KEYS * KEYS, end = uint(max(seen_high.y, 0));
     f16vec4 next_k[D_EACH], next_v[E_EACH];
     if (AHEAD && begin < end) {
-        SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, begin, call.M, D_WIDTH)
-        SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, begin, call.M, E_WIDTH)
+        SCORE_TAKE_KEYS(begin)
     }
     for (uint j0 = begin; j0 < end; j0 += KEYS) {
         const bool all_seen = int(j0) >= seen_high.x && int(j0 + KEYS) <= seen_low.y;
         barrier();
-        if (AHEAD) {
-            SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)
-            SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)
-        } else {
-            SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)
-            SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M,
-                        KEYS, E_WIDTH)
-        }
-        if (HAS_TAU_V && gl_LocalInvocationIndex < KEYS) {
-            const uint j = j0 + gl_LocalInvocationIndex;
-            tau_of[gl_LocalInvocationIndex] = j < call.M ? score_tau_v(b, h, j) : 1.0;
-        }
+        SCORE_PLACE_KEYS(j0)
         barrier();
         if (AHEAD && j0 + KEYS < end) {
-            SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, j0 + KEYS, call.M, D_WIDTH)
-            SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, j0 + KEYS, call.M, E_WIDTH)
+            SCORE_TAKE_KEYS(j0 + KEYS)
         }
-        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-            COOP_C s;
-            COOP_ZERO(s);
-            [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-                COOP_B k;
-                COOP_LOAD_B_T(k, rows, c * 16 * D_STEP + d * 4, D_STEP);
-                COOP_MULTIPLY(s, q[d], k);
-            }
-            COOP_STORE_C(s, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-        }
+        SCORE_PRODUCT(q, D_BLOCKS, 0, D_STEP)
         COOP_SYNC
 
         vec4 s[TILE_RUN], z[TILE_RUN];
@@ -148,15 +126,7 @@ void main()
                 COOP_SYNC
             }
         }
-        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-            COOP_A w;
-            COOP_LOAD_A(w, shares, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-            [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-                COOP_B v;
-                COOP_LOAD_B(v, rows, KEYS * D_STEP + c * 16 * E_STEP + e * 4, E_STEP);
-                COOP_MULTIPLY(o[e], w, v);
-            }
-        }
+        SCORE_ADD(o, shares, E_BLOCKS, KEYS * D_STEP, E_STEP)
     }
 
     sum += COOP_OTHER(sum);
@@ -175,21 +145,13 @@ void main()
                     sum > 0.0 ? reference + log(sum) : uintBitsToFloat(MINUS_INFINITY);
         }
     }
-    // Runs of 16 features, a row after the other: 16 threads write 16 neighbours.
-    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-        COOP_SYNC
-        COOP_STORE_C(o[e], scores, group * 16 * TILE_STEP, TILE_STEP);
-        COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 8; i++) {
-            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;
-            const float exact =
-                COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u] * by_row[r];
-            const uint at = score_flat(b, h, first + r) * call.E + e * 16 + f;
-            if (first + r >= call.N)
-                continue;
-            o_data[call.out_a + at] = STORE(exact);
-            if ((call.wants & WANTS_REST) != 0)
-                rest_data[call.out_b + at] = STORE(exact - element_decode(element_encode(exact)));
-        }
-    }
+    SCORE_HAND_OUT(o, E_BLOCKS, {
+        const float exact = x * by_row[r];
+        const uint at = score_flat(b, h, first + r) * call.E + block * 16 + f;
+        if (first + r >= call.N)
+            continue;
+        o_data[call.out_a + at] = STORE(exact);
+        if ((call.wants & WANTS_REST) != 0)
+            rest_data[call.out_b + at] = STORE(exact - element_decode(element_encode(exact)));
+    })
 }

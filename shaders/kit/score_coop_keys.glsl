@@ -23,6 +23,11 @@ shared COOP_HALF4 operands[64 * TILE_STEP];
 shared vec4 statistics[KEYS]; // of a query: reference, share, delta, factor
 shared ivec3 seen_keys[KEYS];
 
+// Queries and their outputs' gradients of the tile from n on, on their way.
+#define SCORE_TAKE_QUERIES(n)                                                                      \
+    SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n, call.N, D_WIDTH)                     \
+    SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n, g_end, E_WIDTH)
+
 void main()
 {
     const uint group = COOP_GROUP, lane = COOP_LANE;
@@ -66,8 +71,7 @@ void main()
         f16vec4 next_q[D_EACH], next_g[E_EACH];
         float tau = 0.0;
         if (AHEAD && !PACKED && low < high) {
-            SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, uint(low), call.N, D_WIDTH)
-            SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, uint(low), g_end, E_WIDTH)
+            SCORE_TAKE_QUERIES(uint(low))
         }
         for (uint n0 = uint(low); n0 < uint(high); n0 += KEYS) {
             if (PACKED && (score_sees(n0).x > last ||
@@ -75,8 +79,7 @@ void main()
                 continue;
             // Of packed sequences tiles are left out, so that which is next is not known.
             if (AHEAD && PACKED) {
-                SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n0, call.N, D_WIDTH)
-                SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n0, g_end, E_WIDTH)
+                SCORE_TAKE_QUERIES(n0)
             }
             barrier();
             if (AHEAD) {
@@ -96,34 +99,15 @@ void main()
             }
             barrier();
             if (AHEAD && !PACKED && n0 + KEYS < uint(high)) {
-                SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n0 + KEYS, call.N, D_WIDTH)
-                SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n0 + KEYS, g_end, E_WIDTH)
+                SCORE_TAKE_QUERIES(n0 + KEYS)
             }
-            [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-                COOP_C x;
-                COOP_ZERO(x);
-                [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-                    COOP_B q;
-                    COOP_LOAD_B_T(q, rows, c * 16 * D_STEP + d * 4, D_STEP);
-                    COOP_MULTIPLY(x, k[d], q);
-                }
-                COOP_STORE_C(x, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-            }
+            SCORE_PRODUCT(k, D_BLOCKS, 0, D_STEP)
             COOP_SYNC
             vec4 s[TILE_RUN];
             [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
                 s[t] = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
             COOP_SYNC
-            [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-                COOP_C x;
-                COOP_ZERO(x);
-                [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-                    COOP_B g;
-                    COOP_LOAD_B_T(g, rows, KEYS * D_STEP + c * 16 * E_STEP + e * 4, E_STEP);
-                    COOP_MULTIPLY(x, v[e], g);
-                }
-                COOP_STORE_C(x, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-            }
+            SCORE_PRODUCT(v, E_BLOCKS, KEYS * D_STEP, E_STEP)
             COOP_SYNC
             [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
                 const vec4 d = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
@@ -143,30 +127,14 @@ void main()
             }
             COOP_SYNC
             if (adds_v) {
-                [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-                    COOP_A w;
-                    COOP_LOAD_A(w, operands, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-                    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-                        COOP_B g;
-                        COOP_LOAD_B(g, rows, KEYS * D_STEP + c * 16 * E_STEP + e * 4, E_STEP);
-                        COOP_MULTIPLY(sums_v[e], w, g);
-                    }
-                }
+                SCORE_ADD(sums_v, operands, E_BLOCKS, KEYS * D_STEP, E_STEP)
             }
             COOP_SYNC
             [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
                 operands[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(score_operand(s[t]));
             COOP_SYNC
             if (adds_k) {
-                [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-                    COOP_A w;
-                    COOP_LOAD_A(w, operands, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-                    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-                        COOP_B q;
-                        COOP_LOAD_B(q, rows, c * 16 * D_STEP + d * 4, D_STEP);
-                        COOP_MULTIPLY(sums_k[d], w, q);
-                    }
-                }
+                SCORE_ADD(sums_k, operands, D_BLOCKS, 0, D_STEP)
             }
         }
         if ((call.wants & WANTS_TAU_V) != 0) {
@@ -178,26 +146,12 @@ void main()
 
     const uint row = (b * call.G + kv) * call.M + first;
     barrier();
-    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-        COOP_SYNC
-        COOP_STORE_C(sums_k[d], scores, group * 16 * TILE_STEP, TILE_STEP);
-        COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 8; i++) {
-            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;
-            const float x = COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u] * down;
-            if (first + r < call.M && adds_k)
-                grad_k_data[call.out_a + (row + r) * call.D + d * 16 + f] = STORE(x);
-        }
-    }
-    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-        COOP_SYNC
-        COOP_STORE_C(sums_v[e], scores, group * 16 * TILE_STEP, TILE_STEP);
-        COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 8; i++) {
-            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;
-            const float x = COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u];
-            if (first + r < call.M && (call.wants & WANTS_V) != 0)
-                grad_v_data[call.out_b + (row + r) * call.E + e * 16 + f] = STORE(x / WEIGHT_SCALE);
-        }
-    }
+    SCORE_HAND_OUT(sums_k, D_BLOCKS, {
+        if (first + r < call.M && adds_k)
+            grad_k_data[call.out_a + (row + r) * call.D + block * 16 + f] = STORE(x * down);
+    })
+    SCORE_HAND_OUT(sums_v, E_BLOCKS, {
+        if (first + r < call.M && (call.wants & WANTS_V) != 0)
+            grad_v_data[call.out_b + (row + r) * call.E + block * 16 + f] = STORE(x / WEIGHT_SCALE);
+    })
 }

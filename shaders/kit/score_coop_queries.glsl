@@ -51,53 +51,22 @@ void main()
     const uint begin = uint(max(seen_low.x, 0)) / KEYS * KEYS, end = uint(max(seen_high.y, 0));
     f16vec4 next_k[D_EACH], next_v[E_EACH];
     if (AHEAD && begin < end) {
-        SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, begin, call.M, D_WIDTH)
-        SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, begin, call.M, E_WIDTH)
+        SCORE_TAKE_KEYS(begin)
     }
     for (uint j0 = begin; j0 < end; j0 += KEYS) {
         barrier();
-        if (AHEAD) {
-            SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)
-            SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)
-        } else {
-            SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)
-            SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M,
-                        KEYS, E_WIDTH)
-        }
-        if (HAS_TAU_V && gl_LocalInvocationIndex < KEYS) {
-            const uint j = j0 + gl_LocalInvocationIndex;
-            tau_of[gl_LocalInvocationIndex] = j < call.M ? score_tau_v(b, h, j) : 1.0;
-        }
+        SCORE_PLACE_KEYS(j0)
         barrier();
         if (AHEAD && j0 + KEYS < end) {
-            SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, j0 + KEYS, call.M, D_WIDTH)
-            SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, j0 + KEYS, call.M, E_WIDTH)
+            SCORE_TAKE_KEYS(j0 + KEYS)
         }
-        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-            COOP_C x;
-            COOP_ZERO(x);
-            [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-                COOP_B k;
-                COOP_LOAD_B_T(k, rows, c * 16 * D_STEP + d * 4, D_STEP);
-                COOP_MULTIPLY(x, q[d], k);
-            }
-            COOP_STORE_C(x, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-        }
+        SCORE_PRODUCT(q, D_BLOCKS, 0, D_STEP)
         COOP_SYNC
         vec4 s[TILE_RUN];
         [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
             s[t] = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
         COOP_SYNC
-        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-            COOP_C x;
-            COOP_ZERO(x);
-            [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-                COOP_B v;
-                COOP_LOAD_B_T(v, rows, KEYS * D_STEP + c * 16 * E_STEP + e * 4, E_STEP);
-                COOP_MULTIPLY(x, g[e], v);
-            }
-            COOP_STORE_C(x, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-        }
+        SCORE_PRODUCT(g, E_BLOCKS, KEYS * D_STEP, E_STEP)
         COOP_SYNC
         [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
             const vec4 d = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
@@ -115,15 +84,7 @@ void main()
             slopes[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(score_operand(x));
         }
         COOP_SYNC
-        [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {
-            COOP_A w;
-            COOP_LOAD_A(w, slopes, group * 16 * TILE_STEP + c * 4, TILE_STEP);
-            [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-                COOP_B k;
-                COOP_LOAD_B(k, rows, c * 16 * D_STEP + d * 4, D_STEP);
-                COOP_MULTIPLY(sums[d], w, k);
-            }
-        }
+        SCORE_ADD(sums, slopes, D_BLOCKS, 0, D_STEP)
     }
 
     if ((call.wants & WANTS_TAU_Q) != 0) {
@@ -144,15 +105,9 @@ void main()
     }
     if (side == 0)
         by_row[mine] = query.factor * down;
-    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-        COOP_SYNC
-        COOP_STORE_C(sums[d], scores, group * 16 * TILE_STEP, TILE_STEP);
-        COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 8; i++) {
-            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;
-            const float x = COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u] * by_row[r];
-            if (first + r < call.N && (call.wants & WANTS_Q) != 0)
-                grad_q_data[call.out_a + score_flat(b, h, first + r) * call.D + d * 16 + f] = STORE(x);
-        }
-    }
+    SCORE_HAND_OUT(sums, D_BLOCKS, {
+        if (first + r < call.N && (call.wants & WANTS_Q) != 0)
+            grad_q_data[call.out_a + score_flat(b, h, first + r) * call.D + block * 16 + f] =
+                STORE(x * by_row[r]);
+    })
 }

@@ -1,235 +1,25 @@
 /* mta against its definition, its golden vectors, and itself over several calls. */
-#include "linear_case.h"
-#include "reference_mta.h"
+#include "mta_case.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static rapt_context *context;
 static const char *program; /* this test, to be run again */
 
 static int setup(void **state)
 {
     (void)state;
-    context = score_context();
+    mta_context = score_context();
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    rapt_close(context);
+    rapt_close(mta_context);
     return 0;
-}
-
-/* --- One case --------------------------------------------------------------------------------- */
-
-typedef struct mta_case {
-    int64_t B, H, G, N, M, D, E;
-    bool full;
-    double scale;       /* 0: the default */
-    int64_t a, b;       /* qk_kernel; 0: none */
-    int64_t r, s;       /* qk_kernel_post */
-    int64_t c;          /* head_kernel */
-    rapt_dtype dtype;   /* of q, k, v, o */
-    rapt_dtype kernels; /* of the kernels */
-    linear_layout layout;
-    double magnitude; /* of the queries; 0: 1 */
-    unsigned options; /* bits of OPTION_* */
-} mta_case;
-
-enum { OPTION_BIAS, OPTION_ALIBI, OPTION_SINK, OPTION_SOFTCAP, OPTION_WINDOW, OPTION_LSE, OPTIONS };
-enum { Q, K, V, QK, POST, HEADS, BIAS, ALIBI, SINK, INPUTS };
-enum { OUTPUT = INPUTS, WEIGHTS, LSE, RESULTS };
-static const char *const names[INPUTS] = {
-    "q", "k", "v", "qk_kernel", "qk_kernel_post", "head_kernel", "bias", "alibi", "sink"};
-
-static bool has(const mta_case *c, int option)
-{
-    return c->options >> option & 1;
-}
-
-static void add_options(linear_call *call, const mta_case *c)
-{
-    const int64_t bias[4] = {1, c->H, c->N, 1};
-    if (has(c, OPTION_BIAS))
-        linear_add(call, "bias", 4, bias, c->kernels, LINEAR_PLAIN, 1, 0, false);
-    if (has(c, OPTION_ALIBI))
-        linear_add(call, "alibi", 1, &c->H, RAPT_F32, LINEAR_PLAIN, 0.1, 0, true);
-    if (has(c, OPTION_SINK))
-        linear_add(call, "sink", 1, &c->H, RAPT_F32, LINEAR_PLAIN, 1, 0, false);
-    if (has(c, OPTION_SOFTCAP))
-        linear_attr(call, "softcap", RAPT_ATTR_FLOAT, 2.5);
-    if (has(c, OPTION_WINDOW)) {
-        linear_attr(call, "window", RAPT_ATTR_INTS, 9);
-        call->attrs[call->n_attrs - 1].count = 2;
-        call->attrs[call->n_attrs - 1].i[1] = 4;
-    }
-}
-
-static void add_inputs(linear_call *call, const mta_case *c)
-{
-    const int64_t q[4] = {c->B, c->H, c->N, c->D}, k[4] = {c->B, c->G, c->M, c->D};
-    const int64_t v[4] = {c->B, c->G, c->M, c->E}, qk[3] = {c->H, c->a, c->b};
-    const int64_t post[3] = {c->H, c->r, c->s}, heads[3] = {c->c ? c->H / c->c : 0, c->c, c->c};
-    const double size = c->magnitude > 0 ? c->magnitude : 1;
-    linear_add(call, "q", 4, q, c->dtype, c->layout, size, 0, false);
-    linear_add(call, "k", 4, k, c->dtype, c->layout, 1, 0, false);
-    linear_add(call, "v", 4, v, c->dtype, c->layout, 1, 0, false);
-    /* As large as keeps the logits near those of a kernel that changes nothing. */
-    if (c->a)
-        linear_add(call, "qk_kernel", 3, qk, c->kernels, c->layout, 1 / sqrt((double)(c->a * c->b)),
-                   0, false);
-    if (c->r)
-        linear_add(call, "qk_kernel_post", 3, post, c->kernels, c->layout,
-                   1 / sqrt((double)(c->r * c->s)), 0, false);
-    if (c->c)
-        linear_add(call, "head_kernel", 3, heads, c->kernels, c->layout, 1, 0, false);
-    if (c->full)
-        linear_attr(call, "causal", RAPT_ATTR_BOOL, 0);
-    if (c->scale != 0)
-        linear_attr(call, "scale", RAPT_ATTR_FLOAT, c->scale);
-    add_options(call, c);
-    linear_want(call, "o");
-    if (has(c, OPTION_LSE))
-        linear_want(call, "lse");
-}
-
-static void start(linear_call *call, const mta_case *c)
-{
-    *call = (linear_call){.context = context, .op = "mta", .seed = 11};
-    snprintf(call->text, sizeof(call->text),
-             "mta B=%ld H=%ld G=%ld N=%ld M=%ld D=%ld E=%ld full=%d a=%ld b=%ld r=%ld s=%ld c=%ld "
-             "dtype=%d/%d layout=%d options=%x",
-             (long)c->B, (long)c->H, (long)c->G, (long)c->N, (long)c->M, (long)c->D, (long)c->E,
-             c->full, (long)c->a, (long)c->b, (long)c->r, (long)c->s, (long)c->c, (int)c->dtype,
-             (int)c->kernels, (int)c->layout, c->options);
-    add_inputs(call, c);
-}
-
-static double *numbers(int64_t n)
-{
-    double *x = calloc((size_t)n + 1, sizeof(double));
-    assert_non_null(x);
-    return x;
-}
-
-static const double *value_of(linear_call *call, int i)
-{
-    const linear_argument *x = linear_find(call, names[i]);
-    return x ? x->value : NULL;
-}
-
-/* `want` has the gradients of the inputs, o and the weights. */
-static void define(linear_call *call, const mta_case *c, double **want)
-{
-    const int64_t sizes[RESULTS] = {[Q] = c->B * c->H * c->N * c->D,
-                                    [K] = c->B * c->G * c->M * c->D,
-                                    [V] = c->B * c->G * c->M * c->E,
-                                    [QK] = c->H * c->a * c->b,
-                                    [POST] = c->H * c->r * c->s,
-                                    [HEADS] = c->H * c->c,
-                                    [BIAS] = c->H * c->N,
-                                    [ALIBI] = c->H,
-                                    [SINK] = c->H,
-                                    [LSE] = c->B * c->H * c->N,
-                                    [OUTPUT] = c->B * c->H * c->N * c->E,
-                                    [WEIGHTS] = c->B * c->H * c->N * c->M};
-    for (int i = 0; i < RESULTS; i++)
-        want[i] = numbers(sizes[i]);
-    const reference_mta task = {.B = c->B,
-                                .H = c->H,
-                                .G = c->G,
-                                .N = c->N,
-                                .M = c->M,
-                                .D = c->D,
-                                .E = c->E,
-                                .scale = c->scale != 0 ? c->scale : 1 / sqrt((double)c->D),
-                                .causal = !c->full,
-                                .q = value_of(call, Q),
-                                .k = value_of(call, K),
-                                .v = value_of(call, V),
-                                .a = c->a,
-                                .b = c->b,
-                                .r = c->r,
-                                .s = c->s,
-                                .c = c->c,
-                                .qk = value_of(call, QK),
-                                .post = value_of(call, POST),
-                                .heads = value_of(call, HEADS),
-                                .bias = value_of(call, BIAS),
-                                .alibi = value_of(call, ALIBI),
-                                .sink = value_of(call, SINK),
-                                .softcap = has(c, OPTION_SOFTCAP) ? 2.5 : 0,
-                                .left = has(c, OPTION_WINDOW) ? 9 : -1,
-                                .right = has(c, OPTION_WINDOW) ? 4 : -1,
-                                .o = want[OUTPUT],
-                                .weights = want[WEIGHTS],
-                                .lse = want[LSE],
-                                .grad_o = call->out[0].seed_value,
-                                .grad_lse = has(c, OPTION_LSE) ? call->out[1].seed_value : NULL,
-                                .grad_bias = want[BIAS],
-                                .grad_alibi = want[ALIBI],
-                                .grad_sink = want[SINK],
-                                .grad_q = want[Q],
-                                .grad_k = want[K],
-                                .grad_v = want[V],
-                                .grad_qk = want[QK],
-                                .grad_post = want[POST],
-                                .grad_heads = want[HEADS]};
-    assert_true(reference_mta_attend(&task));
-}
-
-static void compare(const linear_call *call, const char *what, const double *got,
-                    const double *want, int64_t n, double tolerance)
-{
-    /* A single key has no influence on a softmax: gradients that cancel to 0. */
-    const double error = got ? score_error(got, want, n, 0.1) : INFINITY;
-    if (!(error <= tolerance))
-        fail_msg("%s: %s is off by %g of its greatest value, allowed %g", call->text, what, error,
-                 tolerance);
-}
-
-static void compare_weights(linear_call *call, const double *want, double tolerance)
-{
-    rapt_error error = {0};
-    rapt_named_tensor inputs[INPUTS];
-    size_t n = 0;
-    for (int i = 0; i < call->n_in; i++)
-        if (strcmp(call->in[i].name, "v") != 0)
-            inputs[n++] = (rapt_named_tensor){call->in[i].name, call->in[i].tensor};
-    rapt_tensor *weights =
-        rapt_weights(context, "mta", inputs, n, call->attrs, (size_t)call->n_attrs, &error);
-    if (!weights)
-        fail_msg("%s: %s", call->text, error.message);
-    double *got = score_read(context, weights);
-    compare(call, "weights", got, want, rapt_tensor_count(weights), tolerance);
-    free(got);
-    rapt_tensor_release(weights);
-}
-
-static void check(const mta_case *c)
-{
-    linear_call call;
-    double *want[RESULTS];
-    const score_tolerance tolerance = score_tolerance_of(c->dtype);
-    start(&call, c);
-    linear_run(&call, false);
-    define(&call, c, want);
-    compare(&call, "o", call.out[0].value, want[OUTPUT], call.out[0].count, tolerance.forward);
-    if (has(c, OPTION_LSE))
-        compare(&call, "lse", call.out[1].value, want[LSE], call.out[1].count, 2e-5);
-    compare_weights(&call, want[WEIGHTS], 2e-5);
-    for (int i = 0; i < INPUTS; i++) {
-        const linear_argument *x = linear_find(&call, names[i]);
-        if (x)
-            compare(&call, names[i], x->gradient, want[i], x->count, tolerance.gradient);
-    }
-    for (int i = 0; i < RESULTS; i++)
-        free(want[i]);
-    linear_free(&call);
 }
 
 /* --- Against the definition ------------------------------------------------------------------- */
@@ -258,7 +48,7 @@ static void sizes(void **state)
                     .B = n < 60 ? 2 : 1, .H = 2, .G = 2, .N = n, .M = n, .D = 16, .E = 16};
                 c.full = full;
                 c = with_kernels(c, which);
-                check(&c);
+                mta_check(&c);
             }
 }
 
@@ -272,7 +62,7 @@ static void groups_and_layouts(void **state)
             c.layout = (linear_layout)layout;
             c.scale = 0.7;
             c = with_kernels(c, which);
-            check(&c);
+            mta_check(&c);
         }
 }
 
@@ -289,7 +79,7 @@ static void cross(void **state)
                 c.M = lengths[i][1];
                 c.full = full;
                 c = with_kernels(c, which);
-                check(&c);
+                mta_check(&c);
             }
 }
 
@@ -318,7 +108,7 @@ static void kernel_sizes(void **state)
                                     .r = k[2],
                                     .s = k[3],
                                     .c = k[4]};
-                check(&c);
+                mta_check(&c);
             }
 }
 
@@ -333,7 +123,7 @@ static void halves(void **state)
                 c.kernels = kernels ? (rapt_dtype)dtype : RAPT_F32;
                 c.layout = which & 1 ? LINEAR_SWAPPED : LINEAR_INSIDE;
                 c = with_kernels(c, which);
-                check(&c);
+                mta_check(&c);
             }
 }
 
@@ -346,13 +136,13 @@ static void large_scores(void **state)
         linear_call call;
         double *want[RESULTS];
         c = with_kernels(c, which);
-        start(&call, &c);
+        mta_start(&call, &c);
         linear_run(&call, false);
-        define(&call, &c, want);
+        mta_define(&call, &c, want);
         /* Logits of 3000 have an error of 2^-13, and so have their weights. */
-        compare(&call, "o", call.out[0].value, want[OUTPUT], call.out[0].count, 2e-3);
+        mta_compare(&call, "o", call.out[0].value, want[OUTPUT], call.out[0].count, 2e-3);
         for (int i = 0; i < INPUTS; i++) {
-            const linear_argument *x = linear_find(&call, names[i]);
+            const linear_argument *x = linear_find(&call, mta_names[i]);
             for (int64_t j = 0; x && j < x->count; j++)
                 assert_true(isfinite(x->gradient[j]));
         }
@@ -371,7 +161,7 @@ static void nothing(void **state)
         const int64_t *x = sizes_of[i];
         mta_case c = {.B = x[0], .H = x[1], .G = x[2], .N = x[3], .M = x[4], .D = x[5], .E = x[6]};
         c = with_kernels(c, 7);
-        check(&c);
+        mta_check(&c);
     }
 }
 
@@ -387,14 +177,14 @@ static void options(void **state)
                 c.options = 1u << first | 1u << second;
                 c.full = (first + second + which) & 1;
                 c = with_kernels(c, which);
-                check(&c);
+                mta_check(&c);
             }
     for (int which = 0; which < 8; which++) { /* all of them, over several blocks and tiles */
         mta_case c = {.B = 1, .H = 2, .G = 1, .N = 150, .M = 170, .D = 9, .E = 7};
         c.options = (1u << OPTIONS) - 1;
         c.full = which & 1;
         c = with_kernels(c, which);
-        check(&c);
+        mta_check(&c);
     }
 }
 
@@ -408,7 +198,7 @@ static void packed(void **state)
     whole.options = 1u << OPTION_ALIBI | 1u << OPTION_SINK | 1u << OPTION_LSE;
     whole = with_kernels(whole, 7);
     linear_call all;
-    start(&all, &whole);
+    mta_start(&all, &whole);
     linear_add_borders(&all, "cu_seqlens_q", SEQUENCES + 1, q, RAPT_I32);
     linear_add_borders(&all, "cu_seqlens_k", SEQUENCES + 1, k, RAPT_I64);
     linear_run(&all, true);
@@ -417,23 +207,23 @@ static void packed(void **state)
         rapt_error error = {0};
         size_t n = 0;
         for (int i = 0; i < INPUTS; i++) {
-            const linear_argument *x = linear_find(&all, names[i]);
+            const linear_argument *x = linear_find(&all, mta_names[i]);
             if (!x)
                 continue;
             const int64_t first = i == Q ? q[s] : k[s], end = i == Q ? q[s + 1] : k[s + 1];
-            inputs[n].name = names[i];
-            inputs[n++].tensor = i <= V
-                                     ? rapt_narrow(context, x->tensor, 2, first, end - first, NULL)
-                                     : rapt_tensor_retain(x->tensor);
+            inputs[n].name = mta_names[i];
+            inputs[n++].tensor =
+                i <= V ? rapt_narrow(mta_context, x->tensor, 2, first, end - first, NULL)
+                       : rapt_tensor_retain(x->tensor);
         }
-        score_must(rapt_call_operator(context, "mta", inputs, n, NULL, 0, outputs, 2, &error),
+        score_must(rapt_call_operator(mta_context, "mta", inputs, n, NULL, 0, outputs, 2, &error),
                    &error);
         for (int out = 0; out < 2; out++) {
             rapt_tensor *part =
-                rapt_narrow(context, all.out[out].tensor, 2, q[s], q[s + 1] - q[s], NULL);
-            double *got = score_read(context, part),
-                   *want = score_read(context, outputs[out].tensor);
-            compare(&all, outputs[out].name, got, want, rapt_tensor_count(part), 1e-6);
+                rapt_narrow(mta_context, all.out[out].tensor, 2, q[s], q[s + 1] - q[s], NULL);
+            double *got = score_read(mta_context, part),
+                   *want = score_read(mta_context, outputs[out].tensor);
+            mta_compare(&all, outputs[out].name, got, want, rapt_tensor_count(part), 1e-6);
             free(got);
             free(want);
             rapt_tensor_release(part);
@@ -460,35 +250,35 @@ static rapt_tensor *find(const rapt_file *file, const char *prefix, const char *
 static void check_golden(const char *name, const rapt_file *file, rapt_dtype dtype,
                          linear_layout layout)
 {
-    linear_call call = {.context = context, .op = "mta"};
+    linear_call call = {.context = mta_context, .op = "mta"};
     const score_tolerance tolerance = score_tolerance_of(dtype);
     rapt_error error = {0};
     snprintf(call.text, sizeof(call.text), "%s dtype=%d layout=%d", name, (int)dtype, (int)layout);
     for (int i = 0; i < INPUTS; i++) {
-        rapt_tensor *given = find(file, "", names[i]);
+        rapt_tensor *given = find(file, "", mta_names[i]);
         if (!given)
             continue;
         const rapt_view *view = rapt_tensor_view(given);
-        double *values = score_read(context, given);
-        linear_add_values(&call, names[i], view->ndim, view->shape, i <= V ? dtype : RAPT_F32,
+        double *values = score_read(mta_context, given);
+        linear_add_values(&call, mta_names[i], view->ndim, view->shape, i <= V ? dtype : RAPT_F32,
                           layout, values);
         free(values);
     }
     assert_true(call.n_in >= 4);
     linear_want(&call, "o");
     score_must(linear_try(&call, &error), &error);
-    rapt_tensor *seed =
-        rapt_to(context, find(file, "d", "o"), dtype, (rapt_device){RAPT_DEVICE_CPU, 0}, &error);
-    score_must(rapt_backward(context, call.out[0].tensor, seed, false, &error), &error);
+    rapt_tensor *seed = rapt_to(mta_context, find(file, "d", "o"), dtype,
+                                (rapt_device){RAPT_DEVICE_CPU, 0}, &error);
+    score_must(rapt_backward(mta_context, call.out[0].tensor, seed, false, &error), &error);
     rapt_tensor_release(seed);
-    double *got = score_read(context, call.out[0].tensor), *want;
-    want = score_read(context, find(file, "", "o"));
+    double *got = score_read(mta_context, call.out[0].tensor), *want;
+    want = score_read(mta_context, find(file, "", "o"));
     linear_compare(&call, "o", got, want, rapt_tensor_count(call.out[0].tensor), tolerance.forward);
     free(got);
     free(want);
     for (int i = 0; i < call.n_in; i++) {
-        got = score_read(context, rapt_grad(call.in[i].tensor));
-        want = score_read(context, find(file, "d", call.in[i].name));
+        got = score_read(mta_context, rapt_grad(call.in[i].tensor));
+        want = score_read(mta_context, find(file, "d", call.in[i].name));
         linear_compare(&call, call.in[i].name, got, want, call.in[i].count, tolerance.gradient);
         free(got);
         free(want);
@@ -531,7 +321,7 @@ static size_t take(const linear_call *call, rapt_named_tensor *inputs, int64_t f
         rapt_tensor *x = call->in[i].tensor;
         inputs[count].name = call->in[i].name;
         inputs[count].tensor =
-            positions ? rapt_narrow(context, x, 2, first, n, NULL) : rapt_tensor_retain(x);
+            positions ? rapt_narrow(mta_context, x, 2, first, n, NULL) : rapt_tensor_retain(x);
         assert_non_null(inputs[count].tensor);
         count++;
     }
@@ -546,11 +336,11 @@ static void drop(rapt_named_tensor *inputs, size_t n)
 
 static void same_rows(const linear_call *call, rapt_tensor *got, int64_t first, int64_t n)
 {
-    rapt_tensor *rows = rapt_narrow(context, call->out[0].tensor, 2, first, n, NULL);
+    rapt_tensor *rows = rapt_narrow(mta_context, call->out[0].tensor, 2, first, n, NULL);
     assert_non_null(rows);
-    double *a = score_read(context, got), *b = score_read(context, rows);
+    double *a = score_read(mta_context, got), *b = score_read(mta_context, rows);
     const double tolerance = rapt_view_dtype(rapt_tensor_view(got)) == RAPT_F32 ? 2e-5 : 8e-3;
-    compare(call, "a step", a, b, rapt_tensor_count(got), tolerance);
+    mta_compare(call, "a step", a, b, rapt_tensor_count(got), tolerance);
     free(a);
     free(b);
     rapt_tensor_release(rows);
@@ -563,7 +353,7 @@ static void decode(linear_call *call, int64_t length, int64_t split)
     rapt_tensor *prefill = NULL;
     size_t n = take(call, inputs, 0, split, true);
     rapt_decoding *state =
-        rapt_decode(context, "mta", inputs, n, NULL, 0, split > 0 ? &prefill : NULL, &error);
+        rapt_decode(mta_context, "mta", inputs, n, NULL, 0, split > 0 ? &prefill : NULL, &error);
     drop(inputs, n);
     if (!state)
         fail_msg("%s: %s", call->text, error.message);
@@ -591,7 +381,7 @@ static void steps_equal_one_call(void **state)
             linear_call call;
             c.dtype = (rapt_dtype)dtype;
             c = with_kernels(c, which);
-            start(&call, &c);
+            mta_start(&call, &c);
             linear_run(&call, true);
             for (int64_t split = 0; split <= c.N; split++)
                 decode(&call, c.N, split);
@@ -606,7 +396,7 @@ static void long_steps(void **state)
     mta_case c = {.B = 1, .H = 2, .G = 1, .N = 200, .M = 200, .D = 8, .E = 8};
     linear_call call;
     c = with_kernels(c, 7);
-    start(&call, &c);
+    mta_start(&call, &c);
     linear_run(&call, true);
     decode(&call, c.N, 60);
     linear_free(&call);
@@ -620,10 +410,10 @@ static void refuses_other_prefills(void **state)
     linear_call call;
     rapt_error error = {0};
     rapt_named_tensor inputs[INPUTS];
-    start(&call, &c);
+    mta_start(&call, &c);
     for (int i = 0; i < call.n_in; i++)
         inputs[i] = (rapt_named_tensor){call.in[i].name, call.in[i].tensor};
-    assert_null(rapt_decode(context, "mta", inputs, (size_t)call.n_in, NULL, 0, NULL, &error));
+    assert_null(rapt_decode(mta_context, "mta", inputs, (size_t)call.n_in, NULL, 0, NULL, &error));
     assert_string_equal(error.message,
                         "mta: decoding needs as many rows of k as of q; there are 5 and 3");
     linear_free(&call);
@@ -646,7 +436,7 @@ static uint64_t all_bits(void)
         mta_case c = {.B = 1, .H = 4, .G = 2, .N = 300, .M = 330, .D = 24, .E = 20};
         linear_call call;
         c = with_kernels(c, which);
-        start(&call, &c);
+        mta_start(&call, &c);
         linear_run(&call, false);
         result = hash(result, call.out[0].value, call.out[0].count);
         for (int i = 0; i < call.n_in; i++)
@@ -685,12 +475,12 @@ static int64_t peak_of(int64_t n)
     mta_case c = {.B = 1, .H = 4, .G = 4, .N = n, .M = n, .D = 16, .E = 16};
     linear_call call;
     c = with_kernels(c, 7);
-    start(&call, &c);
+    mta_start(&call, &c);
     rapt_error error = {0};
     rapt_memory_reset_peak();
     const int64_t before = rapt_memory_usage().current;
     score_must(linear_try(&call, &error), &error);
-    score_must(rapt_backward(context, call.out[0].tensor, call.in[Q].tensor, false, &error),
+    score_must(rapt_backward(mta_context, call.out[0].tensor, call.in[Q].tensor, false, &error),
                &error);
     const int64_t peak = rapt_memory_usage().peak - before;
     linear_free(&call);
@@ -708,7 +498,7 @@ static void refuse(mta_case c, const char *expected)
 {
     linear_call call;
     rapt_error error = {0};
-    start(&call, &c);
+    mta_start(&call, &c);
     assert_int_equal(linear_try(&call, &error), RAPT_INVALID);
     assert_string_equal(error.message, expected);
     linear_free(&call);

@@ -273,7 +273,15 @@ describe("bench_all", function()
     local text = assert(io.open(folder .. "/a.md")):read("a")
     assert.truthy(text:find("### softmax, causal", 1, true))
     os.execute("rm -r '" .. folder .. "'")
-    assert.equal(1, (helper.rapt("bench --all --quick --lengths 16 -H 1 softmax --json /nonexistent/a")))
+  end)
+
+  it("measures nothing whose figures cannot be written", function()
+    for _, option in ipairs { "--json /nonexistent/a", "--markdown /" } do
+      local status, out, err = helper.rapt("bench --all --quick softmax " .. option)
+      assert.same({ 1, "" }, { status, out })
+      assert.truthy(err:find("^rapt: bench: cannot write /"), err)
+      assert.falsy(err:find("softmax", 1, true), err)
+    end
   end)
 
   it("refuses what does not go together", function()
