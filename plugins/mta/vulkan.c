@@ -3,7 +3,7 @@
  * (vulkan_passes.h). Sums over stripes are added up in their order, so the same input gives the
  * same bits.
  */
-#include "vulkan_passes.h"
+#include "vulkan_options_passes.h"
 
 /* The tensors of a call. */
 typedef struct mta_tensors {
@@ -17,43 +17,22 @@ static rapt_status begin(rapt_call *call, mta_job *job)
     job->scale = (float)call->attrs[MTA_SCALE].f;
     job->bf16 = call->dtype == RAPT_BF16;
     if (job->status == RAPT_OK)
-        job->way = rapt_product_way(call, job->plan.device.limits);
+        job->status = mta_check_options(call);
+    if (job->status != RAPT_OK)
+        return job->status;
+    job->way = rapt_product_way(call, job->plan.device.limits);
+    take_score_inputs(job);
+    make_sees(job);
     return job->status;
-}
-
-/* Refuses, by name, what the CPU alone computes. */
-static rapt_status refuse_options(rapt_call *call)
-{
-    const rapt_value *window = &call->attrs[MTA_WINDOW];
-    const char *what = NULL;
-    char name[32];
-    for (uint32_t i = MTA_BIAS; !what && i < call->op->n_inputs; i++)
-        if (call->inputs[i]) {
-            rapt_vulkan_spec_name("", RAPT_AT(rapt_arg, call->op->inputs, i)->spec, name,
-                                  sizeof name);
-            what = name;
-        }
-    if (!what && (window->i[0] >= 0 || window->i[1] >= 0))
-        what = "window";
-    if (!what && call->attrs[MTA_SOFTCAP].f > 0)
-        what = "softcap";
-    if (!what && call->phase == RAPT_FORWARD && call->outputs[MTA_LSE])
-        what = "lse";
-    if (!what)
-        return RAPT_OK;
-    return call->host->error(call, RAPT_UNSUPPORTED, "%s is computed on the CPU only", what);
 }
 
 rapt_status mta_vulkan_supports(rapt_call *call)
 {
     mta_plan plan;
-    const rapt_status refused = refuse_options(call);
-    if (refused != RAPT_OK)
-        return refused;
     rapt_status status = mta_plan_call(call, &plan);
-    for (int i = MTA_Q; status == RAPT_OK && i <= MTA_HEAD_KERNEL; i++) {
+    for (uint32_t i = MTA_Q; status == RAPT_OK && i < MTA_INPUTS; i++) {
         const rapt_view *view = call->inputs[i];
-        if (view && rapt_view_dtype(view) != RAPT_F32)
+        if (view && i <= MTA_BIAS && rapt_view_dtype(view) != RAPT_F32)
             status = rapt_vulkan_require(&plan.device, RAPT_VULKAN_STORAGE16);
         if (status == RAPT_OK)
             status = rapt_vulkan_fits(call, plan.device.limits, view);
@@ -93,12 +72,11 @@ static mta_matrix make_weights(mta_job *job, const mta_tensors *tensors, int64_t
     const int64_t from = job->stripe.own - plan->post.reach;
     mta_matrix logits = matrix_at(plan, plan->p, from, end);
     *scores = matrix_at(plan, plan->s, from - plan->qk.reach, end);
-    if (plan->qk.there) {
-        product(job, &tensors->q, &tensors->k, plan->D, job->scale, scores);
+    if (!plan->qk.there)
+        *scores = logits;
+    product(job, &tensors->q, &tensors->k, plan->D, job->scale, plan->options.shape, scores);
+    if (plan->qk.there)
         convolve(job, scores, &plan->qk, plan->taps_qk, false, &logits);
-    } else {
-        product(job, &tensors->q, &tensors->k, plan->D, job->scale, &logits);
-    }
     take_stats(job, &logits);
     logits.weights = 1;
     return logits;
@@ -211,16 +189,17 @@ static void backward_stripe(mta_job *job, const mta_tensors *tensors)
     rapt_view *const *grads = plan->call->grad_inputs;
     const int64_t own = job->stripe.own, end = own + job->stripe.count;
     const int64_t ahead = plan->qk.reach;
+    const bool given_o = plan->call->grad_outputs[MTA_O] != NULL;
     mta_matrix scores, g = matrix_at(plan, plan->g, own, end + ahead + plan->post.reach);
     const mta_matrix t = matrix_at(plan, plan->t, own, end + ahead);
     const mta_matrix weights = make_weights(job, tensors, ahead, &scores);
     mta_matrix final = smear(job, &weights, plan->t);
     final.coop = true;
-    product(job, &tensors->d_o, &tensors->v, plan->E, 1.0f, &g);
+    product(job, &tensors->d_o, &tensors->v, given_o ? plan->E : 0, 1.0f, 0, &g);
     if (grads[MTA_HEAD_KERNEL])
         mix_grad(job, &final, &g, plan->d_mix);
     final.mix = plan->mix ? MTA_FORWARD_MIX : MTA_AS_IT_IS;
-    if (grads[MTA_V])
+    if (grads[MTA_V] && given_o)
         multiply_columns(job, &final, &tensors->d_o, plan->E, plan->dv);
     g.mix = plan->mix ? MTA_BACK_MIX : MTA_AS_IT_IS;
     if (grads[MTA_QK_KERNEL_POST])
@@ -229,6 +208,8 @@ static void backward_stripe(mta_job *job, const mta_tensors *tensors)
         convolve(job, &g, &plan->post, plan->taps_post, true, &t);
     softmax_back(job, &weights, plan->post.there ? &t : &g, &t);
     const mta_matrix ds = scores_back(job, &t, &scores, plan->g);
+    shape_back(job, &ds, &scores);
+    bias_back(job, &ds);
     if (grads[MTA_Q])
         multiply_rows(job, &ds, &tensors->k, plan->D, job->scale, &tensors->dq);
     if (grads[MTA_K])
@@ -250,15 +231,18 @@ static void write_zeros(mta_job *job, const rapt_view *view)
                                                             view, &to.buffer, &to.push.base);
     const mta_merge_push push = {1, 0, 1, 0, (uint32_t)count, 1, {to.push.base, 0, 0, 1}, 0.0f};
     const rapt_vulkan_buffer buffers[2] = {mta_buffer(&job->plan, job->plan.part), to.buffer};
-    run(job, &merge_shader[rapt_view_dtype(view) != RAPT_F32], NULL, mta_over(count, 64), 1, 1,
+    run(job, &merge_shader[rapt_view_dtype(view) != RAPT_F32], job->bf16, mta_over(count, 64), 1,
         buffers, &push);
 }
 
 static void clear_sums(mta_job *job)
 {
-    const mta_part parts[] = {job->plan.dk, job->plan.dv, job->plan.d_qk, job->plan.d_post,
-                              job->plan.d_mix};
+    const mta_part parts[] = {job->plan.dk,     job->plan.dv,    job->plan.d_qk,
+                              job->plan.d_post, job->plan.d_mix, job->plan.d_alibi,
+                              job->plan.d_sink, job->plan.d_bias};
     for (size_t i = 0; i < sizeof parts / sizeof *parts && job->status == RAPT_OK; i++) {
+        if (!parts[i].bytes)
+            continue;
         const rapt_vulkan_buffer range = mta_buffer(&job->plan, parts[i]);
         job->status = job->plan.device.service->clear(job->plan.call, &range);
     }
@@ -271,8 +255,8 @@ rapt_status mta_vulkan_backward(rapt_call *call)
     rapt_view *const *grads = call->grad_inputs;
     if (begin(call, &job) != RAPT_OK)
         return job.status;
-    if (!call->grad_outputs[0]) {
-        for (int i = MTA_Q; i <= MTA_HEAD_KERNEL; i++)
+    if (!call->grad_outputs[MTA_O] && !call->grad_outputs[MTA_LSE]) {
+        for (int i = MTA_Q; i <= MTA_SINK; i++)
             write_zeros(&job, grads[i]);
         return job.status;
     }
@@ -280,7 +264,7 @@ rapt_status mta_vulkan_backward(rapt_call *call)
     tensors.q = tensor_of(&job, call->inputs[MTA_Q]);
     tensors.k = tensor_of(&job, call->inputs[MTA_K]);
     tensors.v = tensor_of(&job, call->inputs[MTA_V]);
-    tensors.d_o = tensor_of(&job, call->grad_outputs[0]);
+    tensors.d_o = tensor_of(&job, call->grad_outputs[MTA_O]);
     tensors.dq = tensor_of(&job, grads[MTA_Q]);
     load_kernels(&job);
     clear_sums(&job);
@@ -293,5 +277,6 @@ rapt_status mta_vulkan_backward(rapt_call *call)
                  grads[MTA_QK_KERNEL_POST]);
     store_kernel(&job, job.plan.d_mix, job.plan.H / job.plan.mixed, job.plan.mixed * job.plan.mixed,
                  grads[MTA_HEAD_KERNEL]);
+    store_options(&job);
     return job.status;
 }

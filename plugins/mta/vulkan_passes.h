@@ -6,21 +6,30 @@
 #include "vulkan_plan.h"
 #include "vulkan_shaders.h"
 
-typedef struct mta_job {
-    mta_plan plan;
-    rapt_status status;
-    float scale;
-    uint32_t bf16;
-    int way;           /* of products, but those of gradients of scores, which are float32 */
-    mta_stripe stripe; /* with the units at hand */
-} mta_job;
-
 /* A tensor [B, H or G, N, width] as a binding; its dtype picks the shader. */
 typedef struct mta_tensor {
     rapt_vulkan_buffer buffer;
     mta_tensor_push push;
     uint32_t half;
 } mta_tensor;
+
+/* Of what the options take. */
+typedef struct mta_score_inputs {
+    mta_tensor bias, alibi, sink;
+    mta_tensor lse;    /* backward: its gradient */
+    uint32_t bias_key; /* step from key to key */
+    uint32_t row;      /* MTA_* of passes over rows: of the sink and lse */
+} mta_score_inputs;
+
+typedef struct mta_job {
+    mta_plan plan;
+    rapt_status status;
+    float scale;
+    mta_score_inputs inputs;
+    uint32_t bf16;
+    int way;           /* of products, but those of gradients of scores, which are float32 */
+    mta_stripe stripe; /* with the units at hand */
+} mta_job;
 
 /* A matrix of the stripe: where its rows begin, and how it is read. */
 typedef struct mta_matrix {
@@ -41,15 +50,26 @@ static void run_of(mta_job *job, const rapt_vulkan_shader *shader, const uint32_
                                       (uint32_t)x, (uint32_t)y, (uint32_t)z, buffers, push, NULL);
 }
 
-/* Of constants 0 to 3, or of constant 0 alone; MIXED of values.glsl. */
-static void run(mta_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
-                int64_t x, int64_t y, int64_t z, const rapt_vulkan_buffer *buffers,
-                const void *push)
+/* A pass over the matrix: the first n constants, MIXED where it mixes, and OPTIONS. Constant 0 is
+ * for those that read tensors: the others serve all dtypes. */
+static void run_matrix(mta_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
+                       uint32_t n, uint32_t options, int64_t x, int64_t y, int64_t z,
+                       const rapt_vulkan_buffer *buffers, const void *push)
 {
-    uint32_t all[8] = {job->bf16, 0, 0, 0, 0, 0, 0, (uint32_t)job->plan.mixed};
+    uint32_t all[9] = {0, 0, 0, 0, 0, 0, 0, 1, options};
     if (constants)
-        memcpy(all, constants, 4 * sizeof *all);
-    run_of(job, shader, all, constants ? 8 : 1, x, y, z, buffers, push);
+        memcpy(all, constants, n * sizeof *all);
+    if (all[2])
+        all[7] = (uint32_t)job->plan.mixed;
+    all[8] |= job->plan.options.sight & MTA_SIGHT;
+    run_of(job, shader, all, 9, x, y, z, buffers, push);
+}
+
+/* Any other, with constant 0. */
+static void run(mta_job *job, const rapt_vulkan_shader *shader, uint32_t bf16, int64_t x, int64_t y,
+                const rapt_vulkan_buffer *buffers, const void *push)
+{
+    run_of(job, shader, &bf16, 1, x, y, 1, buffers, push);
 }
 
 static mta_tensor tensor_of(mta_job *job, const rapt_view *view)
@@ -78,25 +98,32 @@ static uint32_t is_bf16(const rapt_view *view)
 static mta_stripe_push stripe_push(const mta_job *job)
 {
     const mta_plan *plan = &job->plan;
+    int64_t open = plan->options.right == 0 ? plan->M - plan->N + 1 : 1 << 30;
+    if (plan->options.sight)
+        open = plan->N;
     const mta_stripe_push push = {
-        (uint32_t)plan->H,
-        (uint32_t)plan->mixed,
-        (uint32_t)job->stripe.unit0,
-        (uint32_t)plan->height,
-        (uint32_t)job->stripe.ld,
-        (uint32_t)plan->M,
-        plan->causal ? (int32_t)(plan->M - plan->N + 1) : 1 << 30,
+        (uint32_t)plan->H,      (uint32_t)plan->mixed,    (uint32_t)job->stripe.unit0,
+        (uint32_t)plan->height, (uint32_t)job->stripe.ld, (uint32_t)plan->M,
+        (int32_t)open,
     };
     return push;
 }
 
-/* The bindings that values.glsl declares. */
+static const rapt_vulkan_buffer nothing = {0};
+
+static rapt_vulkan_buffer sees_buffer(const mta_job *job)
+{
+    return job->plan.options.sight ? mta_buffer(&job->plan, job->plan.sees) : nothing;
+}
+
+/* The bindings that values.glsl declares, and the seventh, the table of what queries see. */
 static void bind_values(const mta_job *job, const mta_matrix *matrix, rapt_vulkan_buffer *buffers)
 {
     buffers[0] = mta_buffer(&job->plan, matrix->part);
     buffers[1] = mta_buffer(&job->plan, job->plan.most);
     buffers[2] = mta_buffer(&job->plan, job->plan.share);
     buffers[3] = mta_buffer(&job->plan, job->plan.mixture);
+    buffers[6] = sees_buffer(job);
 }
 
 /* --- Kernels --------------------------------------------------------------------------------- */
@@ -118,22 +145,28 @@ static void load_kernel(mta_job *job, const rapt_view *view, mta_part to)
     push.stride_y = strides[1];
     push.stride_z = strides[2];
     const rapt_vulkan_buffer buffers[2] = {from.buffer, mta_buffer(&job->plan, to)};
-    const uint32_t constants[4] = {is_bf16(view), 0, 0, 0};
-    run(job, &load_shader[from.half], constants, mta_over(push.count, 64), 1, 1, buffers, &push);
+    run(job, &load_shader[from.half], is_bf16(view), mta_over(push.count, 64), 1, buffers, &push);
 }
 
-/* The gradient of a kernel, `size` numbers for each of `heads`, from the sums of all stripes. */
-static void store_kernel(mta_job *job, mta_part sums, int64_t heads, int64_t size,
-                         const rapt_view *view)
+/* A gradient, `size` numbers for each of `heads`, from the sums of `batches` and of `slots` each.
+ */
+static void store_sums(mta_job *job, mta_part sums, int64_t heads, int64_t batches, int64_t slots,
+                       int64_t size, const rapt_view *view)
 {
     if (!view)
         return;
     const mta_tensor to = tensor_of(job, view);
-    const mta_reduce_push push = {(uint32_t)heads, (uint32_t)job->plan.B, (uint32_t)job->plan.slots,
+    const mta_reduce_push push = {(uint32_t)heads, (uint32_t)batches, (uint32_t)slots,
                                   (uint32_t)size, to.push.base};
     const rapt_vulkan_buffer buffers[2] = {mta_buffer(&job->plan, sums), to.buffer};
-    const uint32_t constants[4] = {is_bf16(view), 0, 0, 0};
-    run(job, &reduce_shader[to.half], constants, mta_over(heads * size, 64), 1, 1, buffers, &push);
+    run(job, &reduce_shader[to.half], is_bf16(view), mta_over(heads * size, 64), 1, buffers, &push);
+}
+
+/* That of a kernel, or of a number a head. */
+static void store_kernel(mta_job *job, mta_part sums, int64_t heads, int64_t size,
+                         const rapt_view *view)
+{
+    store_sums(job, sums, heads, job->plan.B, job->plan.slots, size, view);
 }
 
 /* The shader of a product; `fits`: its operands may be float16. */
@@ -147,10 +180,12 @@ static const rapt_vulkan_shader *product_way(const mta_job *job, bool fits,
 
 /* --- Products -------------------------------------------------------------------------------- */
 
-/* to = factor left right^T, where left are queries' rows and right those of key/value heads. */
+/* to = factor left right^T, where left are queries' rows and right those of key/value heads;
+ * `shape`: as the options shape scores. */
 static void product(mta_job *job, const mta_tensor *left, const mta_tensor *right, int64_t width,
-                    float factor, const mta_matrix *to)
+                    float factor, uint32_t shape, const mta_matrix *to)
 {
+    const mta_score_inputs *inputs = &job->inputs;
     const mta_product_push push = {stripe_push(job),
                                    (int32_t)to->first,
                                    (uint32_t)to->rows,
@@ -158,12 +193,16 @@ static void product(mta_job *job, const mta_tensor *left, const mta_tensor *righ
                                    left->push,
                                    right->push,
                                    (uint32_t)(job->plan.H / mta_most(1, job->plan.G)),
-                                   width > 0 ? factor : 0.0f};
-    const rapt_vulkan_buffer buffers[3] = {left->buffer, right->buffer,
-                                           mta_buffer(&job->plan, to->part)};
-    run(job, product_way(job, true, product_coop_shader, product_shader, left->half), NULL,
-        mta_over(job->stripe.ld, MTA_TILE), mta_over(to->rows, MTA_TILE), job->stripe.units,
-        buffers, &push);
+                                   width > 0 ? factor : 0.0f,
+                                   {inputs->bias.push, inputs->bias_key, inputs->alibi.push.base,
+                                    (int32_t)(job->plan.M - job->plan.N),
+                                    job->plan.options.softcap}};
+    const rapt_vulkan_buffer buffers[6] = {
+        left->buffer,        right->buffer,        mta_buffer(&job->plan, to->part),
+        inputs->bias.buffer, inputs->alibi.buffer, sees_buffer(job)};
+    run_matrix(job, product_way(job, true, product_coop_shader, product_shader, right->half),
+               &job->bf16, 1, shape, mta_over(job->stripe.ld, MTA_TILE),
+               mta_over(to->rows, MTA_TILE), job->stripe.units, buffers, &push);
 }
 
 /* The owned rows of `to` = factor matrix right. */
@@ -184,14 +223,14 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
                                 (uint32_t)stripe->units,
                                 (uint32_t)splits,
                                 (uint32_t)keys};
-    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
-    rapt_vulkan_buffer buffers[6];
+    const uint32_t constants[3] = {job->bf16, matrix->weights, matrix->mix};
+    rapt_vulkan_buffer buffers[7];
     bind_values(job, matrix, buffers);
     buffers[4] = right->buffer;
     buffers[5] = mta_buffer(&job->plan, job->plan.part);
-    run(job, product_way(job, matrix->coop, rows_coop_shader, rows_shader, right->half), constants,
-        mta_over(width, MTA_TILE) * splits, mta_over(stripe->count, MTA_TILE), stripe->units,
-        buffers, &push);
+    run_matrix(job, product_way(job, matrix->coop, rows_coop_shader, rows_shader, right->half),
+               constants, 3, 0, mta_over(width, MTA_TILE) * splits,
+               mta_over(stripe->count, MTA_TILE), stripe->units, buffers, &push);
 
     mta_merge_push merge = {(uint32_t)job->plan.H,
                             (uint32_t)stripe->unit0,
@@ -203,7 +242,7 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
                             factor};
     merge.to.base += (uint32_t)(stripe->own - job->plan.first) * to->push.row;
     const rapt_vulkan_buffer ends[2] = {buffers[5], to->buffer};
-    run(job, &merge_shader[to->half], NULL, mta_over(stripe->count * width, 64), stripe->units, 1,
+    run(job, &merge_shader[to->half], job->bf16, mta_over(stripe->count * width, 64), stripe->units,
         ends, &merge);
 }
 
@@ -216,14 +255,15 @@ static void multiply_columns(mta_job *job, const mta_matrix *matrix, const mta_t
         stripe_push(job),     (int32_t)matrix->first,  (uint32_t)matrix->rows,
         (int32_t)stripe->own, (uint32_t)stripe->count, (uint32_t)width,
         right->push};
-    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
-    rapt_vulkan_buffer buffers[6];
+    const uint32_t constants[3] = {job->bf16, matrix->weights, matrix->mix};
+    rapt_vulkan_buffer buffers[7];
     bind_values(job, matrix, buffers);
     buffers[4] = right->buffer;
     buffers[5] = mta_buffer(&job->plan, sum);
-    run(job, product_way(job, matrix->coop, columns_coop_shader, columns_shader, right->half),
-        constants, mta_over(width, MTA_TILE), mta_over(stripe->end, MTA_TILE), stripe->units,
-        buffers, &push);
+    run_matrix(job,
+               product_way(job, matrix->coop, columns_coop_shader, columns_shader, right->half),
+               constants, 3, 0, mta_over(width, MTA_TILE), mta_over(stripe->end, MTA_TILE),
+               stripe->units, buffers, &push);
 }
 
 /* The gradient of keys or values: the heads of each key/value head, added up. */
@@ -240,7 +280,7 @@ static void gather(mta_job *job, mta_part sum, int64_t width, float factor, cons
                                   to.push,
                                   factor};
     const rapt_vulkan_buffer buffers[2] = {mta_buffer(plan, sum), to.buffer};
-    run(job, &gather_shader[to.half], NULL, mta_over(plan->M * width, 64), plan->B * plan->G, 1,
+    run(job, &gather_shader[to.half], job->bf16, mta_over(plan->M * width, 64), plan->B * plan->G,
         buffers, &push);
 }
 
@@ -271,39 +311,63 @@ static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *tap
                                     (uint32_t)taps->half,
                                     back,
                                     back ? 0 : (int32_t)(1 - taps->rows)};
-    const uint32_t constants[6] = {job->bf16, matrix->weights,      matrix->mix,
-                                   0,         window_columns(taps), window_shift(taps)};
-    rapt_vulkan_buffer buffers[6];
+    const uint32_t constants[6] = {0, matrix->weights,      matrix->mix,
+                                   0, window_columns(taps), window_shift(taps)};
+    rapt_vulkan_buffer buffers[7];
     bind_values(job, matrix, buffers);
     buffers[4] = mta_buffer(&job->plan, values);
     buffers[5] = mta_buffer(&job->plan, to->part);
-    run_of(job, &convolve_shader, constants, 6, mta_over(job->stripe.ld, MTA_TILE),
-           mta_over(to->rows, MTA_WINDOW_ROWS), job->stripe.units, buffers, &push);
+    run_matrix(job, &convolve_shader, constants, 6, job->plan.options.sight & MTA_PACKED,
+               mta_over(job->stripe.ld, MTA_TILE), mta_over(to->rows, MTA_WINDOW_ROWS),
+               job->stripe.units, buffers, &push);
 }
 
-/* The greatest and the normaliser of each row of logits. */
+/* The greatest and the normaliser of each row of logits, the sink with them; in forward lse of the
+ * owned ones. */
 static void take_stats(mta_job *job, const mta_matrix *logits)
 {
-    const mta_stats_push push = {stripe_push(job), (int32_t)logits->first};
-    const rapt_vulkan_buffer buffers[3] = {mta_buffer(&job->plan, logits->part),
-                                           mta_buffer(&job->plan, job->plan.most),
-                                           mta_buffer(&job->plan, job->plan.share)};
-    run(job, &stats_shader, NULL, logits->rows, job->stripe.units, 1, buffers, &push);
+    const mta_plan *plan = &job->plan;
+    const mta_score_inputs *inputs = &job->inputs;
+    const mta_stats_push push = {stripe_push(job),
+                                 (int32_t)logits->first,
+                                 (int32_t)job->stripe.own,
+                                 (uint32_t)job->stripe.count,
+                                 inputs->sink.push.base,
+                                 inputs->lse.push.base,
+                                 (uint32_t)(plan->N - plan->first),
+                                 (int32_t)plan->first};
+    const rapt_vulkan_buffer buffers[6] = {mta_buffer(plan, logits->part),
+                                           mta_buffer(plan, plan->most),
+                                           mta_buffer(plan, plan->share),
+                                           inputs->sink.buffer,
+                                           plan->backward ? nothing : inputs->lse.buffer,
+                                           sees_buffer(job)};
+    run_matrix(job, &stats_shader, NULL, 0,
+               inputs->row & (plan->backward ? MTA_HAS_SINK : MTA_HAS_SINK | MTA_HAS_LSE),
+               logits->rows, job->stripe.units, 1, buffers, &push);
 }
 
-/* `to` = the gradient of logits, from that of weights: `grad`, or `to` itself. */
+/* `to` = the gradient of logits, from that of weights: `grad`, or `to` itself. Adds to the gradient
+ * of the sink. */
 static void softmax_back(mta_job *job, const mta_matrix *p, const mta_matrix *grad,
                          const mta_matrix *to)
 {
     const bool in_place = grad == to;
-    const mta_softmax_back_push push = {stripe_push(job), (int32_t)p->first, (uint32_t)p->rows,
-                                        (int32_t)to->first, (int32_t)grad->first};
-    const uint32_t constants[4] = {job->bf16, 1, grad->mix, in_place};
-    rapt_vulkan_buffer buffers[6];
+    const mta_softmax_back_push push = {
+        stripe_push(job),         (int32_t)p->first,          (uint32_t)p->rows,
+        (int32_t)to->first,       (int32_t)grad->first,       (uint32_t)job->stripe.count,
+        (uint32_t)job->plan.rows, job->inputs.sink.push.base, job->inputs.lse.push};
+    const uint32_t constants[4] = {0, 1, grad->mix, in_place};
+    rapt_vulkan_buffer buffers[10];
     bind_values(job, p, buffers);
     buffers[4] = mta_buffer(&job->plan, grad->part);
     buffers[5] = mta_buffer(&job->plan, to->part);
-    run(job, &softmax_back_shader, constants, to->rows, job->stripe.units, 1, buffers, &push);
+    buffers[7] = job->inputs.sink.buffer;
+    buffers[8] = job->inputs.lse.buffer;
+    buffers[9] = mta_buffer(&job->plan, job->plan.d_sink);
+    run_matrix(job, &softmax_back_shader, constants, 4,
+               job->inputs.row & (MTA_WANTS_SINK | MTA_HAS_LSE), to->rows, job->stripe.units, 1,
+               buffers, &push);
 }
 
 /* Adds to the gradient of a kernel: `grad` of what the convolution of `matrix` gave. */
@@ -318,17 +382,21 @@ static void correlate(mta_job *job, const mta_matrix *matrix, const mta_matrix *
         (uint32_t)job->plan.slots, MTA_SLOT_KEYS,           (uint32_t)stripe->stripe_slots};
     const int64_t pieces = mta_most(1, mta_over(taps->rows, MTA_PIECE_ROWS));
     const int64_t piece_rows = mta_most(1, mta_over(taps->rows, pieces));
-    const uint32_t constants[7] = {
-        job->bf16,          matrix->weights,     0, grad->mix == MTA_BACK_MIX, window_columns(taps),
-        window_shift(taps), (uint32_t)piece_rows};
-    rapt_vulkan_buffer buffers[6];
+    const uint32_t constants[7] = {0,
+                                   matrix->weights,
+                                   0,
+                                   grad->mix == MTA_BACK_MIX,
+                                   window_columns(taps),
+                                   window_shift(taps),
+                                   (uint32_t)piece_rows};
+    rapt_vulkan_buffer buffers[7];
     bind_values(job, matrix, buffers);
     buffers[4] = mta_buffer(&job->plan, grad->part);
     buffers[5] = mta_buffer(&job->plan, sums);
-    run_of(job, &correlate_shader, constants, 7,
-           mta_over(stripe->count, MTA_WINDOW_ROWS) * stripe->stripe_slots,
-           mta_over(taps->rows, piece_rows) * mta_over(taps->columns, MTA_PIECE_COLUMNS),
-           stripe->units, buffers, &push);
+    run_matrix(job, &correlate_shader, constants, 7, job->plan.options.sight & MTA_PACKED,
+               mta_over(stripe->count, MTA_WINDOW_ROWS) * stripe->stripe_slots,
+               mta_over(taps->rows, piece_rows) * mta_over(taps->columns, MTA_PIECE_COLUMNS),
+               stripe->units, buffers, &push);
 }
 
 /* Adds to the gradient of head_kernel. */
@@ -340,14 +408,14 @@ static void mix_grad(mta_job *job, const mta_matrix *matrix, const mta_matrix *g
         stripe_push(job),          (int32_t)matrix->first,  (uint32_t)matrix->rows,
         (int32_t)stripe->own,      (uint32_t)stripe->count, (int32_t)grad->first,
         (uint32_t)job->plan.slots, MTA_SLOT_KEYS,           (uint32_t)stripe->stripe_slots};
-    const uint32_t constants[4] = {job->bf16, matrix->weights, 0, 0};
-    rapt_vulkan_buffer buffers[6];
+    const uint32_t constants[2] = {0, matrix->weights};
+    rapt_vulkan_buffer buffers[7];
     bind_values(job, matrix, buffers);
     buffers[4] = mta_buffer(&job->plan, grad->part);
     buffers[5] = mta_buffer(&job->plan, sums);
-    run(job, &mix_grad_shader, constants,
-        mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, mixed * mixed,
-        stripe->units / mixed, buffers, &push);
+    run_matrix(job, &mix_grad_shader, constants, 2, 0,
+               mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, mixed * mixed,
+               stripe->units / mixed, buffers, &push);
 }
 
 /* The owned rows of the matrix itself, to the float32 tensor [B, H, N, M] of `weights`. */
@@ -356,12 +424,13 @@ static void show(mta_job *job, const mta_matrix *matrix, const mta_tensor *to)
     const mta_weights_push push = {stripe_push(job),       (int32_t)matrix->first,
                                    (uint32_t)matrix->rows, (int32_t)job->stripe.own,
                                    to->push.base,          (uint32_t)job->plan.N};
-    const uint32_t constants[4] = {job->bf16, matrix->weights, matrix->mix, 0};
-    rapt_vulkan_buffer buffers[5];
+    const uint32_t constants[3] = {0, matrix->weights, matrix->mix};
+    rapt_vulkan_buffer buffers[7];
     bind_values(job, matrix, buffers);
     buffers[4] = to->buffer;
-    run(job, &weights_shader, constants, mta_over(job->plan.M, 64), job->stripe.count,
-        job->stripe.units, buffers, &push);
+    buffers[5] = buffers[6];
+    run_matrix(job, &weights_shader, constants, 3, 0, mta_over(job->plan.M, 64), job->stripe.count,
+               job->stripe.units, buffers, &push);
 }
 
 #endif

@@ -19,8 +19,7 @@
 #ifndef RAPT_MTA_VULKAN_PLAN_H
 #define RAPT_MTA_VULKAN_PLAN_H
 
-#include "kit/vulkan.h"
-#include "mta.h"
+#include "vulkan_options.h"
 
 enum {
     MTA_STRIPE = 1 << 24, /* floats of a matrix of a stripe */
@@ -51,13 +50,15 @@ typedef struct mta_plan {
     rapt_call *call;
     rapt_vulkan device;
     int64_t B, H, G, N, M, D, E, mixed;
-    bool causal, mix, backward;
+    bool mix, backward;
     mta_taps qk, post;
+    mta_options options;
     int64_t first;        /* queries before it are not asked for */
     int64_t rows, height; /* queries that a stripe owns; rows of its matrices */
     int64_t slots;
     mta_part taps_qk, taps_post, mixture, most, share, part, s, p, g, t;
-    mta_part dk, dv, d_qk, d_post, d_mix;
+    mta_part dk, dv, d_qk, d_post, d_mix, d_alibi, d_sink, d_bias;
+    mta_part sees, rising; /* what queries see; borders as they are used */
     uint64_t bytes;
 } mta_plan;
 
@@ -65,7 +66,8 @@ typedef struct mta_plan {
 typedef struct mta_stripe {
     int64_t own, count;   /* queries */
     int64_t unit0, units; /* `units` is what a step across them is; the last may have fewer */
-    int64_t ld, end;      /* of the matrices; keys that the owned queries see */
+    int64_t ld;           /* of the matrices */
+    int64_t begin, end;   /* keys that the owned queries see; `begin` is a multiple of MTA_TILE */
     int64_t stripe_slots;
 } mta_stripe;
 
@@ -84,11 +86,23 @@ static inline int64_t mta_over(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* How many keys query i sees. */
-static inline int64_t mta_sees(const mta_plan *plan, int64_t i)
+/* Query i sees no key from there on. */
+static inline int64_t mta_seen(const mta_plan *plan, int64_t i)
 {
+    const mta_options *options = &plan->options;
     i = mta_least(i, plan->N - 1);
-    return plan->causal ? mta_most(0, mta_least(plan->M, i + plan->M - plan->N + 1)) : plan->M;
+    if (options->right < 0 || options->sight & MTA_PACKED)
+        return plan->M;
+    return mta_clamp(i + plan->M - plan->N + options->right + 1, 0, plan->M);
+}
+
+/* Nor before that. */
+static inline int64_t mta_low(const mta_plan *plan, int64_t i)
+{
+    const mta_options *options = &plan->options;
+    if (options->left < 0 || options->sight & MTA_PACKED)
+        return 0;
+    return mta_clamp(i + plan->M - plan->N - options->left, 0, plan->M);
 }
 
 static inline mta_taps mta_taps_of(const rapt_view *kernel, int64_t queries)
@@ -108,10 +122,11 @@ static inline int64_t mta_splits(const mta_stripe *stripe, int64_t width, int64_
 {
     const int64_t tiles =
         mta_most(1, stripe->units * mta_over(stripe->count, MTA_TILE) * mta_over(width, MTA_TILE));
-    const int64_t most = mta_over(stripe->end, MTA_SPLIT);
+    const int64_t all = mta_most(0, stripe->end - stripe->begin);
+    const int64_t most = mta_over(all, MTA_SPLIT);
     const int64_t wanted = mta_most(1, mta_least(MTA_GROUPS / tiles, most));
-    *keys = mta_most(1, mta_over(mta_over(stripe->end, wanted), MTA_TILE)) * MTA_TILE;
-    return mta_most(1, mta_over(stripe->end, *keys));
+    *keys = mta_most(1, mta_over(mta_over(all, wanted), MTA_TILE)) * MTA_TILE;
+    return mta_most(1, mta_over(all, *keys));
 }
 
 /* The stripe of block `index`, at its first units. */
@@ -122,8 +137,9 @@ static inline mta_stripe mta_stripe_at(const mta_plan *plan, int64_t index)
     stripe.count = mta_least(plan->rows, plan->N - stripe.own);
     const int64_t last = stripe.own + stripe.count - 1;
     const int64_t ahead = plan->backward ? plan->qk.reach + plan->post.reach : 0;
-    stripe.ld = mta_over(mta_most(1, mta_sees(plan, last + ahead)), 16) * 16;
-    stripe.end = mta_sees(plan, last);
+    stripe.ld = mta_over(mta_most(1, mta_seen(plan, last + ahead)), 16) * 16;
+    stripe.begin = mta_low(plan, stripe.own) / MTA_TILE * MTA_TILE;
+    stripe.end = mta_seen(plan, last);
     const int64_t group = plan->mixed * plan->height * stripe.ld;
     stripe.unit0 = 0;
     stripe.units = mta_least(mta_most(1, MTA_STRIPE / group) * plan->mixed, plan->B * plan->H);
@@ -188,6 +204,16 @@ static inline void mta_place_backward(mta_plan *plan, int64_t matrix)
     plan->d_post = mta_place(plan, units, plan->slots, plan->post.rows * plan->post.columns,
                              grads[MTA_QK_KERNEL_POST] != NULL);
     plan->d_mix = mta_place(plan, units, plan->slots, plan->mixed, grads[MTA_HEAD_KERNEL] != NULL);
+    plan->d_alibi = mta_place(plan, units, plan->slots, grads[MTA_ALIBI] != NULL, 1);
+    plan->d_sink = mta_place(plan, units, plan->rows, grads[MTA_SINK] != NULL, 1);
+    if (!grads[MTA_BIAS])
+        return;
+    mta_options *options = &plan->options;
+    options->row_slots = options->bias[2] == 1 ? mta_over(plan->rows, MTA_SLOT_ROWS) : 1;
+    options->key_slots = options->bias[3] == 1 ? mta_most(1, mta_over(plan->M, MTA_SLOT_KEYS)) : 1;
+    plan->d_bias =
+        mta_place(plan, options->bias[0] * options->bias[1],
+                  options->row_slots * options->key_slots, options->bias[2], options->bias[3]);
 }
 
 /* Lays out the workspace; its size is plan->bytes, UINT64_MAX if a part does not fit a binding. */
@@ -215,6 +241,8 @@ static inline void mta_place_all(mta_plan *plan)
     plan->part = mta_place(plan, mta_most(0, parts), 1, 1, 1);
     plan->s = mta_place(plan, matrix, plan->qk.there || plan->post.there, 1, 1);
     plan->p = mta_place(plan, matrix, 1, 1, 1);
+    plan->sees = mta_place(plan, plan->N, plan->options.sight != 0, 4, 1);
+    plan->rising = mta_place(plan, plan->options.borders, 2, 1, 1);
     if (plan->backward)
         mta_place_backward(plan, matrix);
 }
@@ -237,7 +265,7 @@ static inline rapt_status mta_plan_call(rapt_call *call, mta_plan *plan)
     plan->D = call->sizes['D'];
     plan->E = call->phase == RAPT_WEIGHTS ? 0 : call->sizes['E'];
     plan->first = step ? call->position : 0;
-    plan->causal = call->attrs[MTA_CAUSAL].i[0] != 0;
+    mta_take_options(call, plan->N, plan->M, &plan->options);
     plan->backward = call->phase == RAPT_BACKWARD;
     plan->qk = mta_taps_of(call->inputs[MTA_QK_KERNEL], plan->N);
     plan->post = mta_taps_of(call->inputs[MTA_QK_KERNEL_POST], plan->N);

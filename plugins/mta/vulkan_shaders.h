@@ -4,6 +4,7 @@
 
 #include "kit/product_vulkan.h"
 
+#include "mta_bias_back.h"
 #include "mta_columns_coop_emulated.h"
 #include "mta_columns_coop_khr.h"
 #include "mta_columns_coop_nv.h"
@@ -36,6 +37,8 @@
 #include "mta_rows_f32_lean.h"
 #include "mta_rows_half.h"
 #include "mta_rows_half_lean.h"
+#include "mta_sees.h"
+#include "mta_shape_back.h"
 #include "mta_softmax_back.h"
 #include "mta_stats.h"
 #include "mta_weights.h"
@@ -51,6 +54,14 @@ typedef struct mta_tensor_push {
     uint32_t base, batch, head, row;
 } mta_tensor_push;
 
+/* What shapes scores. */
+typedef struct mta_shape_push {
+    mta_tensor_push bias;
+    uint32_t bias_key, alibi_base;
+    int32_t offset;
+    float softcap;
+} mta_shape_push;
+
 typedef struct mta_product_push {
     mta_stripe_push stripe;
     int32_t first;
@@ -58,6 +69,7 @@ typedef struct mta_product_push {
     mta_tensor_push left, right;
     uint32_t readers;
     float factor;
+    mta_shape_push shape;
 } mta_product_push;
 
 typedef struct mta_rows_push {
@@ -90,7 +102,9 @@ typedef struct mta_convolve_push {
 
 typedef struct mta_stats_push {
     mta_stripe_push stripe;
-    int32_t first;
+    int32_t first, own;
+    uint32_t count, sink_base, lse_base, queries;
+    int32_t before;
 } mta_stats_push;
 
 typedef struct mta_softmax_back_push {
@@ -98,7 +112,29 @@ typedef struct mta_softmax_back_push {
     int32_t first;
     uint32_t rows;
     int32_t own, grad_first;
+    uint32_t count, slots, sink_base;
+    mta_tensor_push lse;
 } mta_softmax_back_push;
+
+typedef struct mta_sees_push {
+    uint32_t queries, keys;
+    int32_t left, right;
+    uint32_t borders, clean, base_q, step_q, wide_q, base_k, step_k, wide_k;
+} mta_sees_push;
+
+typedef struct mta_shape_back_push {
+    mta_stripe_push stripe;
+    int32_t first, own;
+    uint32_t count, slots, slot_keys, stripe_slots, alibi_base;
+    int32_t offset;
+    float softcap;
+} mta_shape_back_push;
+
+typedef struct mta_bias_back_push {
+    mta_stripe_push stripe;
+    int32_t own;
+    uint32_t count, units, batches, bias[4], row_slots, key_slots, slot_keys;
+} mta_bias_back_push;
 
 typedef struct mta_correlate_push {
     mta_stripe_push stripe;
@@ -165,26 +201,30 @@ typedef struct mta_gather_push {
 #define MTA_COOP_SHADERS(kernel, push, buffers)                                                    \
     RAPT_PRODUCT_COOP_TABLE("mta", mta, kernel, push, buffers)
 
-static const rapt_vulkan_shader product_shader[4] = MTA_PRODUCTS(product, mta_product_push, 3);
-static const rapt_vulkan_shader rows_shader[4] = MTA_PRODUCTS(rows, mta_rows_push, 6);
-static const rapt_vulkan_shader columns_shader[4] = MTA_PRODUCTS(columns, mta_columns_push, 6);
+static const rapt_vulkan_shader product_shader[4] = MTA_PRODUCTS(product, mta_product_push, 6);
+static const rapt_vulkan_shader rows_shader[4] = MTA_PRODUCTS(rows, mta_rows_push, 7);
+static const rapt_vulkan_shader columns_shader[4] = MTA_PRODUCTS(columns, mta_columns_push, 7);
 static const rapt_vulkan_shader merge_shader[2] = MTA_SHADERS(merge, mta_merge_push, 2);
 static const rapt_vulkan_shader gather_shader[2] = MTA_SHADERS(gather, mta_gather_push, 2);
 static const rapt_vulkan_shader reduce_shader[2] = MTA_SHADERS(reduce, mta_reduce_push, 2);
 static const rapt_vulkan_shader load_shader[2] = MTA_SHADERS(load, mta_load_push, 2);
-static const rapt_vulkan_shader convolve_shader = MTA_SHADER(convolve, mta_convolve_push, 6, 0);
-static const rapt_vulkan_shader stats_shader = MTA_SHADER(stats, mta_stats_push, 3, 0);
+static const rapt_vulkan_shader convolve_shader = MTA_SHADER(convolve, mta_convolve_push, 7, 0);
+static const rapt_vulkan_shader stats_shader = MTA_SHADER(stats, mta_stats_push, 6, 0);
 static const rapt_vulkan_shader softmax_back_shader =
-    MTA_SHADER(softmax_back, mta_softmax_back_push, 6, 0);
-static const rapt_vulkan_shader correlate_shader = MTA_SHADER(correlate, mta_correlate_push, 6, 0);
-static const rapt_vulkan_shader mix_grad_shader = MTA_SHADER(mix_grad, mta_mix_grad_push, 6, 0);
-static const rapt_vulkan_shader weights_shader = MTA_SHADER(weights, mta_weights_push, 5, 0);
+    MTA_SHADER(softmax_back, mta_softmax_back_push, 10, 0);
+static const rapt_vulkan_shader correlate_shader = MTA_SHADER(correlate, mta_correlate_push, 7, 0);
+static const rapt_vulkan_shader mix_grad_shader = MTA_SHADER(mix_grad, mta_mix_grad_push, 7, 0);
+static const rapt_vulkan_shader weights_shader = MTA_SHADER(weights, mta_weights_push, 6, 0);
+static const rapt_vulkan_shader sees_shader = MTA_SHADER(sees, mta_sees_push, 4, 0);
+static const rapt_vulkan_shader shape_back_shader =
+    MTA_SHADER(shape_back, mta_shape_back_push, 5, 0);
+static const rapt_vulkan_shader bias_back_shader = MTA_SHADER(bias_back, mta_bias_back_push, 3, 0);
 
 static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
-    MTA_COOP_SHADERS(product_coop, mta_product_push, 3);
+    MTA_COOP_SHADERS(product_coop, mta_product_push, 6);
 static const rapt_vulkan_shader rows_coop_shader[RAPT_PRODUCT_WAYS] =
-    MTA_COOP_SHADERS(rows_coop, mta_rows_push, 6);
+    MTA_COOP_SHADERS(rows_coop, mta_rows_push, 7);
 static const rapt_vulkan_shader columns_coop_shader[RAPT_PRODUCT_WAYS] =
-    MTA_COOP_SHADERS(columns_coop, mta_columns_push, 6);
+    MTA_COOP_SHADERS(columns_coop, mta_columns_push, 7);
 
 #endif

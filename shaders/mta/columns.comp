@@ -19,7 +19,7 @@ layout(push_constant) uniform Push {
     uint right_base, right_batch, right_head, right_row;
 };
 
-STRIPE_SEEN
+STRIPE_SEEN(6)
 #include "mta/values.glsl"
 layout(std430, binding = 4) readonly buffer Right { STORED right[]; };
 layout(std430, binding = 5) buffer Sum { float sum[]; };
@@ -61,7 +61,7 @@ void main()
     unit = gl_WorkGroupID.z;
     key0 = gl_WorkGroupID.y * PRODUCT_TILE;
     e0 = gl_WorkGroupID.x * PRODUCT_TILE;
-    if (key0 >= seen(own + int(count) - 1))
+    if (key0 >= seen(own + int(count) - 1) || key0 + PRODUCT_TILE <= low(own))
         return;
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
                uint(own) * right_row + e0;

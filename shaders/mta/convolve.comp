@@ -23,7 +23,7 @@ layout(push_constant) uniform Push {
 #define PIECE_KEYS 16u
 #define HALO_ROWS  (PIECE_ROWS - 1u)
 
-STRIPE_SEEN
+STRIPE_SEEN(6)
 #include "mta/values4.glsl"
 #include "mta/window.glsl"
 layout(std430, binding = 4) readonly buffer Taps { float taps[]; }; // [H][na][nb]
@@ -51,6 +51,9 @@ void load_piece(uint head, uint a0, uint b0)
 
 float sums[4][8];
 
+// Of the invocation's rows, and of the row that has been taken.
+int sequence[4], taken;
+
 // One tap of the invocation's row i, of column b.
 #define ADD_TAP(i, tap, b)                                                                          \
     if ((b) < COLUMNS) {                                                                            \
@@ -75,7 +78,7 @@ float sums[4][8];
 
 // Input row r of the invocation, which has been taken, to its row i, if the piece has such taps.
 #define ADD_ROW(i, r)                                                                               \
-    if ((r) - i < pa) {                                                                             \
+    if ((r) - i < pa && (!PACKED || sequence[i] == taken)) {                                        \
         const uint at = ((r) - i) * (PIECE_KEYS / 4u);                                              \
         [[unroll]] for (uint b = 0; b < 16; b += 4)                                                 \
             ADD_TAPS(i, at, b)                                                                      \
@@ -87,11 +90,14 @@ void main()
     const uint row0 = gl_WorkGroupID.y * TILE_ROWS, key0 = gl_WorkGroupID.x * TILE_KEYS;
     const uint x = gl_LocalInvocationIndex & 7u, y = gl_LocalInvocationIndex >> 3;
     const uint end = seen(own + int(min(count, row0 + TILE_ROWS)) - 1);
-    if (key0 >= end)
+    if (key0 >= end || key0 + TILE_KEYS <= low(own + int(row0)))
         return;
     [[unroll]] for (uint i = 0; i < 4; i++)
         [[unroll]] for (uint c = 0; c < 8; c++)
             sums[i][c] = 0.0;
+    if (PACKED)
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            sequence[i] = sight(own + int(row0 + 4u * y + i)).w;
     for (uint a0 = 0; a0 < na; a0 += PIECE_ROWS)
         for (uint b0 = 0; b0 < nb; b0 += PIECE_KEYS) {
             const uint pa = min(PIECE_ROWS, na - a0);
@@ -102,6 +108,8 @@ void main()
             barrier();
             for (uint r = 0; r < pa + 3u; r++) {
                 take_row(4u * y + r, x);
+                if (PACKED)
+                    taken = sight(own + int(row0 + a0 + 4u * y + r) + up).w;
                 ADD_ROW(0u, r)
                 ADD_ROW(1u, r)
                 ADD_ROW(2u, r)

@@ -26,7 +26,7 @@ layout(push_constant) uniform Push {
 #define PIECE_KEYS 16u
 #define HALO_ROWS  3u
 
-STRIPE_SEEN
+STRIPE_SEEN(6)
 #include "mta/values4.glsl"
 #include "mta/window.glsl"
 layout(std430, binding = 4) readonly buffer Grad { vec4 grad[]; };
@@ -46,12 +46,14 @@ vec4 grad_at(uint unit, uint row, uint key)
             total = fma(vec4(mixture_at(unit, d, 2u)), grad[((group + d) * height * ld + at) >> 2],
                         total);
     }
-    const int n = int(seen(query)) - int(key);
-    return seen_of(total, mix(0, n, row < count));
+    return seen_of(total, query, int(key), row < count);
 }
 
 float grads[4][8];
 float taps[4][16];
+
+// Of the invocation's rows, and of those that the kernel reaches from them.
+int sequence[4], taken[7];
 
 void load_grads(uint unit, uint row, uint key)
 {
@@ -67,7 +69,7 @@ void load_grads(uint unit, uint row, uint key)
 
 // The invocation's row i against row i + a of what kernels reach, which has been taken.
 #define ADD_ROW(i, a)                                                                               \
-    if (a < ROWS)                                                                                   \
+    if (a < ROWS && (!PACKED || sequence[i] == taken[i + a]))                                       \
         [[unroll]] for (uint b = 0; b < 16; b++)                                                    \
             if (b < COLUMNS) {                                                                      \
                 float t = taps[a][b];                                                               \
@@ -142,13 +144,21 @@ void main()
     const uint x = lane & 7u, y = lane >> 3;
     const uint pieces = (nb + PIECE_KEYS - 1u) / PIECE_KEYS;
     const uint a0 = gl_WorkGroupID.y / pieces * ROWS, b0 = gl_WorkGroupID.y % pieces * PIECE_KEYS;
-    const uint row0 = slot / stripe_slots * TILE_ROWS, begin = slot % stripe_slots * slot_keys;
-    const uint end = min(begin + slot_keys, seen(own + int(min(count, row0 + TILE_ROWS)) - 1));
+    const uint row0 = slot / stripe_slots * TILE_ROWS, slot_key = slot % stripe_slots * slot_keys;
+    const uint begin = max(slot_key, low(own + int(row0)) & ~63u);
+    const uint end = min(slot_key + slot_keys, seen(own + int(min(count, row0 + TILE_ROWS)) - 1));
     if (begin >= end)
         return;
     [[unroll]] for (uint a = 0; a < 4; a++)
         [[unroll]] for (uint b = 0; b < 16; b++)
             taps[a][b] = 0.0;
+    if (PACKED) {
+        const int query = own + int(row0 + 4u * y);
+        [[unroll]] for (int i = 0; i < 4; i++)
+            sequence[i] = sight(query + i).w;
+        [[unroll]] for (int i = 0; i < 7; i++)
+            taken[i] = sight(query + i + int(a0) + 1 - int(na)).w;
+    }
     for (uint key0 = begin; key0 < end; key0 += TILE_KEYS) {
         barrier();
         load_halo(unit, own + int(row0 + a0) + 1 - int(na),

@@ -18,7 +18,7 @@ layout(push_constant) uniform Push {
     uint slots, slot_keys, stripe_slots; // of all stripes, of this one across the keys
 };
 
-STRIPE_SEEN
+STRIPE_SEEN(6)
 #include "mta/values.glsl"
 layout(std430, binding = 4) readonly buffer Grad { float grad[]; };
 layout(std430, binding = 5) buffer Sum { float sum[]; };
@@ -36,7 +36,7 @@ void main()
         const int query = own + int(row);
         const uint end = min(begin + slot_keys, seen(query));
         const uint grad_at = (d * height + uint(query - grad_first)) * ld;
-        for (uint key = begin + lane; key < end; key += 128)
+        for (uint key = max(begin, low(query)) + lane; key < end; key += 128)
             total = fma(stored(m, uint(query - first), key), grad[grad_at + key], total);
     }
     sums[lane] = total;

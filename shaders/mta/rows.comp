@@ -21,7 +21,7 @@ layout(push_constant) uniform Push {
     uint units, splits, split_keys;
 };
 
-STRIPE_SEEN
+STRIPE_SEEN(6)
 #include "mta/values.glsl"
 layout(std430, binding = 4) readonly buffer Right { STORED right[]; };
 layout(std430, binding = 5) writeonly buffer Part { float part[]; };
@@ -64,11 +64,13 @@ void main()
     row0 = gl_WorkGroupID.y * PRODUCT_TILE;
     e0 = gl_WorkGroupID.x / splits * PRODUCT_TILE;
     split = gl_WorkGroupID.x % splits;
-    const uint from = split * split_keys;
+    // Splits begin with the keys that the stripe's first query sees.
+    const uint from = (low(own) & ~63u) + split * split_keys;
+    const uint begin = max(from, low(own + int(row0)) & ~63u);
     end = min(seen(own + int(min(count, row0 + PRODUCT_TILE)) - 1), from + split_keys);
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) / readers * right_head + e0;
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
-    PRODUCT_RUN(sums, from, end)
+    PRODUCT_RUN(sums, begin, end)
     PRODUCT_STORE(sums)
 }

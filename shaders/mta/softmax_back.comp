@@ -1,7 +1,7 @@
 #version 450
-// to = P (dP - sum_j P dP), the gradient of the logits, for the rows from query `own` on. P are the
-// weights of the matrix; dP is the gradient, mixed back among heads, or `to` itself. Groups: rows,
-// units.
+// to = P (dP - sum_j P dP + dlse), the gradient of the logits, for the rows from query `own` on. P are
+// the weights of the matrix; dP is the gradient, mixed back among heads, or `to` itself. Besides,
+// sum[unit][row] += what the sink's gradient has of a row. Groups: rows, units.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "mta/stripe.glsl"
@@ -16,12 +16,22 @@ layout(push_constant) uniform Push {
     uint rows; // of the matrix
     int own;
     int grad_first; // query of row 0 of grad
+    uint count;     // rows whose part of the sink's gradient is this stripe's
+    uint slots;     // rows of `sum`
+    uint sink_base;
+    uint lse_base, lse_batch, lse_head, lse_row;
 };
 
-STRIPE_SEEN
+STRIPE_SEEN(6)
 #include "mta/values.glsl"
 layout(std430, binding = 4) readonly buffer Grad { float grad[]; };
 layout(std430, binding = 5) buffer To { float to[]; };
+layout(std430, binding = 7) readonly buffer Sink { float sink_data[]; };
+layout(std430, binding = 8) readonly buffer GradLse { float grad_lse[]; };
+layout(std430, binding = 9) buffer Sum { float sum_of_sink[]; };
+
+const bool WANTS_SINK = (OPTIONS & 256) != 0;
+const bool GIVEN_LSE = (OPTIONS & 512) != 0;
 
 shared float sums[128];
 
@@ -42,9 +52,10 @@ float grad_at(uint unit, uint row, uint key)
 void main()
 {
     const uint lane = gl_LocalInvocationIndex, row = gl_WorkGroupID.x, unit = gl_WorkGroupID.y;
-    const uint end = seen(own + int(row)), own_row = uint(own - first) + row;
+    const uint own_row = uint(own - first) + row;
+    const uint begin = low(own + int(row)), end = seen(own + int(row));
     float sum = 0.0;
-    for (uint key = lane; key < end; key += 128)
+    for (uint key = begin + lane; key < end; key += 128)
         sum = fma(stored(unit, own_row, key), grad_at(unit, row, key), sum);
     sums[lane] = sum;
     for (uint half_of = 64; half_of > 0; half_of >>= 1) {
@@ -53,8 +64,17 @@ void main()
             sums[lane] += sums[lane + half_of];
     }
     barrier();
-    const float delta = sums[0];
-    for (uint key = lane; key < end; key += 128)
+    float delta = sums[0];
+    if (GIVEN_LSE)
+        delta -= grad_lse[lse_base + unit_batch(unit) * lse_batch + unit_head(unit) * lse_head +
+                          (uint(own) + row) * lse_row];
+    if (WANTS_SINK && lane == 0 && row < count) {
+        const float sink = sink_data[sink_base + unit_head(unit)];
+        const uint at = unit * height + own_row;
+        if (floatBitsToUint(sink) != MINUS_INFINITY)
+            sum_of_sink[(unit0 + unit) * slots + row] -= exp(sink - most[at]) * share[at] * delta;
+    }
+    for (uint key = begin + lane; key < end; key += 128)
         to[(unit * height + row) * ld + key] =
             stored(unit, own_row, key) * (grad_at(unit, row, key) - delta);
 }

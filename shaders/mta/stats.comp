@@ -1,6 +1,6 @@
 #version 450
-// Of each row of logits the greatest and 1 over the sum of exponentials; 0 where nothing is seen.
-// Groups: rows, units.
+// Of each row of logits the greatest and 1 over the sum of exponentials, the sink's among them; 0 where
+// there is neither. Of the rows asked for the log of that sum. Groups: rows, units.
 #extension GL_GOOGLE_include_directive : require
 #include "mta/stripe.glsl"
 
@@ -9,13 +9,23 @@ layout(local_size_x = 128) in;
 layout(push_constant) uniform Push {
     STRIPE_FIELDS
     int first; // query of the matrix's row 0
+    int own;   // the first query whose lse is put
+    uint count;
+    uint sink_base, lse_base;
+    uint queries; // of lse, up to the last of all
+    int before;   // the first of them
 };
 
 layout(std430, binding = 0) readonly buffer Matrix { float matrix[]; };
 layout(std430, binding = 1) writeonly buffer Most { float most[]; };
 layout(std430, binding = 2) writeonly buffer Share { float share[]; };
+layout(std430, binding = 3) readonly buffer Sink { float sink_data[]; };
+layout(std430, binding = 4) writeonly buffer Lse { float lse[]; };
 
-STRIPE_SEEN
+STRIPE_SEEN(5)
+
+const bool HAS_SINK = (OPTIONS & 128) != 0;
+const bool WANTS_LSE = (OPTIONS & 512) != 0;
 
 #define LOWEST -3.4e38
 
@@ -25,9 +35,11 @@ shared float sums[128];
 void main()
 {
     const uint lane = gl_LocalInvocationIndex, row = gl_WorkGroupID.x;
-    const uint at = gl_WorkGroupID.y * height + row, end = seen(first + int(row));
+    const uint unit = gl_WorkGroupID.y, at = unit * height + row;
+    const int query = first + int(row);
+    const uint begin = low(query), end = seen(query);
     float top = LOWEST, sum = 0.0;
-    for (uint key = lane; key < end; key += 128) {
+    for (uint key = begin + lane; key < end; key += 128) {
         const float x = matrix[at * ld + key], higher = max(top, x);
         sum = fma(sum, exp(top - higher), exp(x - higher));
         top = higher;
@@ -45,7 +57,20 @@ void main()
         }
     }
     if (lane == 0) {
+        bool any = end > begin;
+        if (HAS_SINK) {
+            const float sink = sink_data[sink_base + unit_head(unit)];
+            if (floatBitsToUint(sink) != MINUS_INFINITY) {
+                const float higher = max(top, sink);
+                sum = sum * exp(top - higher) + exp(sink - higher);
+                top = higher;
+                any = true;
+            }
+        }
         most[at] = top;
-        share[at] = end > 0 ? 1.0 / sum : 0.0;
+        share[at] = any ? 1.0 / sum : 0.0;
+        if (WANTS_LSE && query >= own && query < own + int(count))
+            lse[lse_base + (unit0 + unit) * queries + uint(query - before)] =
+                any ? top + log(sum) : uintBitsToFloat(MINUS_INFINITY);
     }
 }

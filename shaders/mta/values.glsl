@@ -49,5 +49,5 @@ float value(uint unit, int query, int key)
     const uint from = uint(clamp(row, 0, int(max(rows, 1u)) - 1));
     const float x = visible_value(unit, from, uint(clamp(key, 0, int(ld) - 1)));
     const uint end = seen(query);
-    return mix(0.0, x, uint(row) < rows && uint(key) < end);
+    return mix(0.0, x, uint(row) < rows && uint(key) < end && uint(key) >= low(query));
 }

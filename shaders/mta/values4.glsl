@@ -24,10 +24,15 @@ float mixture_at(uint unit, uint member, uint mix_of)
                        : mixture[(group * mixed + own) * mixed + member];
 }
 
-// The first n of them, 0 behind those: the mask hides them, and they may be anything.
-vec4 seen_of(vec4 x, int n)
+// Those of the keys from `key` on that the query sees, if `there`; 0 for the others: they are hidden,
+// and may be anything.
+vec4 seen_of(vec4 x, int query, int key, bool there)
 {
-    return mix(vec4(0.0), x, lessThan(ivec4(0, 1, 2, 3), ivec4(n)));
+    const int n = int(seen(query)) - key;
+    const vec4 until = mix(vec4(0.0), x, lessThan(ivec4(0, 1, 2, 3), ivec4(mix(0, n, there))));
+    if (!SIGHT)
+        return until;
+    return mix(until, vec4(0.0), lessThan(ivec4(0, 1, 2, 3), ivec4(int(low(query)) - key)));
 }
 
 // 0 where there is no such pair or the mask hides it. What is read is always some of the matrix,
@@ -45,6 +50,5 @@ vec4 value4(uint unit, int query, int key)
         for (uint m = 0; m < mixed; m++)
             sum = fma(vec4(mixture_at(unit, m, MIX)), stored4(group + m, from, from_key), sum);
     }
-    const int n = int(seen(query)) - key;
-    return seen_of(sum, mix(0, n, uint(row) < rows && key >= 0));
+    return seen_of(sum, query, key, uint(row) < rows && key >= 0);
 }

@@ -15,7 +15,7 @@ layout(push_constant) uniform Push {
     uint to_base, queries;
 };
 
-STRIPE_SEEN
+STRIPE_SEEN(5)
 #include "mta/values.glsl"
 layout(std430, binding = 4) writeonly buffer To { float to[]; };
 
