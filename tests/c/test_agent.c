@@ -1,6 +1,8 @@
 /* agent against its definition: golden vectors, pooling, biases, the depth-wise convolution,
  * layouts, types, refusals, equal bits, memory. */
 #include "agent_case.h"
+#include "equal_bits.h"
+#include "sanitized.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -521,25 +523,10 @@ static uint64_t all_bits(void)
     return result;
 }
 
-static uint64_t bits_with_threads(const char *threads)
-{
-    char command[4096], line[64] = "";
-    snprintf(command, sizeof command, "RAPT_THREADS=%s '%s' bits", threads, program);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    assert_non_null(fgets(line, sizeof line, pipe));
-    assert_int_equal(pclose(pipe), 0);
-    return strtoull(line, NULL, 16);
-}
-
 static void equal_bits(void **state)
 {
     (void)state;
-    const uint64_t here = all_bits();
-    assert_true(here == all_bits());
-    assert_true(here == bits_with_threads("1"));
-    assert_true(here == bits_with_threads("2"));
-    assert_true(here == bits_with_threads("5"));
+    equal_bits_check(program, all_bits);
 }
 
 static agent_case long_case(int64_t n)
@@ -573,14 +560,14 @@ static int64_t peak_of(int64_t n, bool backward)
 static void memory_is_linear(void **state)
 {
     (void)state;
+    const int64_t n = SANITIZED ? 1024 : 4096;
     for (int backward = 0; backward < 2; backward++)
-        assert_true(peak_of(32768, backward) <= 8 * peak_of(4096, backward) + (1 << 20));
-    /* beyond the output, agent_forward needs what does not grow with the length */
+        assert_true(peak_of(8 * n, backward) <= 8 * peak_of(n, backward) + (1 << 20));
+    /* beyond the output, forward needs what does not grow with the length */
     const int64_t output = 2 * 32 * 4;
-    assert_true(peak_of(65536, false) - 65536 * output <= 4 << 20);
+    assert_true(peak_of(16 * n, false) - 16 * n * output <= 4 << 20);
 }
 
-/* Processor time of the best of a few calls: other work on the machine can only add to it. */
 int main(int argc, char **argv)
 {
     program = argv[0];

@@ -1,4 +1,5 @@
 /* mta against its definition, its golden vectors, and itself over several calls. */
+#include "equal_bits.h"
 #include "mta_case.h"
 
 #include <math.h>
@@ -446,25 +447,10 @@ static uint64_t all_bits(void)
     return result;
 }
 
-static uint64_t bits_with_threads(const char *threads)
-{
-    char command[4096], line[64] = "";
-    snprintf(command, sizeof(command), "RAPT_THREADS=%s '%s' bits", threads, program);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    assert_non_null(fgets(line, sizeof(line), pipe));
-    assert_int_equal(pclose(pipe), 0);
-    return strtoull(line, NULL, 16);
-}
-
 static void equal_bits(void **state)
 {
     (void)state;
-    const uint64_t here = all_bits();
-    assert_true(here == all_bits());
-    assert_true(here == bits_with_threads("1"));
-    assert_true(here == bits_with_threads("2"));
-    assert_true(here == bits_with_threads("5"));
+    equal_bits_check(program, all_bits);
 }
 
 /* --- Memory, refusals ------------------------------------------------------------------------- */

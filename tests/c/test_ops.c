@@ -212,17 +212,18 @@ static const precision precisions[] = {{RAPT_F32, 3e-6, 2e-5},
 
 static void check_case(const ops_case *test, const precision *p)
 {
+    const int first = SANITIZED ? 3 : 1;
     for (int layout = OPS_CONTIGUOUS; layout <= OPS_REVERSED; layout++) {
         uint64_t expected = 0;
-        for (int workers = 1; workers <= 3; workers += SANITIZED ? 2 : 1) {
+        for (int workers = first; workers <= 3; workers += 2) {
             const ops_options options = {p->dtype, (ops_layout)layout, workers};
             ops_run *run = ops_forward(test, options);
             if (run == NULL)
                 return;
-            if (workers == 1)
+            if (workers == first)
                 ops_check_forward(run, p->forward);
-            ops_check_backward(run, workers == 1 ? p->backward : 0);
-            if (workers == 1)
+            ops_check_backward(run, workers == first ? p->backward : 0);
+            if (workers == first)
                 expected = ops_hash(run);
             else if (expected != ops_hash(run))
                 fail_msg("%s (%s): other bits with %d workers", test->op, test->inputs, workers);
