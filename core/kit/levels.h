@@ -21,6 +21,9 @@
  * After it
  *     RAPT_LEVEL_PICK(level, x)   the x of a rapt_cpu_level that service("rapt.cpu", 1) tells
  *
+ * Compiled with RAPT_LEVELS_WITHOUT_AVX2 the level in the middle is left out, for builds that are
+ * to be quick on a processor with AVX-512: what asks for AVX2 gets the portable body.
+ *
  * A body must not call anything at its level before the level was looked up, and its own includes
  * (system headers above all) belong before "kit/levels.h".
  */
@@ -45,7 +48,9 @@
 #define RAPT_LEVEL_JOIN(name, suffix)  RAPT_LEVEL_PASTE(name, suffix)
 #define RAPT_LEVEL_NAME(name)          RAPT_LEVEL_JOIN(name, RAPT_LEVEL_SUFFIX)
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(RAPT_LEVELS_WITHOUT_AVX2)
+#define RAPT_LEVEL_PICK(level, name) ((level) == RAPT_CPU_AVX512 ? name##_avx512 : name##_portable)
+#elif defined(__x86_64__)
 #define RAPT_LEVEL_PICK(level, name)                                                               \
     ((level) == RAPT_CPU_AVX512 ? name##_avx512                                                    \
      : (level) == RAPT_CPU_AVX2 ? name##_avx2                                                      \
@@ -81,6 +86,7 @@
 #undef RAPT_LEVEL_SUFFIX
 #undef SIMD_LANES
 
+#if !defined(RAPT_LEVELS_WITHOUT_AVX2)
 #define RAPT_LEVEL        1
 #define RAPT_LEVEL_SUFFIX avx2
 #define SIMD_LANES        8
@@ -100,6 +106,7 @@
 #undef RAPT_LEVEL
 #undef RAPT_LEVEL_SUFFIX
 #undef SIMD_LANES
+#endif
 
 #elif defined(__aarch64__)
 
