@@ -13,21 +13,46 @@
 
 typedef struct rapt_device_driver rapt_device_driver;
 
-/* What a self-test found, and of what code. */
+/* What the self-test of one operator found, and of what code. */
 typedef struct rapt_verdict {
-    char of[160];    /* which kernels were tested; "": none */
-    uint32_t failed; /* RAPT_VULKAN_* whose path gave wrong answers */
-    uint32_t plain;  /* 1: so did the path that needs none of them */
-    char why[256];   /* of the failures, in words */
+    char op[64];       /* the operator */
+    char code[96];     /* which kernels were tested */
+    uint32_t tested;   /* RAPT_TESTED of what was */
+    uint32_t with;     /* optional inputs that took part, by place */
+    uint32_t compared; /* 1: a kernel ran; 0: there was nothing to judge */
+    uint32_t failed;   /* RAPT_VULKAN_* whose path gave wrong answers */
+    uint32_t wrong;    /* RAPT_DTYPE_BIT of dtypes for which the path that needs nothing did */
+    uint32_t fresh;    /* 1: by this process */
+    char why[256];     /* of the failures, in words */
 } rapt_verdict;
+
+/* Forward, or with it backward, in one dtype. */
+#define RAPT_TESTED(dtype, backward) (((backward) ? 0x101u : 1u) << (unsigned)(dtype))
+
+/* Random numbers for the elements of a contiguous view, in order: what core/tensor/random.h gives
+ * for numbers first, first + 1, ... of stream 0, rounded to the view's dtype. */
+typedef enum rapt_fill_kind {
+    RAPT_FILL_UNIFORM,
+    RAPT_FILL_NORMAL,
+    RAPT_FILL_INTEGERS /* low + floor(word * range / 2^64): 32 bits of stream 0 above 32 of stream 1
+                        */
+} rapt_fill_kind;
+
+typedef struct rapt_random_fill {
+    rapt_fill_kind kind;
+    uint64_t seed, first;
+    int64_t low;
+    uint64_t range;        /* 0: 2^64 */
+    const uint32_t *table; /* of normal numbers: rapt_normal_table */
+    size_t table_bytes;
+} rapt_random_fill;
 
 struct rapt_device_driver {
     rapt_device device;
     const char *kind;      /* what kernels call it: "cpu", "vulkan" */
     rapt_device_info info; /* filled when opened */
     void *self;
-    bool software;      /* no hardware behind it: slow, and made for tests */
-    atomic_bool tested; /* by this process, or found to have been */
+    bool software; /* no hardware behind it: slow, and made for tests */
 
     void (*close)(rapt_device_driver *driver);
     /* At least `bytes` (> 0), 64-byte aligned. *data is the handle. */
@@ -46,9 +71,18 @@ struct rapt_device_driver {
     /* Zero bytes into a range; offset and bytes are multiples of 4. NULL as above. */
     rapt_status (*clear)(rapt_device_driver *driver, void *data, uint64_t offset, int64_t bytes,
                          rapt_error *error);
+    /* Numbers that lie in the range of the dtype; recorded like a dispatch. NULL: the device makes
+     * none, and the host's are written to it. */
+    rapt_status (*fill)(rapt_device_driver *driver, const rapt_view *target,
+                        const rapt_random_fill *fill, rapt_error *error);
     /* Records a shader's dispatch. NULL: it is no Vulkan device. */
     rapt_status (*dispatch)(rapt_device_driver *driver, const rapt_vulkan_dispatch *dispatch,
                             rapt_error *error);
+    /* Runs a kernel's function with nothing recorded: RAPT_UNSUPPORTED if the device lacks what a
+     * dispatch of it needs; host->error has the reason. Views need no data. NULL: the device has
+     * what every kernel needs that `supports` does not ask for. */
+    rapt_status (*rehearse)(rapt_device_driver *driver, rapt_status (*function)(rapt_call *),
+                            rapt_call *call);
     rapt_status (*synchronize)(rapt_device_driver *driver, rapt_error *error);
     /* A service of this device, or NULL: what host->service returns. */
     const void *(*service)(rapt_device_driver *driver, const char *name, uint32_t version);
@@ -61,13 +95,14 @@ struct rapt_device_driver {
     /* Addresses of code may stand for other code from now on: a plugin was loaded. NULL: it does
      * not care. */
     void (*forget)(rapt_device_driver *driver);
-    /* Whether the last self-test on this device and driver was of that code. NULL: the device needs
-     * no self-test. */
-    bool (*judged)(rapt_device_driver *driver, const char *of);
-    /* While it is tested: of the features that are on, offers no others than these; returns those
-     * that are. */
+    /* The verdict on an operator on this device and driver; false: there is none. NULL: the device
+     * needs no self-test. */
+    bool (*judged)(rapt_device_driver *driver, const char *op, rapt_verdict *verdict);
+    /* While this thread tests an operator: of the features that are on, offers it no others than
+     * these; returns those that are. UINT32_MAX ends it. */
     uint32_t (*offer)(rapt_device_driver *driver, uint32_t features);
-    /* The end of a self-test: turns off what failed and keeps the verdict. `info` says so. */
+    /* The end of a self-test: keeps the verdict, in place of an earlier one of the operator, and
+     * offers it no more what failed. `info` says so. */
     void (*judge)(rapt_device_driver *driver, const rapt_verdict *verdict);
     /* Rates for `bench`: see rapt_measure_gemm and rapt_measure_copy. */
     rapt_status (*measure_gemm)(rapt_device_driver *driver, int64_t n, double *gflops,

@@ -31,7 +31,8 @@ rapt_status rapt_run_bind(rapt_run *run, rapt_context *context, const rapt_schem
         rapt_prefix_error(error, "%s", schema->op.name);
         return RAPT_UNSUPPORTED;
     }
-    if (driver->judged && rapt_selftest(context, driver, error) != RAPT_OK) {
+    if (driver->judged && rapt_selftest(context, (rapt_schema *)(uintptr_t)schema, &run->binding,
+                                        driver, error) != RAPT_OK) {
         rapt_prefix_error(error, "%s", schema->op.name);
         return RAPT_UNSUPPORTED;
     }

@@ -14,7 +14,7 @@
  *   fill.c     values and random numbers
  *   decode.c   decoding states; step.c: a position more; decode_file.c: on disk
  *   vulkan.c   shaders of the caller's own over tensors
- *   selftest.c a device's kernels against the CPU's, once
+ *   selftest.c a device's kernels against the CPU's, once; probe.c: the calls for it
  *   explain.c  which kernel and why; what a call costs
  */
 #ifndef RAPT_ENGINE_ENGINE_H
@@ -176,10 +176,12 @@ rapt_tensor *rapt_view_owner(const rapt_view *view);
  * is a new reference to what the kernel sees. */
 rapt_status rapt_run_place_inputs(rapt_run *run, rapt_tensor **holds, rapt_error *error);
 
-/* The first time that operators run on a device and driver, runs some of them on each path of the
- * device and on the CPU, and has the paths turned off that differ. The verdict is kept; a call that
- * comes later finds it. RAPT_UNSUPPORTED: the device is of no use. */
-rapt_status rapt_selftest(rapt_context *context, rapt_device_driver *driver, rapt_error *error);
+/* The first time that an operator runs on a device and driver in a dtype, with optional inputs or
+ * recorded, runs it so on each path of the device and on the CPU, and has the paths turned off for
+ * it that differ. The verdict is kept; a call that comes later finds it. RAPT_UNSUPPORTED: no path
+ * is right. The operator is not named. */
+rapt_status rapt_selftest(rapt_context *context, rapt_schema *schema, const rapt_binding *binding,
+                          rapt_device_driver *driver, rapt_error *error);
 
 /* --- Differentiation ----------------------------------------------------------------------- */
 

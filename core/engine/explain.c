@@ -41,6 +41,15 @@ static const rapt_kernel *explain_kernels(rapt_run *run, const char *indent, rap
     return chosen;
 }
 
+/* What the operator does without on this device. */
+static void explain_verdict(const rapt_run *run, rapt_text *text)
+{
+    rapt_verdict verdict;
+    if (run->driver->judged && run->driver->judged(run->driver, run->schema->op.name, &verdict) &&
+        verdict.failed)
+        rapt_text_append(text, "  paths are off, for they failed its self-test: %s\n", verdict.why);
+}
+
 static void explain_forward(rapt_run *run, rapt_text *text)
 {
     const rapt_kernel *chosen = explain_kernels(run, "  ", text);
@@ -163,6 +172,7 @@ char *rapt_explain(rapt_context *context, const char *op, const rapt_named_tenso
     rapt_text text = {0};
     rapt_text_append(&text, "%s on %s with %s\n", schema->op.name, run.driver->info.name,
                      rapt_dtype_name(run.call.dtype));
+    explain_verdict(&run, &text);
     explain_forward(&run, &text);
     rapt_status status = RAPT_OK;
     if (schema->op.n_states > 0)

@@ -16,10 +16,8 @@ __extension__ typedef unsigned __int128 wide;
 typedef struct filling {
     void (*make)(const struct filling *filling, uint64_t first, int64_t n, char *out);
     rapt_dtype dtype;
-    uint64_t seed, drawn;
-    int64_t low;
-    uint64_t range;         /* of integers; 0: 2^64 */
-    unsigned char value[8]; /* of fill, in `dtype` */
+    rapt_random_fill random; /* what a device is asked for; `make` gives the same on the host */
+    unsigned char value[8];  /* of fill, in `dtype` */
     char *target;
 } filling;
 
@@ -39,14 +37,14 @@ static void store_floats(rapt_dtype dtype, int64_t n, const float *made, char *o
 static void make_uniform(const filling *f, uint64_t first, int64_t n, char *out)
 {
     float made[FILL_GRAIN];
-    rapt_philox_uniform(f->seed, 0, first, n, made);
+    rapt_philox_uniform(f->random.seed, 0, first, n, made);
     store_floats(f->dtype, n, made, out);
 }
 
 static void make_normal(const filling *f, uint64_t first, int64_t n, char *out)
 {
     float made[FILL_GRAIN];
-    rapt_philox_normal(f->seed, 0, first, n, made);
+    rapt_philox_normal(f->random.seed, 0, first, n, made);
     store_floats(f->dtype, n, made, out);
 }
 
@@ -63,13 +61,14 @@ static void set_integer(char *element, rapt_dtype dtype, int64_t value)
 static void make_integers(const filling *f, uint64_t first, int64_t n, char *out)
 {
     uint32_t high[FILL_GRAIN], low[FILL_GRAIN];
-    rapt_philox_bits(f->seed, 0, first, n, high);
-    rapt_philox_bits(f->seed, 1, first, n, low);
+    rapt_philox_bits(f->random.seed, 0, first, n, high);
+    rapt_philox_bits(f->random.seed, 1, first, n, low);
+    const uint64_t range = f->random.range;
     const int64_t size = (int64_t)rapt_dtype_size(f->dtype);
     for (int64_t i = 0; i < n; i++) {
         const uint64_t word = (uint64_t)high[i] << 32 | low[i];
-        const uint64_t at = f->range ? (uint64_t)((wide)word * f->range >> 64) : word;
-        set_integer(out + i * size, f->dtype, (int64_t)((uint64_t)f->low + at));
+        const uint64_t at = range ? (uint64_t)((wide)word * range >> 64) : word;
+        set_integer(out + i * size, f->dtype, (int64_t)((uint64_t)f->random.low + at));
     }
 }
 
@@ -88,12 +87,27 @@ static void fill_piece(void *context, int64_t begin, int64_t end, int worker)
     const int64_t size = (int64_t)rapt_dtype_size(f->dtype);
     while (begin < end) {
         const int64_t n = end - begin < FILL_GRAIN ? end - begin : FILL_GRAIN;
-        f->make(f, f->drawn + (uint64_t)begin, n, f->target + begin * size);
+        f->make(f, f->random.first + (uint64_t)begin, n, f->target + begin * size);
         begin += n;
     }
 }
 
 /* --- Placing --------------------------------------------------------------------------------- */
+
+/* Fills a contiguous tensor where its memory is. */
+static rapt_status make_all(filling *f, const rapt_tensor *made, rapt_device_driver *driver,
+                            rapt_error *error)
+{
+    const int64_t count = rapt_tensor_count(made);
+    if (!rapt_on_host(made->view.device))
+        return count > 0 ? driver->fill(driver, &made->view, &f->random, error) : RAPT_OK;
+    f->target = rapt_view_data(&made->view);
+    if (count <= FILL_GRAIN)
+        fill_piece(f, 0, count, 0);
+    else
+        rapt_pool_run(count, FILL_GRAIN, fill_piece, f);
+    return RAPT_OK;
+}
 
 static rapt_status fill_with(rapt_context *context, rapt_tensor *tensor, filling *f,
                              const char *what, rapt_error *error)
@@ -103,32 +117,32 @@ static rapt_status fill_with(rapt_context *context, rapt_tensor *tensor, filling
         error = &local;
     if (rapt_check_writable(context, tensor, "the tensor", error) != RAPT_OK)
         return rapt_prefix_error(error, "%s", what);
-    const int64_t count = rapt_tensor_count(tensor);
-    const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
-    const bool direct = rapt_on_host(tensor->view.device) && rapt_view_is_contiguous(&tensor->view);
-    rapt_tensor *made = direct ? rapt_tensor_retain(tensor)
-                               : rapt_tensor_make(rapt_tensor_dtype(tensor), cpu, tensor->view.ndim,
-                                                  tensor->shape, error);
+    rapt_device where = tensor->view.device;
+    rapt_device_driver *driver = rapt_devices_find(where, error);
+    if (!driver)
+        return rapt_prefix_error(error, "%s", what);
+    if (!rapt_on_host(where) && !driver->fill)
+        where = (rapt_device){RAPT_DEVICE_CPU, 0};
+    const bool direct =
+        where.type == tensor->view.device.type && rapt_view_is_contiguous(&tensor->view);
+    f->dtype = rapt_tensor_dtype(tensor);
+    f->random.seed = context->seed;
+    f->random.first = context->drawn;
+    rapt_tensor *made =
+        direct ? rapt_tensor_retain(tensor)
+               : rapt_tensor_make(f->dtype, where, tensor->view.ndim, tensor->shape, error);
     if (!made)
         return rapt_prefix_error(error, "%s", what);
-    f->dtype = rapt_tensor_dtype(tensor);
-    f->seed = context->seed;
-    f->drawn = context->drawn;
-    f->target = rapt_view_data(&made->view);
-    if (count <= FILL_GRAIN)
-        fill_piece(f, 0, count, 0);
-    else
-        rapt_pool_run(count, FILL_GRAIN, fill_piece, f);
-    rapt_status status = RAPT_OK;
-    if (!direct)
+    rapt_status status = make_all(f, made, driver, error);
+    if (status == RAPT_OK && !direct)
         status = rapt_transfer(&tensor->view, &made->view, error);
     rapt_tensor_release(made);
-    if (status == RAPT_OK) {
-        rapt_tensor_written(tensor);
-        if (f->make != make_value)
-            context->drawn += (uint64_t)count;
-    }
-    return status;
+    if (status != RAPT_OK)
+        return rapt_prefix_error(error, "%s", what);
+    rapt_tensor_written(tensor);
+    if (f->make != make_value)
+        context->drawn += (uint64_t)rapt_tensor_count(tensor);
+    return RAPT_OK;
 }
 
 void rapt_seed(rapt_context *context, uint64_t seed)
@@ -149,13 +163,16 @@ static rapt_status fill_floats(rapt_context *context, rapt_tensor *tensor, filli
 
 rapt_status rapt_fill_uniform(rapt_context *context, rapt_tensor *tensor, rapt_error *error)
 {
-    filling f = {.make = make_uniform};
+    filling f = {.make = make_uniform, .random = {.kind = RAPT_FILL_UNIFORM}};
     return fill_floats(context, tensor, &f, "fill_uniform", error);
 }
 
 rapt_status rapt_fill_normal(rapt_context *context, rapt_tensor *tensor, rapt_error *error)
 {
-    filling f = {.make = make_normal};
+    filling f = {.make = make_normal,
+                 .random = {.kind = RAPT_FILL_NORMAL,
+                            .table = rapt_normal_table(),
+                            .table_bytes = RAPT_NORMAL_TABLE_BYTES}};
     return fill_floats(context, tensor, &f, "fill_normal", error);
 }
 
@@ -183,7 +200,10 @@ rapt_status rapt_fill_integers(rapt_context *context, rapt_tensor *tensor, int64
     if (!fits(dtype, low, high))
         return rapt_fail(error, RAPT_INVALID, "fill_integers: [%lld, %lld) does not fit %s",
                          (long long)low, (long long)high, rapt_dtype_name(dtype));
-    filling f = {.make = make_integers, .low = low, .range = (uint64_t)high - (uint64_t)low};
+    filling f = {.make = make_integers,
+                 .random = {.kind = RAPT_FILL_INTEGERS,
+                            .low = low,
+                            .range = (uint64_t)high - (uint64_t)low}};
     return fill_with(context, tensor, &f, "fill_integers", error);
 }
 

@@ -115,6 +115,14 @@ static bool has_phase(const rapt_kernel *kernel, rapt_phase phase)
                                  : kernel->forward != NULL;
 }
 
+/* On a device that may lack what a kernel's dispatches need: without data in forward, when a kernel
+ * is chosen, and before each run of it. */
+static rapt_status rehearse(rapt_run *run, rapt_status (*function)(rapt_call *))
+{
+    run->said = false;
+    return run->driver->rehearse(run->driver, function, &run->call);
+}
+
 rapt_status rapt_run_try(rapt_run *run, uint32_t k, rapt_error *why)
 {
     const rapt_kernel *kernel = &run->schema->op.kernels[k];
@@ -126,12 +134,15 @@ rapt_status rapt_run_try(rapt_run *run, uint32_t k, rapt_error *why)
     if (!has_phase(kernel, run->call.phase))
         return rapt_fail(why, RAPT_UNSUPPORTED, "has no %s",
                          run->call.phase == RAPT_WEIGHTS ? "weights" : "step");
-    if (!kernel->supports)
+    const bool rehearsed = run->driver->rehearse && run->call.phase == RAPT_FORWARD;
+    if (!kernel->supports && !rehearsed)
         return RAPT_OK;
     lay_out_inputs(run, kernel);
     run->call.kernel = kernel;
     run->said = false;
-    const rapt_status status = kernel->supports(&run->call);
+    rapt_status status = kernel->supports ? kernel->supports(&run->call) : RAPT_OK;
+    if (status == RAPT_OK && rehearsed)
+        status = rehearse(run, kernel->forward);
     if (status == RAPT_OK)
         return RAPT_OK;
     return rapt_fail(why, RAPT_UNSUPPORTED, "%s",
@@ -248,8 +259,11 @@ rapt_status rapt_run_invoke(rapt_run *run, rapt_error *error)
     const rapt_kernel *kernel = run->kernel;
     rapt_status (*const function[])(rapt_call *) = {kernel->forward, kernel->backward, kernel->step,
                                                     kernel->weights};
-    run->said = false;
-    const rapt_status status = function[run->call.phase](&run->call);
+    rapt_status status = run->driver->rehearse ? rehearse(run, function[run->call.phase]) : RAPT_OK;
+    if (status == RAPT_OK) {
+        run->said = false;
+        status = function[run->call.phase](&run->call);
+    }
     rapt_arena_reset(&run->context->arena);
     return status == RAPT_OK ? RAPT_OK : failed(run, status, error);
 }

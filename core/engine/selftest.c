@@ -1,241 +1,445 @@
 /*
- * A device's kernels against the CPU's, the first time that they run on a device and driver:
- * drivers compile shaders, and do it wrong now and then. One operator, forward and backward, and a
- * matrix product stand for the kits that the others are made of.
+ * A device's kernels against the CPU's, the first time that an operator runs on a device and
+ * driver: drivers compile shaders, and do it wrong now and then. Each operator is tested by itself,
+ * in the dtype, with the optional inputs and, where a call is recorded, the gradients of the call
+ * that comes first, so that no shader is compiled for it that nobody uses.
  */
 #include "base/error.h"
-#include "engine/engine.h"
-#include "tensor/convert.h"
-#include "tensor/random.h"
+#include "engine/probe.h"
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 1, HEADS = 2, LENGTH = 80, FEATURES = 64, INPUTS = 3, RESULTS = 5 };
+_Static_assert(RAPT_MAX_DEVICES == RAPT_SCHEMA_DEVICES, "a schema has room for each device");
 
 static const rapt_device host = {RAPT_DEVICE_CPU, 0};
 
-/* Everything but matrix units. */
-static const uint32_t common = RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16 | RAPT_VULKAN_INT64 |
-                               RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_FLOAT64;
+enum {
+    COOP_FEATURES = RAPT_VULKAN_COOPMAT_NV | RAPT_VULKAN_COOPMAT_KHR,
+    COMMON = RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16 | RAPT_VULKAN_INT64 |
+             RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_FLOAT64
+};
 
 typedef struct path {
     const char *name;
-    uint32_t needs, off; /* what it needs; what is turned off when it fails */
-    rapt_dtype dtype;
-    double tolerance; /* of the greatest value */
+    uint32_t needs, off; /* what it needs; what is turned off when it fails; 0: nothing can be */
 } path;
 
-static const path paths[] = {
-    {"plain", 0, 0, RAPT_F32, 1e-3},
-    {"f16", RAPT_VULKAN_STORAGE16,
-     RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_COOPMAT_NV | RAPT_VULKAN_COOPMAT_KHR, RAPT_F16, 2e-2},
-    {"coopmat NV", RAPT_VULKAN_COOPMAT_NV, RAPT_VULKAN_COOPMAT_NV, RAPT_F16, 2e-2},
-    {"coopmat KHR", RAPT_VULKAN_COOPMAT_KHR, RAPT_VULKAN_COOPMAT_KHR, RAPT_F16, 2e-2},
+static const path wide_paths[] = {{"plain", 0, 0}};
+/* A device that has both forms of cooperative matrices is never asked for NV's. */
+static const path half_paths[] = {
+    {"f16", RAPT_VULKAN_STORAGE16, RAPT_VULKAN_STORAGE16 | COOP_FEATURES},
+    {"coopmat KHR", RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_COOPMAT_KHR, RAPT_VULKAN_COOPMAT_KHR},
+    {"coopmat NV", RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_COOPMAT_NV, RAPT_VULKAN_COOPMAT_NV},
 };
+
+static bool is_half(rapt_dtype dtype)
+{
+    return dtype == RAPT_F16 || dtype == RAPT_BF16;
+}
+
+/* Of the greatest value of a result. */
+static double tolerance(rapt_dtype dtype)
+{
+    return dtype == RAPT_BF16 ? 8e-2 : dtype == RAPT_F16 ? 2e-2 : 1e-3;
+}
 
 /* --- One run --------------------------------------------------------------------------------- */
 
-/* Normal numbers, rounded to `dtype`; on the host. */
-static rapt_tensor *make_input(rapt_dtype dtype, uint64_t seed, rapt_error *error)
+enum { OUTPUT, GRADIENT, MUTATED, KINDS };
+
+/* What a run left, by kind and place, on the host; NULL: nothing. */
+typedef struct outcome {
+    rapt_tensor *at[KINDS][RAPT_MAX_ARGS];
+} outcome;
+
+static void free_outcome(outcome *o)
 {
-    const int64_t shape[] = {BATCH, HEADS, LENGTH, FEATURES};
-    rapt_tensor *x = rapt_tensor_make(RAPT_F32, host, 4, shape, error);
-    if (!x)
-        return NULL;
-    rapt_philox_normal(seed, 0, 0, BATCH * HEADS * LENGTH * FEATURES, rapt_view_data(&x->view));
-    rapt_tensor *rounded =
-        dtype == RAPT_F32 ? rapt_tensor_retain(x) : rapt_copy_to(x, dtype, host, error);
-    rapt_tensor_release(x);
-    return rounded;
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int i = 0; i < RAPT_MAX_ARGS; i++) {
+            rapt_tensor_release(o->at[kind][i]);
+            o->at[kind][i] = NULL;
+        }
 }
 
-static rapt_tensor *moved(rapt_tensor *x, rapt_dtype dtype, rapt_device device, rapt_error *error)
+static rapt_status keep(outcome *o, int kind, uint32_t i, const rapt_tensor *from,
+                        rapt_error *error)
 {
-    rapt_tensor *there = rapt_copy_to(x, dtype, device, error);
-    if (there && rapt_set_requires_grad(there, true, error) != RAPT_OK) {
-        rapt_tensor_release(there);
-        return NULL;
-    }
-    return there;
+    if (!from)
+        return RAPT_OK;
+    o->at[kind][i] = rapt_copy_to(from, RAPT_F64, host, error);
+    return o->at[kind][i] ? RAPT_OK : error->status;
 }
 
-/* softmax forward and backward, and a product; the five results in float32 on the host. */
-static rapt_status run_once(rapt_context *context, rapt_tensor *const *given, rapt_dtype dtype,
-                            rapt_device device, rapt_tensor **results, rapt_error *error)
+typedef struct trial {
+    rapt_context *context;
+    rapt_schema *schema;
+    const rapt_probe *probe;
+    rapt_dtype dtype;
+    bool backward;
+} trial;
+
+static bool mutates(const rapt_operator *op)
 {
-    static const char *const names[INPUTS] = {"q", "k", "v"};
-    const rapt_named_value causal = {.name = "causal", .type = RAPT_ATTR_BOOL, .i = {1}};
-    rapt_named_tensor inputs[INPUTS] = {{0}}, factors[2] = {{0}};
-    rapt_named_tensor out = {0}, product = {0};
-    rapt_tensor *seed = NULL;
-    rapt_status status = RAPT_OK;
-    for (int i = 0; status == RAPT_OK && i < INPUTS; i++) {
-        inputs[i] = (rapt_named_tensor){names[i], moved(given[i], dtype, device, error)};
-        status = inputs[i].tensor ? RAPT_OK : RAPT_NO_MEMORY;
+    for (uint32_t i = 0; i < op->n_inputs; i++)
+        if (op->inputs[i].flags & RAPT_MUTATED)
+            return true;
+    return false;
+}
+
+/* The inputs rounded to the dtype of the trial, then as `dtype` on a device. */
+static rapt_status place_inputs(const trial *t, rapt_dtype dtype, rapt_device device,
+                                rapt_named_tensor *inputs, rapt_error *error)
+{
+    const rapt_operator *op = &t->schema->op;
+    const bool graded = t->backward && !mutates(op);
+    for (uint32_t i = 0; i < op->n_inputs; i++) {
+        const rapt_tensor *given = t->probe->inputs[i];
+        const rapt_arg *arg = &op->inputs[i];
+        inputs[i].name = t->schema->inputs[i].name;
+        if (!given)
+            continue;
+        rapt_tensor *rounded = rapt_copy_to(given, rapt_arg_dtype(arg, t->dtype), host, error);
+        if (rounded)
+            inputs[i].tensor = rapt_copy_to(rounded, rapt_arg_dtype(arg, dtype), device, error);
+        rapt_tensor_release(rounded);
+        if (!inputs[i].tensor)
+            return error->status;
+        if (graded && arg->flags & RAPT_DIFFERENTIABLE &&
+            rapt_set_requires_grad(inputs[i].tensor, true, error) != RAPT_OK)
+            return error->status;
     }
-    if (status == RAPT_OK)
-        status = rapt_call_operator(context, "softmax", inputs, INPUTS, &causal, 1, &out, 1, error);
-    if (status == RAPT_OK) {
-        seed = rapt_copy_to(given[0], dtype, device, error);
-        status = seed ? rapt_backward(context, out.tensor, seed, false, error) : RAPT_NO_MEMORY;
-    }
-    if (status == RAPT_OK) {
-        factors[0] = (rapt_named_tensor){"a", rapt_detach(inputs[0].tensor, error)};
-        rapt_tensor *b = rapt_detach(inputs[1].tensor, error);
-        factors[1] = (rapt_named_tensor){"b", b ? rapt_transpose(context, b, 2, 3, error) : NULL};
-        rapt_tensor_release(b);
-        status = factors[0].tensor && factors[1].tensor
-                     ? rapt_call_operator(context, "core.matmul", factors, 2, NULL, 0, &product, 1,
-                                          error)
-                     : RAPT_NO_MEMORY;
-    }
-    for (int i = 0; status == RAPT_OK && i < RESULTS; i++) {
-        rapt_tensor *from = i == 0   ? out.tensor
-                            : i == 4 ? product.tensor
-                                     : rapt_grad(inputs[i - 1].tensor);
-        results[i] = from ? rapt_copy_to(from, RAPT_F32, host, error) : NULL;
-        status = results[i] ? RAPT_OK : RAPT_INTERNAL;
-    }
-    for (int i = 0; i < INPUTS; i++)
-        rapt_tensor_release(inputs[i].tensor);
-    for (int i = 0; i < 2; i++)
-        rapt_tensor_release(factors[i].tensor);
-    rapt_tensor_release(out.tensor);
-    rapt_tensor_release(product.tensor);
+    return RAPT_OK;
+}
+
+/* Gradients of the first output, its own being the numbers of some fixed order. */
+static rapt_status differentiate(const trial *t, rapt_tensor *out, rapt_error *error)
+{
+    const rapt_view *view = &out->view;
+    rapt_tensor *seed = rapt_tensor_make(RAPT_F32, host, view->ndim, view->shape, error);
+    if (!seed)
+        return error->status;
+    float *values = rapt_tensor_count(seed) > 0 ? rapt_view_data(&seed->view) : NULL;
+    for (int64_t i = 0; i < rapt_tensor_count(seed); i++)
+        values[i] = (float)(i * 37 % 17 - 8) / 8; /* exact in every dtype */
+    rapt_tensor *there = rapt_copy_to(seed, rapt_tensor_dtype(out), view->device, error);
     rapt_tensor_release(seed);
+    if (!there)
+        return error->status;
+    const rapt_status status = rapt_backward(t->context, out, there, false, error);
+    rapt_tensor_release(there);
+    return status;
+}
+
+static rapt_status collect(const trial *t, const rapt_named_tensor *inputs,
+                           const rapt_named_tensor *outputs, size_t n_outputs, outcome *result,
+                           rapt_error *error)
+{
+    const rapt_operator *op = &t->schema->op;
+    rapt_status status = RAPT_OK;
+    for (uint32_t i = 0; status == RAPT_OK && i < n_outputs; i++)
+        status = keep(result, OUTPUT, i, outputs[i].tensor, error);
+    for (uint32_t i = 0; status == RAPT_OK && i < op->n_inputs; i++) {
+        if (!inputs[i].tensor)
+            continue;
+        status = keep(result, GRADIENT, i, rapt_grad(inputs[i].tensor), error);
+        if (status == RAPT_OK && op->inputs[i].flags & RAPT_MUTATED)
+            status = keep(result, MUTATED, i, inputs[i].tensor, error);
+    }
+    return status;
+}
+
+static rapt_status run_once(const trial *t, rapt_dtype dtype, rapt_device device, outcome *result,
+                            rapt_error *error)
+{
+    const rapt_operator *op = &t->schema->op;
+    rapt_named_tensor inputs[RAPT_MAX_ARGS] = {{0}}, outputs[RAPT_MAX_ARGS] = {{0}};
+    size_t n = 0;
+    for (uint32_t i = 0; i < op->n_outputs; i++)
+        if (!(op->outputs[i].flags & RAPT_OPTIONAL))
+            outputs[n++].name = t->schema->outputs[i].name;
+    const rapt_application with = {
+        inputs, op->n_inputs, t->probe->attrs, t->probe->n_attrs, outputs, n};
+    rapt_status status = place_inputs(t, dtype, device, inputs, error);
+    if (status == RAPT_OK)
+        status = rapt_apply(t->context, t->schema, &with, error);
+    if (status == RAPT_OK && t->backward && n > 0 && rapt_tensor_tracked(outputs[0].tensor))
+        status = differentiate(t, outputs[0].tensor, error);
+    if (status == RAPT_OK)
+        status = collect(t, inputs, outputs, n, result, error);
+    for (uint32_t i = 0; i < RAPT_MAX_ARGS; i++) {
+        rapt_tensor_release(inputs[i].tensor);
+        rapt_tensor_release(outputs[i].tensor);
+    }
     return status;
 }
 
 /* --- Comparison ------------------------------------------------------------------------------ */
 
-/* The greatest difference, as a share of the greatest value; infinite where there is a NaN. */
+static double greatest(const rapt_tensor *a)
+{
+    const double *x = rapt_tensor_count(a) > 0 ? rapt_view_data(&a->view) : NULL;
+    double most = 0;
+    for (int64_t i = 0; i < rapt_tensor_count(a); i++)
+        if (isfinite(x[i]) && fabs(x[i]) > most)
+            most = fabs(x[i]);
+    return most;
+}
+
+/* The greatest difference; infinite where one has a NaN or an infinity and the other has not. */
 static double difference(const rapt_tensor *a, const rapt_tensor *b)
 {
-    const float *x = rapt_view_data(&a->view), *y = rapt_view_data(&b->view);
     const int64_t n = rapt_tensor_count(a);
-    double most = 0, apart = 0;
+    const double *x = n > 0 ? rapt_view_data(&a->view) : NULL;
+    const double *y = n > 0 ? rapt_view_data(&b->view) : NULL;
+    double apart = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double d = fabs((double)x[i] - (double)y[i]);
+        const double d = fabs(x[i] - y[i]);
+        if (x[i] == y[i] || (isnan(x[i]) && isnan(y[i])))
+            continue;
         if (!(d <= 1e30))
             return INFINITY;
         apart = d > apart ? d : apart;
-        most = fabs((double)y[i]) > most ? fabs((double)y[i]) : most;
     }
-    return most > 0 ? apart / most : apart;
+    return apart;
 }
 
-/* RAPT_OK: right. Otherwise `why` says how far it is off, or what failed. */
-static rapt_status test_path(rapt_context *context, const path *p, rapt_device device,
-                             rapt_error *why)
+/* A result that is small beside the others of its kind may be what rounding left of their
+ * difference. */
+static rapt_status compare(const trial *t, const outcome *there, const outcome *here,
+                           rapt_error *why)
 {
-    static const char *const what[RESULTS] = {"softmax", "the gradient of q", "the gradient of k",
-                                              "the gradient of v", "a matrix product"};
-    rapt_tensor *given[INPUTS] = {NULL}, *there[RESULTS] = {NULL}, *here[RESULTS] = {NULL};
-    rapt_status status = RAPT_OK;
-    for (int i = 0; status == RAPT_OK && i < INPUTS; i++) {
-        given[i] = make_input(p->dtype, 0x7a917 + (uint64_t)i, why);
-        status = given[i] ? RAPT_OK : RAPT_NO_MEMORY;
+    static const char *const kinds[KINDS] = {"", "the gradient of ", "what is written to "};
+    for (int kind = 0; kind < KINDS; kind++) {
+        const rapt_spec *specs = kind == OUTPUT ? t->schema->outputs : t->schema->inputs;
+        double most = 0;
+        for (int i = 0; i < RAPT_MAX_ARGS; i++)
+            if (here->at[kind][i])
+                most = fmax(most, greatest(here->at[kind][i]));
+        for (int i = 0; i < RAPT_MAX_ARGS; i++) {
+            if (!here->at[kind][i] || !there->at[kind][i])
+                continue;
+            const double size = fmax(greatest(here->at[kind][i]), most * 1e-2);
+            const double off = difference(there->at[kind][i], here->at[kind][i]);
+            if (!(off <= tolerance(t->dtype) * size))
+                return rapt_fail(why, RAPT_INTERNAL, "%s%s is off by %.3g of its greatest value",
+                                 kinds[kind], specs[i].name, size > 0 ? off / size : off);
+        }
     }
-    if (status == RAPT_OK)
-        status = run_once(context, given, RAPT_F32, host, here, why);
-    if (status == RAPT_OK)
-        status = run_once(context, given, p->dtype, device, there, why);
-    for (int i = 0; status == RAPT_OK && i < RESULTS; i++) {
-        const double off = difference(there[i], here[i]);
-        if (!(off <= p->tolerance))
-            status = rapt_fail(why, RAPT_INTERNAL, "%s is off by %.3g of its greatest value",
-                               what[i], off);
-    }
-    for (int i = 0; i < INPUTS; i++)
-        rapt_tensor_release(given[i]);
-    for (int i = 0; i < RESULTS; i++) {
-        rapt_tensor_release(there[i]);
-        rapt_tensor_release(here[i]);
-    }
-    return status;
+    return RAPT_OK;
 }
 
 /* --- The verdict ----------------------------------------------------------------------------- */
 
-/* Names the code that is tested by its plugin's hash; false: it has no kernel for the device. */
-static bool name_code(rapt_context *context, const char *kind, char *of, size_t size)
+/* Names the code by its plugin's hash. */
+static void name_code(rapt_context *context, const char *op, char *code, size_t size)
 {
-    rapt_schema *schema;
-    if (rapt_registry_find(context->registry, "softmax", &schema, NULL) != RAPT_OK)
-        return false;
-    bool there = false;
-    for (uint32_t k = 0; k < schema->op.n_kernels; k++)
-        there = there || strcmp(schema->op.kernels[k].device, kind) == 0;
     const char *hash = "";
     for (size_t i = 0; i < rapt_plugin_count(context); i++) {
         const rapt_plugin_info *info = rapt_plugin_at(context, i);
         for (const char **name = info->operators; !info->error && name && *name; name++)
-            if (strcmp(*name, "softmax") == 0)
+            if (strcmp(*name, op) == 0)
                 hash = info->hash;
     }
-    snprintf(of, size, "rapt %s, softmax %s", RAPT_VERSION, hash);
-    return there;
+    snprintf(code, size, "rapt %s %s", RAPT_VERSION, hash);
 }
 
-static void judge(rapt_context *context, rapt_device_driver *driver, rapt_verdict *verdict)
+static void add_reason(rapt_verdict *verdict, const char *name, const char *message)
 {
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        const path *p = &paths[i];
-        rapt_error why = {0};
-        if (verdict->plain || (verdict->failed & p->needs))
-            break;
-        const uint32_t offered = driver->offer(driver, p->needs ? common | p->needs : 0);
-        if ((offered & p->needs) != p->needs)
-            continue;
-        const rapt_status status = test_path(context, p, driver->device, &why);
-        if (status == RAPT_OK ||
-            status == RAPT_UNSUPPORTED) /* no kernel takes it: nothing to judge */
-            continue;
-        if (status == RAPT_NO_MEMORY || status == RAPT_DEVICE_LOST) {
-            verdict->of[0] = 0; /* no verdict: next time again */
-            break;
-        }
-        verdict->failed |= p->off;
-        verdict->plain |= p->needs == 0;
-        const size_t used = strlen(verdict->why);
-        snprintf(verdict->why + used, sizeof verdict->why - used, "%s%s: %.120s", used ? "; " : "",
-                 p->name, why.message);
-    }
+    const size_t used = strlen(verdict->why);
+    snprintf(verdict->why + used, sizeof verdict->why - used, "%s%s: %s", used ? "; " : "", name,
+             message);
 }
+
+/* Numbers that f16 does not hold, or nearly: they say nothing about a kernel. */
+static bool too_large(const outcome *here)
+{
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int i = 0; i < RAPT_MAX_ARGS; i++)
+            if (here->at[kind][i] && greatest(here->at[kind][i]) > 1e4)
+                return true;
+    return false;
+}
+
+/* Sizes and inputs that the CPU takes, and what it makes of them. */
+static rapt_status find_probe(trial *t, uint32_t with, rapt_probe *probe, outcome *here,
+                              rapt_error *why)
+{
+    const rapt_dtype exact = t->dtype == RAPT_F64 ? RAPT_F64 : RAPT_F32;
+    rapt_status status = RAPT_INVALID;
+    for (int all = 1; all >= 0; all--)
+        for (int size = RAPT_PROBE_TILED; size <= RAPT_PROBE_EXAMPLE; size++) {
+            if (!all && !with)
+                break;
+            status = rapt_probe_make(t->schema, all ? with : 0, (rapt_probe_size)size, probe, why);
+            if (status == RAPT_OK)
+                status = run_once(t, exact, host, here, why);
+            if (status == RAPT_OK && too_large(here))
+                status = rapt_fail(why, RAPT_INVALID, "it leaves the range of the dtypes");
+            if (status == RAPT_OK || status == RAPT_NO_MEMORY)
+                return status;
+            free_outcome(here);
+            rapt_probe_free(probe);
+        }
+    return status;
+}
+
+/* RAPT_OK: there is a verdict on what was tried; otherwise another time may tell. */
+static rapt_status judge_paths(const trial *t, rapt_device_driver *driver, const outcome *here,
+                               rapt_verdict *verdict)
+{
+    const bool half = is_half(t->dtype);
+    const path *paths = half ? half_paths : wide_paths;
+    const size_t n = half ? sizeof half_paths / sizeof *half_paths : 1;
+    for (size_t i = 0; i < n; i++) {
+        const path *p = &paths[i];
+        outcome there = {0};
+        rapt_error why = {0};
+        const uint32_t on = driver->offer(driver, UINT32_MAX) & ~verdict->failed;
+        if ((on & p->needs) != p->needs ||
+            (p->needs & RAPT_VULKAN_COOPMAT_NV && on & RAPT_VULKAN_COOPMAT_KHR))
+            continue;
+        driver->offer(driver, (COMMON & ~verdict->failed) | p->needs);
+        rapt_status status = run_once(t, t->dtype, driver->device, &there, &why);
+        if (status == RAPT_OK) {
+            verdict->compared = 1;
+            status = compare(t, &there, here, &why);
+        }
+        free_outcome(&there);
+        if (status == RAPT_NO_MEMORY || status == RAPT_DEVICE_LOST)
+            return status;
+        if (status != RAPT_INTERNAL) /* it is right; or no kernel takes it: nothing to judge */
+            continue;
+        verdict->failed |= p->off;
+        if (!p->off)
+            verdict->wrong |= RAPT_DTYPE_BIT(t->dtype);
+        add_reason(verdict, p->name, why.message);
+    }
+    return RAPT_OK;
+}
+
+static rapt_status judge(rapt_context *context, rapt_schema *schema, rapt_device_driver *driver,
+                         rapt_dtype dtype, bool backward, uint32_t with, rapt_verdict *verdict)
+{
+    rapt_probe probe = {0};
+    outcome here = {0};
+    rapt_error why = {0};
+    trial t = {context, schema, &probe, dtype, backward};
+    const bool recording = context->recording;
+    context->recording = backward;
+    rapt_status status = find_probe(&t, with, &probe, &here, &why);
+    if (status == RAPT_OK)
+        status = judge_paths(&t, driver, &here, verdict);
+    else if (status != RAPT_NO_MEMORY)
+        status = RAPT_OK; /* the description does not tell how to call it: nothing to judge */
+    context->recording = recording;
+    driver->offer(driver, UINT32_MAX);
+    free_outcome(&here);
+    rapt_probe_free(&probe);
+    return status;
+}
+
+/* --- When ------------------------------------------------------------------------------------ */
+
+/* One test at a time; the calls that it makes itself pass by. */
+static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local bool testing;
 
 /* RAPT_VULKAN_SELFTEST=1 tests again, and software devices too, for which compiling takes longer
  * than anybody should wait who did not ask for it; =0 tests nothing. */
-static bool wanted(rapt_device_driver *driver, const char *of)
+static bool asked(const char *what)
 {
-    const char *asked = getenv("RAPT_VULKAN_SELFTEST");
-    if (asked && (strcmp(asked, "0") == 0 || strcmp(asked, "1") == 0))
-        return asked[0] == '1';
-    return !driver->software && !driver->judged(driver, of);
+    const char *text = getenv("RAPT_VULKAN_SELFTEST");
+    return text && strcmp(text, what) == 0;
 }
 
-rapt_status rapt_selftest(rapt_context *context, rapt_device_driver *driver, rapt_error *error)
+/* The verdict on the code that is there now; an empty one where there is none. */
+static void find_verdict(rapt_context *context, rapt_device_driver *driver, const char *op,
+                         rapt_verdict *verdict)
 {
-    rapt_verdict verdict = {0};
-    if (driver->tested)
-        return RAPT_OK;
-    driver->tested = true; /* the calls below come here again */
-    if (!name_code(context, driver->kind, verdict.of, sizeof verdict.of) ||
-        !wanted(driver, verdict.of))
-        return RAPT_OK;
-    const bool recording = context->recording;
-    context->recording = true;
-    judge(context, driver, &verdict);
-    context->recording = recording;
-    driver->judge(driver, &verdict);
-    if (verdict.failed || verdict.plain) {
+    char code[sizeof verdict->code];
+    name_code(context, op, code, sizeof code);
+    if (driver->judged(driver, op, verdict) && strcmp(verdict->code, code) == 0 &&
+        (verdict->fresh || !asked("1")))
+        return;
+    memset(verdict, 0, sizeof *verdict);
+    snprintf(verdict->op, sizeof verdict->op, "%s", op);
+    snprintf(verdict->code, sizeof verdict->code, "%s", code);
+}
+
+/* What a call needs that has been tested, or need not be. */
+typedef struct need {
+    rapt_dtype dtype;
+    bool backward;
+    uint32_t bits; /* RAPT_TESTED */
+    uint32_t with; /* optional inputs */
+} need;
+
+static void test(rapt_context *context, rapt_schema *schema, rapt_device_driver *driver,
+                 const need *n, rapt_verdict *verdict)
+{
+    const uint32_t failed = verdict->failed, wrong = verdict->wrong;
+    testing = true;
+    const rapt_status status =
+        judge(context, schema, driver, n->dtype, n->backward, n->with, verdict);
+    testing = false;
+    if (status != RAPT_OK)
+        return; /* no verdict: the next process tries again */
+    verdict->tested |= n->bits;
+    verdict->with |= n->with;
+    verdict->fresh = 1;
+    driver->judge(driver, verdict);
+    if (verdict->failed != failed || verdict->wrong != wrong) {
         char line[RAPT_ERROR_SIZE];
-        snprintf(line, sizeof line, "%s failed its self-test: %s", driver->info.name, verdict.why);
+        snprintf(line, sizeof line, "%s failed the self-test of %s: %s", driver->info.name,
+                 verdict->op, verdict->why);
         rapt_context_log(context, RAPT_LOG_WARNING, line);
     }
-    if (driver->info.available)
+}
+
+static need need_of(const rapt_context *context, const rapt_binding *binding)
+{
+    const rapt_operator *op = &binding->schema->op;
+    need n = {.dtype = binding->dtype};
+    bool tracked = false;
+    for (uint32_t i = 0; i < op->n_inputs; i++) {
+        const rapt_tensor *tensor = rapt_view_owner(binding->inputs[i]);
+        if (!tensor)
+            continue;
+        tracked = tracked || rapt_tensor_tracked(tensor);
+        n.with |= (uint32_t)((op->inputs[i].flags & RAPT_OPTIONAL) != 0) << i;
+    }
+    n.backward = tracked && context->recording;
+    n.bits = RAPT_TESTED(n.dtype, n.backward);
+    return n;
+}
+
+rapt_status rapt_selftest(rapt_context *context, rapt_schema *schema, const rapt_binding *binding,
+                          rapt_device_driver *driver, rapt_error *error)
+{
+    const size_t at = (size_t)(driver - rapt_devices_at(0));
+    atomic_uint *tested = &schema->tested[at], *with = &schema->tested_with[at];
+    const need n = need_of(context, binding);
+    if (testing || (!(n.bits & ~atomic_load_explicit(tested, memory_order_acquire)) &&
+                    !(n.with & ~atomic_load_explicit(with, memory_order_acquire))))
         return RAPT_OK;
-    return rapt_fail(error, RAPT_UNSUPPORTED, "device \"%s\" is off: %s", driver->info.name,
-                     driver->info.detail);
+    rapt_verdict verdict;
+    rapt_status status = RAPT_OK;
+    pthread_mutex_lock(&one);
+    find_verdict(context, driver, schema->op.name, &verdict);
+    if ((n.bits & ~verdict.tested || n.with & ~verdict.with) && !asked("0") &&
+        (!driver->software || asked("1")))
+        test(context, schema, driver, &n, &verdict);
+    if (verdict.wrong & RAPT_DTYPE_BIT(n.dtype)) {
+        status = rapt_fail(error, RAPT_UNSUPPORTED,
+                           "it is off on %s with %s, where it failed its self-test: %s",
+                           driver->info.name, rapt_dtype_name(n.dtype), verdict.why);
+    } else {
+        atomic_fetch_or_explicit(tested, n.bits, memory_order_release);
+        atomic_fetch_or_explicit(with, n.with, memory_order_release);
+    }
+    pthread_mutex_unlock(&one);
+    return status;
 }

@@ -84,8 +84,23 @@ static bool plain(const rapt_view *a, const rapt_view *b)
 }
 
 /* Elements cross between the host and a device as contiguous bytes of one dtype; what differs is
- * made alike on the device's side where the device's view is not contiguous, otherwise on the
- * host. */
+ * made alike on the device's side where the device's view, `there`, is not contiguous, otherwise on
+ * the host. */
+static rapt_status in_two_steps(const rapt_view *target, const rapt_view *source,
+                                const rapt_view *there, rapt_error *error)
+{
+    const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
+    rapt_tensor *between = like(there, rapt_view_dtype(there),
+                                rapt_view_is_contiguous(there) ? cpu : there->device, error);
+    if (!between)
+        return RAPT_NO_MEMORY;
+    rapt_status status = rapt_transfer(&between->view, source, error);
+    if (status == RAPT_OK)
+        status = rapt_transfer(target, &between->view, error);
+    rapt_tensor_release(between);
+    return status;
+}
+
 static rapt_status to_device(const rapt_view *target, const rapt_view *source, rapt_error *error)
 {
     rapt_device_driver *driver = rapt_devices_find(target->device, error);
@@ -94,17 +109,7 @@ static rapt_status to_device(const rapt_view *target, const rapt_view *source, r
     if (plain(target, source))
         return driver->write(driver, target->data, target->byte_offset, rapt_view_data(source),
                              bytes_of(target), error);
-    const bool packed = rapt_view_is_contiguous(target);
-    const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
-    rapt_tensor *between =
-        like(target, rapt_view_dtype(target), packed ? cpu : target->device, error);
-    if (!between)
-        return RAPT_NO_MEMORY;
-    rapt_status status = rapt_transfer(&between->view, source, error);
-    if (status == RAPT_OK)
-        status = rapt_transfer(target, &between->view, error);
-    rapt_tensor_release(between);
-    return status;
+    return in_two_steps(target, source, target, error);
 }
 
 static rapt_status from_device(const rapt_view *target, const rapt_view *source, rapt_error *error)
@@ -115,17 +120,7 @@ static rapt_status from_device(const rapt_view *target, const rapt_view *source,
     if (plain(target, source))
         return driver->read(driver, source->data, source->byte_offset, rapt_view_data(target),
                             bytes_of(source), error);
-    const bool packed = rapt_view_is_contiguous(source);
-    const rapt_device cpu = {RAPT_DEVICE_CPU, 0};
-    rapt_tensor *between =
-        like(source, rapt_view_dtype(source), packed ? cpu : source->device, error);
-    if (!between)
-        return RAPT_NO_MEMORY;
-    rapt_status status = rapt_transfer(&between->view, source, error);
-    if (status == RAPT_OK)
-        status = rapt_transfer(target, &between->view, error);
-    rapt_tensor_release(between);
-    return status;
+    return in_two_steps(target, source, source, error);
 }
 
 /* From one device to another, by way of the host. */

@@ -17,6 +17,8 @@ struct rapt_library; /* loader.h */
 #define RAPT_MAX_ATTRS 32
 #define RAPT_SIZES     128
 
+#define RAPT_SCHEMA_DEVICES 16
+
 typedef struct rapt_schema {
     atomic_int references; /* the table, graphs and decoding states hold it */
     /* Complete copy; its arrays are arrays of this version's structs. Texts that an author left out
@@ -41,6 +43,8 @@ typedef struct rapt_schema {
     uint64_t *keep_inputs, *keep_outputs; /* per kernel: masks of what backward reads */
     int32_t *state_append, *state_input, *state_output; /* indices per state, -1 none */
     struct rapt_library *library; /* keeps the plugin's code mapped; NULL for built-ins */
+    /* The engine's, per device: what of the operator has been tested there, or need not be. */
+    atomic_uint tested[RAPT_SCHEMA_DEVICES], tested_with[RAPT_SCHEMA_DEVICES];
 } rapt_schema;
 
 /* Checks everything that can be checked without a call: names, specs, dtypes, attribute defaults

@@ -150,6 +150,13 @@ uint32_t rapt_normal_bits(uint32_t word)
     return normal_bits(word);
 }
 
+_Static_assert(sizeof normal_table == RAPT_NORMAL_TABLE_BYTES, "as random.h says");
+
+const uint32_t *rapt_normal_table(void)
+{
+    return normal_table[0];
+}
+
 CLONES static void normal_piece(const uint32_t *words, int64_t n, float *out)
 {
     for (int64_t i = 0; i < n; i++) {

@@ -31,4 +31,9 @@ void rapt_philox_normal(uint64_t seed, uint64_t stream, uint64_t first, int64_t 
 /* The normal number of one word, as the bits of a float. */
 uint32_t rapt_normal_bits(uint32_t word);
 
+/* The table of rapt_philox_normal, for devices that do the same: rows of four coefficients, sixteen
+ * for each number of leading zeros of 2u + 1 in 32 bits. */
+enum { RAPT_NORMAL_TABLE_BYTES = 32 * 16 * 4 * 4 };
+const uint32_t *rapt_normal_table(void);
+
 #endif

@@ -472,34 +472,109 @@ static bool in_detail(const char *text)
     return strstr(vulkan_driver()->info.detail, text) != NULL;
 }
 
-/* What a self-test turns off stays off, and says why; a device without a right path is off itself.
- */
+/* What a call of an operator is offered. */
+static uint32_t offered_to(const char *name)
+{
+    const rapt_operator op = {.name = name};
+    const rapt_call call = {.op = &op};
+    return rapt_vk_verdict_limits(vulkan_device(), &call)->features;
+}
+
+/* What a self-test turns off for an operator stays off for it alone, and says why. */
 static void verdicts_are_kept(void **unused)
 {
     (void)unused;
+    const uint32_t off = RAPT_VULKAN_STORAGE16, had = vulkan_device()->limits.features;
     rapt_device_driver *driver = vulkan_driver();
-    const uint32_t had = vulkan_device()->limits.features;
-    rapt_verdict verdict = {.of = "test 1", .failed = RAPT_VULKAN_STORAGE16, .why = "f16: wrong"};
+    rapt_verdict verdict = {.op = "t.one",
+                            .code = "1",
+                            .tested = RAPT_TESTED(RAPT_F16, true),
+                            .compared = 1,
+                            .failed = off,
+                            .why = "f16: wrong"};
     assert_int_equal(driver->offer(driver, 0), 0);
+    assert_int_equal(offered_to("t.one"), 0);
     assert_int_equal(driver->offer(driver, UINT32_MAX), had);
+    assert_int_equal(offered_to("t.one"), had);
     driver->judge(driver, &verdict);
-    assert_int_equal(vulkan_device()->limits.features, had & ~(uint32_t)RAPT_VULKAN_STORAGE16);
+    for (int opened = 0; opened < 2; opened++) {
+        assert_int_equal(offered_to("t.one"), had & ~off);
+        assert_int_equal(offered_to("t.two"), had);
+        assert_int_equal(vulkan_device()->limits.features, had);
+        assert_true(in_detail("self-test failed by t.one: f16: wrong") && driver->info.available);
+        vulkan_reopen();
+        driver = vulkan_driver();
+    }
+    rapt_verdict kept;
+    assert_true(driver->judged(driver, "t.one", &kept));
+    assert_int_equal(kept.tested, verdict.tested);
+    assert_string_equal(kept.code, "1");
+    verdict = (rapt_verdict){.op = "t.two", .code = "1", .compared = 1};
+    driver->judge(driver, &verdict);
+    assert_true(in_detail("f16: wrong; passed by 1 operator"));
+    snprintf(verdict.op, sizeof verdict.op, "t.one");
+    driver->judge(driver, &verdict);
     vulkan_reopen();
-    driver = vulkan_driver();
-    assert_int_equal(vulkan_device()->limits.features, had & ~(uint32_t)RAPT_VULKAN_STORAGE16);
-    assert_true(in_detail("f16 off: f16: wrong") && in_detail("self-test failed"));
-    assert_true(driver->judged(driver, "test 1"));
-    assert_false(driver->judged(driver, "test 2"));
-    verdict.plain = 1;
-    driver->judge(driver, &verdict);
-    assert_false(driver->info.available);
-    assert_true(in_detail("failed its self-test: f16: wrong"));
-    verdict = (rapt_verdict){.of = "test 2"};
-    driver->judge(driver, &verdict);
-    assert_true(driver->info.available && in_detail("self-test passed"));
+    assert_int_equal(offered_to("t.one"), had);
+    assert_true(in_detail("self-test passed by 2 operators"));
+}
+
+/* --- Buffers of a shader ---------------------------------------------------------------------- */
+
+static rapt_status two_dispatches(rapt_call *call)
+{
+    rapt_vulkan_shader shader = grid_shader;
+    const uint32_t strides[3] = {0};
+    const rapt_vulkan_buffer none[6] = {{0}};
+    rapt_vulkan_dispatch dispatch = {.size = sizeof dispatch,
+                                     .shader = &shader,
+                                     .groups = {1, 1, 1},
+                                     .buffers = none,
+                                     .params = strides};
+    const rapt_status status = rapt_vulkan_table()->dispatch(call, &dispatch);
+    shader.n_buffers = 5;
+    return status == RAPT_OK ? rapt_vulkan_table()->dispatch(call, &dispatch) : status;
+}
+
+static char said[RAPT_ERROR_SIZE];
+
+static rapt_status say(rapt_call *call, rapt_status status, const char *format, ...)
+{
+    (void)call;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(said, sizeof said, format, args);
+    va_end(args);
+    return status;
+}
+
+/* Where a device takes few buffers, a kernel's dispatches are tried before one is recorded. */
+static void few_buffers_are_told(void **unused)
+{
+    (void)unused;
+    vulkan_teardown(NULL);
+    setenv("RAPT_VULKAN_BUFFERS", "3", 1);
+    check_absent("RAPT_VULKAN_BUFFERS is \"3\"; a number from 4 to 64 was expected");
+    setenv("RAPT_VULKAN_BUFFERS", "5", 1);
+    vulkan_setup(NULL);
+    vulkan_give(vulkan_take(64), 64);
+    rapt_device_driver *driver = vulkan_driver();
+    const rapt_host host = {.size = sizeof host, .error = say};
+    const rapt_view view = {.device = driver->device};
+    const rapt_view *const inputs[] = {&view};
+    const rapt_operator op = {.name = "t.wide", .n_inputs = 1};
+    rapt_call call = {.size = sizeof call, .host = &host, .op = &op, .inputs = inputs};
+    assert_true(in_detail("a shader binds 5 buffers at most"));
+    assert_int_equal(vulkan_device()->limits.buffers, 5);
+    const uint64_t before = vulkan_device()->queue.recording;
+    assert_int_equal(driver->rehearse(driver, two_dispatches, &call), RAPT_UNSUPPORTED);
+    assert_non_null(strstr(said, "shader test.grid binds 6 storage buffers"));
+    assert_non_null(strstr(said, "takes 5 in a shader"));
+    assert_int_equal(vulkan_device()->queue.recording, before);
+    assert_false(vulkan_device()->queue.open);
+    unsetenv("RAPT_VULKAN_BUFFERS");
     vulkan_reopen();
-    assert_int_equal(vulkan_device()->limits.features, had);
-    assert_true(in_detail("self-test passed"));
+    assert_null(vulkan_driver()->rehearse); /* it takes what there is */
 }
 
 /* --- Pipelines on disk ----------------------------------------------------------------------- */
@@ -633,6 +708,7 @@ int main(void)
         cmocka_unit_test(loss_is_an_error),
         cmocka_unit_test(no_memory_leaves_it_usable),
         cmocka_unit_test(verdicts_are_kept),
+        cmocka_unit_test(few_buffers_are_told),
         cmocka_unit_test(pipelines_are_kept),
         cmocka_unit_test(threads_share_a_device),
     };

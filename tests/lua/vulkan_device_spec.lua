@@ -11,6 +11,20 @@ local function same(a, b)
   assert.is_true(fine, "greatest difference " .. tostring(err))
 end
 
+-- A program in a process of its own, with so many bytes to spend.
+local function run(bytes, text, more)
+  local folder = cli.folder()
+  local path = folder .. "/budget.lua"
+  local file = assert(io.open(path, "w"))
+  file:write(('local rapt, device = require "rapt", %q\n'):format(device) .. text)
+  file:close()
+  local command = ("%sRAPT_VULKAN_MEMORY=%d '%s' run '%s' 2>&1"):format(more or "", bytes,
+    os.getenv "RAPT_BIN", path)
+  local out = assert(io.popen(command)):read("a")
+  os.execute("rm -r '" .. folder .. "'")
+  return out
+end
+
 describe("a tensor on a Vulkan device", function()
   it("comes back as it went", function()
     for _, dtype in ipairs { "f32", "f16", "bf16", "f64", "i32", "i64", "u8", "bool" } do
@@ -32,6 +46,29 @@ describe("a tensor on a Vulkan device", function()
     same(here, there)
     same(here:to("bf16"):to("f32"), there:to("bf16"):to("f32"))
     same((here * 100):to("i64"):to("f32"), (there:to("cpu") * 100):to(device):to("i64"):to("f32"))
+  end)
+
+  it("gets the same random numbers there", function()
+    local sizes = { 1, 3, 130, 1001 }
+    local function draw(where)
+      local drawn = {}
+      rapt.manual_seed(0x123456789abc)
+      for _, n in ipairs(sizes) do -- each begins where the last one ended, anywhere in a block
+        for _, dtype in ipairs { "f32", "f16", "bf16", "f64" } do
+          drawn[#drawn + 1] = rapt.randn(n, { dtype = dtype, device = where })
+          drawn[#drawn + 1] = rapt.rand(n, { dtype = dtype, device = where })
+          drawn[#drawn + 1] = rapt.randint(-99, 100, n, { dtype = dtype, device = where })
+        end
+        drawn[#drawn + 1] = rapt.randint(-1 << 31, 1 << 31, n, { dtype = "i32", device = where })
+        drawn[#drawn + 1] = rapt.randint(-1 << 62, 1 << 62, n, { dtype = "i64", device = where })
+        drawn[#drawn + 1] = rapt.randint(0, 256, n, { dtype = "u8", device = where })
+        drawn[#drawn + 1] = rapt.randint(0, 2, n, { dtype = "bool", device = where })
+      end
+      return drawn
+    end
+    local there = draw(device)
+    for i, here in ipairs(draw("cpu")) do assert.same(here:totable(), there[i]:totable()) end
+    assert.same({ 0 }, rapt.randn(0, { device = device }).shape)
   end)
 
   it("is seen through views and made contiguous there", function()
@@ -76,20 +113,6 @@ describe("a tensor on a Vulkan device", function()
 end)
 
 describe("the memory of a Vulkan device", function()
-  -- A program in a process of its own, with so many bytes to spend.
-  local function run(bytes, text, more)
-    local folder = cli.folder()
-    local path = folder .. "/budget.lua"
-    local file = assert(io.open(path, "w"))
-    file:write(('local rapt, device = require "rapt", %q\n'):format(device) .. text)
-    file:close()
-    local command = ("%sRAPT_VULKAN_MEMORY=%d '%s' run '%s' 2>&1"):format(more or "", bytes,
-      os.getenv "RAPT_BIN", path)
-    local out = assert(io.popen(command)):read("a")
-    os.execute("rm -r '" .. folder .. "'")
-    return out
-  end
-
   it("holds what is still used; what Lua has dropped makes room", function()
     local out = run(40000000, [[
       for _ = 1, 40 do
@@ -135,6 +158,25 @@ describe("errors of a Vulkan device", function()
   it("name the tensors of a call over two devices", function()
     local a, b = rapt.zeros(2, 2), rapt.zeros(2, 2, { device = device })
     assert.error_matches(function() return rapt.matmul(a, b) end, "b is on " .. device .. " but a is on cpu")
+  end)
+
+  it("name the operator and the limit where a shader binds too many buffers", function()
+    local out = run(1 << 30, [[
+      local q = rapt.randn(1, 1, 4, 8, { device = device })
+      print(pcall(rapt.ops.softmax, { q = q, k = q, v = q }))
+      print(rapt.explain("softmax", { q = q, k = q, v = q }))
+      local g = rapt.ones(8, { device = device }):requires_grad_()
+      print(pcall(rapt.rms_norm, q, g))
+      print((q * 0 + 3):sum():item())
+      for _, info in ipairs(rapt.devices()) do print(info.detail) end
+      assert(rapt.vulkan.messages().count == 0)
+    ]], "RAPT_VULKAN_BUFFERS=6 ")
+    assert.truthy(out:find("softmax: no kernel can run on " .. device .. " with f32: .*vulkan shader "
+      .. "softmax.* binds %d+ storage buffers; " .. device .. " takes 6 in a shader"), out)
+    assert.truthy(out:find("  vulkan: no: shader softmax", 1, true), out)
+    assert.truthy(out:find("rms_norm: no kernel can run.* binds 8 storage buffers"), out)
+    assert.truthy(out:find("\n96.0\n", 1, true), out)
+    assert.truthy(out:find("a shader binds 6 buffers at most", 1, true), out)
   end)
 
   it("refuse a tensor that no memory of the device holds", function()

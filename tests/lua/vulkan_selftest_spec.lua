@@ -2,29 +2,82 @@
 local helper = require "cli_helper"
 local vulkan = require "vulkan_helper"
 
-describe("the self-test of a Vulkan device", function()
-  it("passes on every path, is kept and is told", function()
-    local folder = helper.folder()
-    local path = folder .. "/selftest.lua"
-    local file = assert(io.open(path, "w"))
-    file:write(([[
-      local rapt = require "rapt"
-      local q = rapt.randn(1, 1, 4, 8, { device = %q })
-      rapt.ops.softmax{ q = q, k = q, v = q }
+local modules = assert(os.getenv "RAPT_TEST_MODULES", "RAPT_TEST_MODULES must name the test plugins' folder")
+
+-- What a program prints; `info()` is there, which gives the device's detail. `selftest`: as the environment
+-- says it.
+local function run(selftest, text)
+  local folder = helper.folder()
+  local path = folder .. "/selftest.lua"
+  local file = assert(io.open(path, "w"))
+  file:write(([[
+    local rapt = require "rapt"
+    local device, modules = %q, %q
+    local function info()
       for _, info in ipairs(rapt.devices()) do
-        if info.name == %q then print(info.detail) end
+        if info.name == device then return info.detail end
       end
-      assert(rapt.vulkan.messages().count == 0)
-    ]]):format(vulkan.device, vulkan.device))
-    file:close()
-    local command = ("RAPT_VULKAN_SELFTEST=%s '%s' run '%s' 2>&1")
-    local program = os.getenv "RAPT_BIN"
-    local out = assert(io.popen(command:format("1", program, path))):read("a")
-    assert.truthy(out:find("self-test passed", 1, true), out)
-    assert.falsy(out:find("failed its self-test", 1, true), out)
-    -- the verdict is there for the next process
-    out = assert(io.popen(command:format("0", program, path))):read("a")
-    assert.truthy(out:find("self-test passed", 1, true), out)
-    os.execute("rm -r '" .. folder .. "'")
+    end
+    %s
+    assert(rapt.vulkan.messages().count == 0)
+  ]]):format(vulkan.device, modules, text))
+  file:close()
+  -- verdicts on kernels that are wrong are nobody else's
+  local out = assert(io.popen(("XDG_CACHE_HOME='%s/selftest' RAPT_VULKAN_SELFTEST=%s '%s' run '%s' 2>&1")
+    :format(os.getenv "XDG_CACHE_HOME", selftest, os.getenv "RAPT_BIN", path))):read("a")
+  os.execute("rm -r '" .. folder .. "'")
+  return out
+end
+
+describe("the self-test of a Vulkan device", function()
+  it("passes operator by operator, is kept and is told", function()
+    local text = [[
+      local q = rapt.randn(1, 1, 4, 8, { device = device })
+      rapt.ops.softmax{ q = q, k = q, v = q }
+      rapt.matmul(q, q:transpose(3, 4))
+      q:to("f16"):requires_grad_():mul(2)
+      print(info())
+    ]]
+    local out = run("1", text)
+    assert.truthy(out:find("self%-test.*passed by %d+ operators"), out)
+    assert.falsy(out:find("failed the self-test", 1, true), out)
+    -- the verdicts are there for the next process
+    out = run("0", text)
+    assert.truthy(out:find("self%-test.*passed by %d+ operators"), out)
+  end)
+
+  it("turns off a path that is wrong, for its operator alone", function()
+    local text = [[
+      rapt.load_plugin(modules .. "/crooked.so")
+      local x = rapt.ones(2, 6, { device = device })
+      local op = rapt.ops["test.crooked_half"]
+      print(op{ x = x }:to("cpu")[1][1]:item(), op{ x = x:to("f16") }:to("cpu"):to("f32")[1][1]:item())
+      print(rapt.explain("test.crooked_half", { x = x:to("f16") }))
+      print(info())
+    ]]
+    local out = run("1", text)
+    assert.truthy(out:find("warning: " .. vulkan.device .. " failed the self-test of test.crooked_half: f16: "
+      .. "y is off by 0.25 of its greatest value", 1, true), out)
+    assert.truthy(out:find("2.0\t2.0", 1, true), out) -- by the path that needs no 16-bit storage
+    assert.truthy(out:find("paths are off, for they failed its self-test: f16", 1, true), out)
+    assert.truthy(out:find("self-test failed by test.crooked_half: f16", 1, true), out)
+    assert.truthy(out:find("; f16 on", 1, true), out) -- for all others
+    out = run("0", text)
+    assert.truthy(out:find("2.0\t2.0", 1, true), out)
+    assert.falsy(out:find("warning", 1, true), out)
+  end)
+
+  it("refuses an operator of which no path is right", function()
+    local text = [[
+      rapt.load_plugin(modules .. "/crooked.so")
+      local x = rapt.ones(2, 6, { device = device })
+      print(pcall(rapt.ops["test.crooked"], { x = x }))
+      print(x:mul(2):to("cpu")[1][1]:item())
+    ]]
+    local out = run("1", text)
+    assert.truthy(out:find("test.crooked: it is off on " .. vulkan.device .. " with f32, where it failed its "
+      .. "self-test: plain: y is off by 0.5 of its greatest value", 1, true), out)
+    assert.truthy(out:find("\n2.0\n", 1, true), out)
+    assert.truthy(run("0", text):find("test.crooked: it is off", 1, true))
   end)
 end)

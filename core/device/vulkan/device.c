@@ -94,7 +94,7 @@ void rapt_vk_device_close(rapt_vk_device *device)
         device->vk.DestroyDevice(device->handle, NULL);
     }
     device->handle = VK_NULL_HANDLE;
-    device->nothing = NULL;
+    device->nothing = device->normal_table = NULL;
     memset(&device->vk, 0, sizeof device->vk);
 }
 

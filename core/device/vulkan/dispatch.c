@@ -12,15 +12,14 @@ static rapt_status check_shader(const rapt_vk_device *device, const rapt_vulkan_
     const rapt_vulkan_shader *s = d->shader;
     const uint32_t missing = s->features & ~device->limits.features;
     const uint32_t bindings = s->n_buffers + (s->params_bytes ? 1 : 0);
-    const uint32_t most = device->features.properties.limits.maxPerStageDescriptorStorageBuffers;
     if (missing)
         return rapt_fail(error, RAPT_UNSUPPORTED,
                          "shader %s needs features 0x%x that %s lacks or has off", s->name, missing,
                          device->name);
-    if (bindings > RAPT_VK_MAX_BINDINGS || bindings > most)
-        return rapt_fail(error, RAPT_UNSUPPORTED, "shader %s binds %u buffers; %s takes %u",
-                         s->name, bindings, device->name,
-                         most < RAPT_VK_MAX_BINDINGS ? most : RAPT_VK_MAX_BINDINGS);
+    if (bindings > device->limits.buffers)
+        return rapt_fail(error, RAPT_UNSUPPORTED,
+                         "shader %s binds %u storage buffers; %s takes %u in a shader", s->name,
+                         bindings, device->name, device->limits.buffers);
     if (s->push_bytes > 128 || s->push_bytes % 4 || s->params_bytes > 4096 || s->params_bytes % 4 ||
         d->n_constants > RAPT_VK_MAX_CONSTANTS)
         return rapt_fail(error, RAPT_INTERNAL,
@@ -252,7 +251,19 @@ static rapt_vk_device *device_of(const rapt_call *call)
 static const rapt_vulkan_limits *service_limits(const rapt_call *call)
 {
     const rapt_vk_device *device = device_of(call);
-    return device ? &device->limits : NULL;
+    return device ? rapt_vk_verdict_limits(device, call) : NULL;
+}
+
+/* Of the kernel that this thread rehearses. */
+static _Thread_local bool rehearsing, refused;
+
+rapt_status rapt_vk_rehearse(rapt_status (*function)(rapt_call *), rapt_call *call)
+{
+    rehearsing = true;
+    refused = false;
+    (void)function(call); /* what else it fails by, it fails by when it runs */
+    rehearsing = false;
+    return refused ? RAPT_UNSUPPORTED : RAPT_OK;
 }
 
 static rapt_status service_dispatch(rapt_call *call, const rapt_vulkan_dispatch *dispatch)
@@ -261,6 +272,10 @@ static rapt_status service_dispatch(rapt_call *call, const rapt_vulkan_dispatch 
     rapt_error why = {0};
     if (!device)
         return call->host->error(call, RAPT_INTERNAL, "a dispatch outside a call on Vulkan");
+    if (rehearsing) {
+        refused = refused || check_shader(device, dispatch, &why) != RAPT_OK;
+        return refused ? call->host->error(call, RAPT_UNSUPPORTED, "%s", why.message) : RAPT_OK;
+    }
     pthread_mutex_lock(&device->lock);
     rapt_status status = rapt_vk_device_ready(device, &why);
     if (status == RAPT_OK)
@@ -275,7 +290,7 @@ static rapt_status service_clear(rapt_call *call, const rapt_vulkan_buffer *rang
     rapt_error why = {0};
     if (!device)
         return call->host->error(call, RAPT_INTERNAL, "a clear outside a call on Vulkan");
-    if (!range->memory || range->bytes == 0)
+    if (!range->memory || range->bytes == 0 || rehearsing)
         return RAPT_OK;
     pthread_mutex_lock(&device->lock);
     rapt_status status = rapt_vk_device_ready(device, &why);

@@ -39,6 +39,7 @@ static void vulkan_close(rapt_device_driver *driver)
         return;
     rapt_vk_device_close(device);
     pthread_mutex_destroy(&device->lock);
+    rapt_vk_verdicts_free(device);
     devices[driver->device.index] = NULL;
     free(device);
     driver->self = NULL;
@@ -105,6 +106,16 @@ static rapt_status vulkan_clear(rapt_device_driver *driver, void *data, uint64_t
     rapt_status status = rapt_vk_device_ready(device, error);
     if (status == RAPT_OK)
         status = rapt_vk_clear(device, data, offset, (uint64_t)bytes, error);
+    return leave(device, status);
+}
+
+static rapt_status vulkan_fill(rapt_device_driver *driver, const rapt_view *target,
+                               const rapt_random_fill *fill, rapt_error *error)
+{
+    rapt_vk_device *device = enter(driver);
+    rapt_status status = rapt_vk_device_ready(device, error);
+    if (status == RAPT_OK)
+        status = rapt_vk_fill(device, target, fill, error);
     return leave(device, status);
 }
 
@@ -209,67 +220,63 @@ static void fill_limits(rapt_vk_device *device)
                                                      ? (uint32_t)l->minStorageBufferOffsetAlignment
                                                      : 16,
                              .processors = f->processors,
-                             .buffer_bytes = range};
-}
-
-static const char *self_test(const rapt_vk_device *device)
-{
-    if (device->verdict.of[0])
-        return device->verdict.failed ? "failed" : "passed";
-    return device->features.software ? "if RAPT_VULKAN_SELFTEST=1" : "with the first call";
+                             .buffer_bytes = range,
+                             .buffers = rapt_vk_quirks_buffers(f)};
 }
 
 static void fill_info(const rapt_vk_device *device, rapt_device_info *info)
 {
     const rapt_vk_features *f = &device->features;
-    char paths[320];
+    char paths[320], narrow[48] = "", tested[320];
     memset(info, 0, sizeof *info);
     snprintf(info->name, sizeof info->name, "%s", device->name);
     snprintf(info->model, sizeof info->model, "%s", f->properties.deviceName);
     rapt_vk_features_describe(f, paths, sizeof paths);
-    snprintf(info->detail, sizeof info->detail, "%.50s %.50s, Vulkan %u.%u; %.319s; self-test %s",
-             f->driver_name, f->driver_info, VK_API_VERSION_MAJOR(f->properties.apiVersion),
-             VK_API_VERSION_MINOR(f->properties.apiVersion), paths, self_test(device));
+    rapt_vk_verdicts_describe(device, tested, sizeof tested);
+    if (device->limits.buffers < RAPT_VK_WIDE)
+        snprintf(narrow, sizeof narrow, "; a shader binds %u buffers at most",
+                 device->limits.buffers);
+    const int n = snprintf(info->detail, sizeof info->detail,
+                           "%.50s %.50s, Vulkan %u.%u; %.300s%s; self-test ", f->driver_name,
+                           f->driver_info, VK_API_VERSION_MAJOR(f->properties.apiVersion),
+                           VK_API_VERSION_MINOR(f->properties.apiVersion), paths, narrow);
+    if (n > 0 && (size_t)n < sizeof info->detail)
+        snprintf(info->detail + n, sizeof info->detail - (size_t)n, "%s", tested);
     info->available = true;
-    if (device->verdict.plain) {
-        info->available = false;
-        snprintf(info->detail, sizeof info->detail, "%.60s %.60s: it failed its self-test: %.255s",
-                 f->driver_name, f->driver_info, device->verdict.why);
-    }
     info->memory_bytes = (int64_t)f->memory_bytes;
 }
 
 /* --- Self-tests ------------------------------------------------------------------------------- */
 
-static bool vulkan_judged(rapt_device_driver *driver, const char *of)
+static bool vulkan_judged(rapt_device_driver *driver, const char *op, rapt_verdict *verdict)
 {
     rapt_vk_device *device = enter(driver);
-    const bool same = strcmp(device->verdict.of, of) == 0;
+    const rapt_verdict *found = rapt_vk_verdict_find(device, op);
+    if (found)
+        *verdict = *found;
     leave(device, RAPT_OK);
-    return same;
+    return found != NULL;
 }
 
 static uint32_t vulkan_offer(rapt_device_driver *driver, uint32_t features)
 {
-    rapt_vk_device *device = enter(driver);
-    device->verdict.of[0] = 0;
-    rapt_vk_verdict_apply(device);
-    device->limits.features &= features;
-    const uint32_t offered = device->limits.features;
-    leave(device, RAPT_OK);
-    return offered;
+    return rapt_vk_verdict_offer(driver->self, features);
 }
 
 static void vulkan_judge(rapt_device_driver *driver, const rapt_verdict *verdict)
 {
     rapt_vk_device *device = enter(driver);
-    device->verdict = *verdict;
-    rapt_vk_verdict_apply(device);
-    if (!device->lost)
-        rapt_vk_verdict_store(device);
+    rapt_vk_verdict_keep(device, verdict);
     fill_info(device, &driver->info);
     leave(device, RAPT_OK);
     rapt_vk_found_store(all, n_open);
+}
+
+static rapt_status vulkan_rehearse(rapt_device_driver *driver, rapt_status (*function)(rapt_call *),
+                                   rapt_call *call)
+{
+    (void)driver;
+    return rapt_vk_rehearse(function, call);
 }
 
 static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_driver *driver)
@@ -286,6 +293,7 @@ static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_drive
     driver->read = vulkan_read;
     driver->copy = vulkan_copy;
     driver->clear = vulkan_clear;
+    driver->fill = vulkan_fill;
     driver->dispatch = vulkan_dispatch;
     driver->synchronize = vulkan_synchronize;
     driver->judged = vulkan_judged;
@@ -298,8 +306,9 @@ static void fill_driver(rapt_vk_device *device, int32_t index, rapt_device_drive
     driver->measure_copy = vulkan_measure_copy;
     snprintf(device->name, sizeof device->name, "vulkan:%d", (int)index);
     fill_limits(device);
-    rapt_vk_verdict_load(device);
-    rapt_vk_verdict_apply(device);
+    if (device->limits.buffers < RAPT_VK_WIDE)
+        driver->rehearse = vulkan_rehearse;
+    rapt_vk_verdicts_load(device);
     fill_info(device, &driver->info);
 }
 

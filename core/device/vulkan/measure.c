@@ -2,11 +2,18 @@
 #include "base/error.h"
 #include "device/vulkan/vulkan.h"
 #include "device_fma.h"
+#include "device_stream.h"
 #include <stdlib.h>
 #include <time.h>
 
 enum { ROUNDS = 7, WARM = 2, GROUP = 128, SUMS = 16 };
-#define COPY_BYTES ((uint64_t)256 << 20)
+
+/* A copy is made larger until it takes so long that its beginning and end do not count, within this
+ * share of the device's budget. The least of a GPU is more than its caches hold. */
+#define COPY_BYTES    ((uint64_t)64 << 20)
+#define COPY_SOFTWARE ((uint64_t)16 << 20)
+#define COPY_SECONDS  1e-3
+enum { COPY_SHARE = 8, COPY_GROWS = 4 };
 
 typedef struct fma_push {
     uint32_t steps;
@@ -106,39 +113,93 @@ rapt_status rapt_vk_measure_fma(rapt_vk_device *device, int64_t n, double *gflop
 
 /* --- Copies ---------------------------------------------------------------------------------- */
 
+static const rapt_vulkan_shader stream_shader = {
+    .size = sizeof(rapt_vulkan_shader),
+    .name = "device.stream",
+    .code = device_stream,
+    .code_bytes = sizeof device_stream,
+    .n_buffers = 2,
+    .push_bytes = 4,
+};
+
 typedef struct copy_work {
-    rapt_view to, from;
+    rapt_vulkan_buffer buffers[2]; /* from, to */
 } copy_work;
 
+static rapt_status run_stream(rapt_vk_device *device, void *context, rapt_error *error)
+{
+    const copy_work *w = context;
+    const uint32_t count = (uint32_t)(w->buffers[0].bytes / 16);
+    const rapt_vulkan_dispatch dispatch = {.size = sizeof dispatch,
+                                           .shader = &stream_shader,
+                                           .groups = {(count + GROUP - 1) / GROUP, 1, 1},
+                                           .buffers = w->buffers,
+                                           .push = &count};
+    return rapt_vk_dispatch(device, &dispatch, error);
+}
+
+/* By the driver's own command, which may use an engine for copies. */
 static rapt_status run_copy(rapt_vk_device *device, void *context, rapt_error *error)
 {
     const copy_work *w = context;
-    return rapt_vk_copy(device, &w->to, &w->from, error);
+    int64_t shape[1] = {(int64_t)w->buffers[0].bytes / 4}, strides[1] = {1};
+    const rapt_view to = {(void *)(uintptr_t)w->buffers[1].memory,
+                          {RAPT_DEVICE_VULKAN, 0},
+                          1,
+                          {2, 32, 1},
+                          shape,
+                          strides,
+                          0};
+    rapt_view from = to;
+    from.data = (void *)(uintptr_t)w->buffers[0].memory;
+    return rapt_vk_copy(device, &to, &from, error);
+}
+
+/* Seconds that a copy of so many bytes takes, by the better of the two ways. */
+static rapt_status time_copy(rapt_vk_device *device, uint64_t bytes, double *seconds,
+                             rapt_error *error)
+{
+    rapt_vk_memory *memory[2] = {NULL, NULL};
+    double stream = 0, copy = 0;
+    rapt_status status = rapt_vk_memory_take(device, bytes, &memory[0], error);
+    if (status == RAPT_OK)
+        status = rapt_vk_memory_take(device, bytes, &memory[1], error);
+    copy_work w = {{{memory[0], 0, bytes}, {memory[1], 0, bytes}}};
+    if (status == RAPT_OK)
+        status = rapt_vk_clear(device, memory[0], 0, bytes, error);
+    if (status == RAPT_OK)
+        status = time_work(device, run_stream, &w, &stream, error);
+    if (status == RAPT_OK)
+        status = time_work(device, run_copy, &w, &copy, error);
+    *seconds = stream < copy ? stream : copy;
+    for (int i = 0; i < 2; i++)
+        if (memory[i])
+            rapt_vk_memory_give(memory[i]);
+    return status;
 }
 
 rapt_status rapt_vk_measure_copy(rapt_vk_device *device, double *gbytes, rapt_error *error)
 {
-    uint64_t bytes = COPY_BYTES;
-    while (bytes > device->limits.buffer_bytes || bytes > device->features.max_allocation)
-        bytes /= 2;
-    int64_t shape[1] = {(int64_t)(bytes / 4)}, strides[1] = {1};
-    rapt_vk_memory *memory[2] = {NULL, NULL};
-    rapt_status status = rapt_vk_memory_take(device, bytes, &memory[0], error);
-    if (status == RAPT_OK)
-        status = rapt_vk_memory_take(device, bytes, &memory[1], error);
+    uint64_t most = rapt_vk_memory_budget(device) / COPY_SHARE;
+    most = most < device->limits.buffer_bytes ? most : device->limits.buffer_bytes;
+    most = most < device->features.max_allocation ? most : device->features.max_allocation;
+    most = most < 256 ? 256 : most & ~(uint64_t)255;
+    const uint64_t least = device->features.software ? COPY_SOFTWARE : COPY_BYTES;
+    uint64_t bytes = least < most ? least : most;
     double seconds = 1;
-    if (status == RAPT_OK) {
-        const rapt_view view = {memory[0], {RAPT_DEVICE_VULKAN, 0}, 1, {2, 32, 1}, shape, strides,
-                                0};
-        copy_work w = {view, view};
-        w.from.data = memory[1];
-        status = rapt_vk_clear(device, memory[1], 0, bytes, error);
-        if (status == RAPT_OK)
-            status = time_work(device, run_copy, &w, &seconds, error);
+    rapt_status status = time_copy(device, bytes, &seconds, error);
+    while (status == RAPT_OK && seconds < COPY_SECONDS && bytes < most) {
+        const uint64_t more = bytes < most / COPY_GROWS ? bytes * COPY_GROWS : most;
+        double longer = 1;
+        if (time_copy(device, more, &longer, NULL) != RAPT_OK)
+            break; /* others took the memory: what is known so far is the answer */
+        bytes = more;
+        seconds = longer;
     }
-    for (int i = 0; i < 2; i++)
-        if (memory[i])
-            rapt_vk_memory_give(memory[i]);
+    if (status == RAPT_OK)
+        status = rapt_vk_wait(device, device->queue.recording, error);
+    if (status == RAPT_OK)
+        rapt_vk_memory_trim(device);
     *gbytes = 2e-9 * (double)bytes / seconds;
     return status;
 }

@@ -156,9 +156,9 @@ static void end_block(rapt_vk_device *device, rapt_vk_block *block)
 
 /* --- The budget ------------------------------------------------------------------------------ */
 
-/* Bytes that blocks may have altogether: what the driver says is there for this process, less what
- * others use of it, and what RAPT_VULKAN_MEMORY allows. */
-static uint64_t budget(rapt_vk_device *device)
+/* What the driver says is there for this process, less what others use of it, and what
+ * RAPT_VULKAN_MEMORY allows. */
+uint64_t rapt_vk_memory_budget(rapt_vk_device *device)
 {
     VkPhysicalDeviceMemoryBudgetPropertiesEXT now = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
@@ -187,8 +187,7 @@ static rapt_status no_memory(rapt_vk_device *device, uint64_t bytes, const char 
                      (unsigned long long)device->heap.reserved, why);
 }
 
-/* Gives blocks without a used range back to the driver, when no command needs them. */
-static void drop_empty(rapt_vk_device *device)
+void rapt_vk_memory_trim(rapt_vk_device *device)
 {
     rapt_vk_heap *heap = &device->heap;
     for (rapt_vk_block **link = &heap->blocks; *link;) {
@@ -218,7 +217,7 @@ static uint64_t block_bytes(const rapt_vk_device *device, uint64_t bytes)
 static rapt_status add_block(rapt_vk_device *device, uint64_t bytes, rapt_error *error)
 {
     rapt_vk_heap *heap = &device->heap;
-    const uint64_t most = budget(device);
+    const uint64_t most = rapt_vk_memory_budget(device);
     uint64_t size = block_bytes(device, bytes);
     if (heap->reserved + size > most)
         size = bytes;
@@ -226,7 +225,7 @@ static rapt_status add_block(rapt_vk_device *device, uint64_t bytes, rapt_error 
         const rapt_status status = rapt_vk_wait(device, device->queue.recording, error);
         if (status != RAPT_OK)
             return status;
-        drop_empty(device);
+        rapt_vk_memory_trim(device);
     }
     if (heap->reserved + size > most) {
         char why[96];

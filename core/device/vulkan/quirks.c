@@ -42,9 +42,37 @@ static int bit_of(const char *text, size_t n)
     return -1;
 }
 
+/* Of RAPT_VULKAN_BUFFERS; 0: it says nothing, UINT32_MAX: nothing that makes sense. */
+static uint32_t buffers_asked(void)
+{
+    const char *text = getenv("RAPT_VULKAN_BUFFERS");
+    char *end = NULL;
+    if (!text || !*text)
+        return 0;
+    const unsigned long n = strtoul(text, &end, 10);
+    return *end || text[0] < '0' || text[0] > '9' || n < 4 || n > RAPT_VK_MAX_BINDINGS
+               ? UINT32_MAX
+               : (uint32_t)n;
+}
+
+uint32_t rapt_vk_quirks_buffers(const rapt_vk_features *f)
+{
+    const VkPhysicalDeviceLimits *l = &f->properties.limits;
+    uint32_t most = l->maxPerStageDescriptorStorageBuffers < l->maxPerStageResources
+                        ? l->maxPerStageDescriptorStorageBuffers
+                        : l->maxPerStageResources;
+    most = most < RAPT_VK_MAX_BINDINGS ? most : RAPT_VK_MAX_BINDINGS;
+    const uint32_t asked = buffers_asked();
+    return asked && asked < most ? asked : most;
+}
+
 rapt_status rapt_vk_quirks_check(rapt_error *error)
 {
     const char *at = getenv("RAPT_VULKAN_OFF");
+    if (buffers_asked() == UINT32_MAX)
+        return rapt_fail(error, RAPT_INVALID,
+                         "RAPT_VULKAN_BUFFERS is \"%s\"; a number from 4 to %d was expected",
+                         getenv("RAPT_VULKAN_BUFFERS"), RAPT_VK_MAX_BINDINGS);
     while (at && *at) {
         const size_t n = strcspn(at, ", ");
         if (n > 0 && bit_of(at, n) < 0)

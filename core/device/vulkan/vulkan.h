@@ -9,6 +9,7 @@
  *   commands.c  batches of commands, submitted in order, waited for by one timeline semaphore
  *   transfer.c  bytes between the host and the device; clearing
  *   copy.c      strided copies and conversions on the device
+ *   fill.c      random numbers made on the device
  *   pipeline.c  pipelines by code and constants; the cache on disk
  *   dispatch.c  dispatches checked and recorded; the service given to kernels
  *   measure.c   rates of the device
@@ -31,6 +32,7 @@
 typedef struct rapt_vk_device rapt_vk_device;
 typedef struct rapt_vk_block rapt_vk_block;
 typedef struct rapt_vk_pipeline rapt_vk_pipeline;
+typedef struct rapt_vk_judged rapt_vk_judged;
 
 /* --- The instance ---------------------------------------------------------------------------- */
 
@@ -94,8 +96,10 @@ VkResult rapt_vk_features_create(const rapt_vk_instance *instance, VkPhysicalDev
                                  const rapt_vk_features *features, VkDevice *device);
 /* Turns off what is known not to work on this device and driver: features->on, why_off. */
 void rapt_vk_quirks_apply(rapt_vk_features *features);
-/* RAPT_INVALID: RAPT_VULKAN_OFF names what is no feature. */
+/* RAPT_INVALID: RAPT_VULKAN_OFF names what is no feature, or RAPT_VULKAN_BUFFERS is no number. */
 rapt_status rapt_vk_quirks_check(rapt_error *error);
+/* Storage buffers that a shader may bind, or fewer where RAPT_VULKAN_BUFFERS says so. */
+uint32_t rapt_vk_quirks_buffers(const rapt_vk_features *features);
 /* Turns features off, with the reason; a pointer to it is kept. */
 void rapt_vk_features_off(rapt_vk_features *features, uint32_t off, const char *why);
 /* "plain on; f16 on; coopmat NV off: ..." */
@@ -136,6 +140,10 @@ typedef struct rapt_vk_heap {
 rapt_status rapt_vk_memory_take(rapt_vk_device *device, uint64_t bytes, rapt_vk_memory **memory,
                                 rapt_error *error);
 void rapt_vk_memory_give(rapt_vk_memory *memory); /* [locked] */
+/* [locked] Bytes that blocks may have altogether. */
+uint64_t rapt_vk_memory_budget(rapt_vk_device *device);
+/* [locked] Gives blocks without a used range back to the driver; no command needs them any more. */
+void rapt_vk_memory_trim(rapt_vk_device *device);
 void rapt_vk_memory_close(rapt_vk_device *device);
 
 /* Memory of rapt's own that the host reaches: staging, params. */
@@ -229,7 +237,9 @@ double rapt_vk_seconds(const rapt_vk_device *device, uint64_t from, uint64_t to)
 
 /* --- Pipelines ------------------------------------------------------------------------------- */
 
-enum { RAPT_VK_MAX_CONSTANTS = 32, RAPT_VK_MAX_BINDINGS = 64 };
+/* No shader of rapt's own binds as many as `wide`: on a device that takes so many, kernels need no
+ * rehearsal. */
+enum { RAPT_VK_MAX_CONSTANTS = 32, RAPT_VK_MAX_BINDINGS = 64, RAPT_VK_WIDE = 24 };
 
 typedef struct rapt_vk_layout {
     VkDescriptorSetLayout set;
@@ -293,9 +303,11 @@ struct rapt_vk_device {
     rapt_vk_queue queue;
     rapt_vk_pipelines pipelines;
     rapt_vk_host_buffer readback[2];
-    rapt_verdict verdict;
-    rapt_vk_profile *profile; /* NULL: nobody asked */
-    rapt_vk_memory *nothing;  /* bound where a shader declares a buffer that is absent */
+    _Atomic(rapt_vk_judged *) judged; /* operators, the last one first */
+    atomic_bool failing;              /* some path of some operator is off for it */
+    rapt_vk_profile *profile;         /* NULL: nobody asked */
+    rapt_vk_memory *nothing;          /* bound where a shader declares a buffer that is absent */
+    rapt_vk_memory *normal_table;     /* of fill.c; NULL until it is needed */
 };
 
 /* [locked] Opens the logical device if it is not; RAPT_DEVICE_LOST once it was lost. */
@@ -305,11 +317,21 @@ void rapt_vk_device_close(rapt_vk_device *device);
 rapt_status rapt_vk_failed(rapt_vk_device *device, VkResult result, const char *what,
                            rapt_error *error);
 
-/* The verdict that is on disk, if there is one. */
-void rapt_vk_verdict_load(rapt_vk_device *device);
-void rapt_vk_verdict_store(const rapt_vk_device *device);
-/* What quirks and the verdict leave of the features. */
-void rapt_vk_verdict_apply(rapt_vk_device *device);
+/* The verdicts that are on disk, if there are any. */
+void rapt_vk_verdicts_load(rapt_vk_device *device);
+void rapt_vk_verdicts_free(rapt_vk_device *device);
+/* [locked] The verdict on an operator, or NULL. */
+const rapt_verdict *rapt_vk_verdict_find(const rapt_vk_device *device, const char *op);
+/* [locked] In place of an earlier one of the operator; all of them go to disk. */
+void rapt_vk_verdict_keep(rapt_vk_device *device, const rapt_verdict *verdict);
+/* What the operator of a call may use: what its verdict, or the self-test that this thread runs,
+ * leaves of the device's. */
+const rapt_vulkan_limits *rapt_vk_verdict_limits(const rapt_vk_device *device,
+                                                 const rapt_call *call);
+/* As rapt_device_driver.offer. */
+uint32_t rapt_vk_verdict_offer(rapt_vk_device *device, uint32_t features);
+/* [locked] "failed by cog: ...; passed by 3 operators" */
+void rapt_vk_verdicts_describe(const rapt_vk_device *device, char *text, size_t size);
 
 /* Keeps the list of devices for rapt_vulkan_list, unless that is what it says already. */
 void rapt_vk_found_store(const rapt_device_driver *drivers, size_t count);
@@ -319,6 +341,8 @@ void rapt_vk_found_store(const rapt_device_driver *drivers, size_t count);
 /* [locked] Checks and records a dispatch. */
 rapt_status rapt_vk_dispatch(rapt_vk_device *device, const rapt_vulkan_dispatch *dispatch,
                              rapt_error *error);
+/* As rapt_device_driver.rehearse. */
+rapt_status rapt_vk_rehearse(rapt_status (*function)(rapt_call *), rapt_call *call);
 rapt_status rapt_vk_write(rapt_vk_device *device, rapt_vk_memory *memory, uint64_t offset,
                           const void *source, uint64_t bytes, rapt_error *error); /* [locked] */
 rapt_status rapt_vk_read(rapt_vk_device *device, rapt_vk_memory *memory, uint64_t offset,
@@ -328,6 +352,10 @@ rapt_status rapt_vk_clear(rapt_vk_device *device, rapt_vk_memory *memory, uint64
 /* [locked] As rapt_device_driver.copy. */
 rapt_status rapt_vk_copy(rapt_vk_device *device, const rapt_view *target, const rapt_view *source,
                          rapt_error *error);
+
+/* [locked] As rapt_device_driver.fill. */
+rapt_status rapt_vk_fill(rapt_vk_device *device, const rapt_view *target,
+                         const rapt_random_fill *fill, rapt_error *error);
 
 /* [locked] GFLOP/s of float32 multiplications and additions in registers, about 2 n^3 of them; GB/s
  * of a large copy. */

@@ -471,6 +471,7 @@ typedef struct rapt_vulkan_limits {
     uint32_t offset_alignment; /* of a buffer's offset, a power of two, at most 256 */
     uint32_t processors;       /* how many workgroups run well side by side; a guess, at least 1 */
     uint64_t buffer_bytes;     /* the greatest range that one binding may show, at least 128 MiB */
+    uint32_t buffers;          /* that a shader may bind, params included: at least 4, at most 64 */
 } rapt_vulkan_limits;
 
 /* A shader: constant data. Set 0, bindings 0 to n_buffers - 1 are storage buffers; with

@@ -14,20 +14,23 @@
 #include "core_softmax_f32.h"
 #include "core_softmax_half.h"
 
-/* --- softmax, log_softmax -------------------------------------------------------------------- */
+/* --- Lines along a dimension ------------------------------------------------------------------ */
+
+enum { LINE_OPERANDS = 3 };
 
 typedef struct line_params {
     rapt_vkop_lines lines;
 } line_params;
 
-RAPT_VKOP_PAIR(softmax, 3, line_params)
-
-/* The walk's operands are the shader's, but for a forward, which lacks the second. */
-static rapt_status softmax_run(rapt_call *call, bool logarithm, const rapt_view *const *operands)
+/* A shader over the lines along the dimension that the call names: its operands are `n` views, the
+ * last of them the target; for one that is absent the first is bound. */
+static rapt_status lines_run(rapt_call *call, const rapt_vkop_pair *shaders,
+                             const uint32_t *constants, uint32_t n_constants,
+                             const rapt_view *const *operands, int n)
 {
-    const rapt_view *target = operands[2];
+    const rapt_view *target = operands[n - 1];
     rapt_vulkan device;
-    rapt_vulkan_buffer buffers[3];
+    rapt_vulkan_buffer buffers[LINE_OPERANDS];
     line_params params;
     rapt_walk walk;
     int32_t dim;
@@ -35,7 +38,7 @@ static rapt_status softmax_run(rapt_call *call, bool logarithm, const rapt_view 
     rapt_walk_begin(&walk, call, target->ndim, target->shape);
     if (status != RAPT_OK || walk.count == 0)
         return status;
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < n; k++)
         rapt_walk_add(&walk, operands[k] != NULL ? operands[k] : operands[0]);
     status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
@@ -44,11 +47,21 @@ static rapt_status softmax_run(rapt_call *call, bool logarithm, const rapt_view 
         status = rapt_vkop_bind_walk(&device, &walk, buffers, params.lines.base);
     if (status != RAPT_OK)
         return status;
-    const uint32_t constants[] = {0, (uint32_t)call->dtype, operands[1] != NULL, logarithm};
-    return rapt_vulkan_run(&device, rapt_vkop_pick(&softmax_shaders, rapt_vkop_half(call->dtype)),
-                           constants, 4,
+    return rapt_vulkan_run(&device, rapt_vkop_pick(shaders, rapt_vkop_half(call->dtype)), constants,
+                           n_constants,
                            rapt_vkop_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
                            buffers, NULL, &params);
+}
+
+/* --- softmax, log_softmax -------------------------------------------------------------------- */
+
+RAPT_VKOP_PAIR(softmax, 3, line_params)
+
+/* The walk's operands are the shader's, but for a forward, which lacks the second. */
+static rapt_status softmax_run(rapt_call *call, bool logarithm, const rapt_view *const *operands)
+{
+    const uint32_t constants[] = {0, (uint32_t)call->dtype, operands[1] != NULL, logarithm};
+    return lines_run(call, &softmax_shaders, constants, 4, operands, 3);
 }
 
 static rapt_status softmax_forward(rapt_call *call, bool logarithm)
@@ -211,29 +224,9 @@ RAPT_VKOP_PAIR(scan, 2, line_params)
 static rapt_status scan_run(rapt_call *call, const rapt_view *source, const rapt_view *target,
                             bool reverse)
 {
-    rapt_vulkan device;
-    rapt_vulkan_buffer buffers[2];
-    line_params params;
-    rapt_walk walk;
-    int32_t dim;
-    rapt_status status = rapt_ops_dim(call, call->attrs[0].i[0], target->ndim, &dim);
-    rapt_walk_begin(&walk, call, target->ndim, target->shape);
-    if (status != RAPT_OK || walk.count == 0)
-        return status;
-    rapt_walk_add(&walk, source);
-    rapt_walk_add(&walk, target);
-    status = rapt_vulkan_begin(call, &device);
-    if (status == RAPT_OK)
-        status = rapt_vkop_lines_set(call, &params.lines, &walk, dim);
-    if (status == RAPT_OK)
-        status = rapt_vkop_bind_walk(&device, &walk, buffers, params.lines.base);
-    if (status != RAPT_OK)
-        return status;
+    const rapt_view *const operands[2] = {source, target};
     const uint32_t constants[] = {0, (uint32_t)call->dtype, reverse};
-    return rapt_vulkan_run(&device, rapt_vkop_pick(&scan_shaders, rapt_vkop_half(call->dtype)),
-                           constants, 3,
-                           rapt_vkop_team_groups(params.lines.team, params.lines.outer.count), 1, 1,
-                           buffers, NULL, &params);
+    return lines_run(call, &scan_shaders, constants, 3, operands, 2);
 }
 
 rapt_status rapt_vulkan_cumsum_forward(rapt_call *call)
