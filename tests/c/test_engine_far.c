@@ -2,6 +2,7 @@
 #include "engine_ops.h"
 #include "fault.h"
 #include "tensor/convert.h"
+#include "tensor/random.h"
 
 /* Memory behind a handle: its address with all bits turned. */
 static void *handle(const void *data)
@@ -57,6 +58,18 @@ static rapt_status far_copy(rapt_device_driver *driver, const rapt_view *target,
     to.data = handle(to.data);
     from.data = handle(from.data);
     rapt_view_copy(&to, &from);
+    return RAPT_OK;
+}
+
+/* Floats as the CPU has them. */
+static rapt_status far_fill(rapt_device_driver *driver, const rapt_view *target,
+                            const rapt_random_fill *fill, rapt_error *error)
+{
+    (void)driver;
+    (void)error;
+    float *x = (float *)(void *)((char *)handle(target->data) + target->byte_offset);
+    assert_int_equal(fill->kind, RAPT_FILL_UNIFORM);
+    rapt_philox_uniform(fill->seed, 0, fill->first, rapt_view_count(target), x);
     return RAPT_OK;
 }
 
@@ -141,6 +154,31 @@ static void tensors_far_away(void **state)
     rapt_tensor_release(x);
 }
 
+/* Random numbers go into any layout, by the device if it makes them, otherwise from here. */
+static void random_numbers_far_away(void **state)
+{
+    rapt_error error = {0};
+    rapt_device_driver *driver = rapt_devices_find(FAR, &error);
+    for (int by_device = 0; by_device < 2; by_device++) {
+        driver->fill = by_device ? far_fill : NULL;
+        rapt_tensor *far = rapt_tensor_zeros(*state, RAPT_F32, FAR, SHAPE(3, 4), &error);
+        rapt_tensor *turned = rapt_transpose(*state, far, 0, 1, &error);
+        rapt_tensor *part = rapt_narrow(*state, turned, 0, 1, 2, &error);
+        float drawn[14];
+        rapt_philox_uniform(9, 0, 0, 14, drawn);
+        rapt_seed(*state, 9);
+        must(rapt_fill_uniform(*state, part, &error), &error);
+        for (int i = 0; i < 6; i++)
+            assert_float_equal(element(*state, part, i), drawn[i], 0);
+        must(rapt_fill_uniform(*state, far, &error), &error); /* draws on */
+        assert_float_equal(element(*state, far, 7), drawn[13], 0);
+        rapt_tensor_release(part);
+        rapt_tensor_release(turned);
+        rapt_tensor_release(far);
+    }
+    driver->fill = NULL;
+}
+
 /* No kernel of another device runs, and nothing is moved for one. */
 static void calls_far_away(void **state)
 {
@@ -202,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tensors_far_away, setup_far, teardown_far),
+        cmocka_unit_test_setup_teardown(random_numbers_far_away, setup_far, teardown_far),
         cmocka_unit_test_setup_teardown(calls_far_away, setup_far, teardown_far),
         cmocka_unit_test_setup_teardown(moving_without_memory, setup_far, teardown_far),
     };
