@@ -138,6 +138,29 @@ static const rapt_arg saved[] = {
                             .dtype = "f32"},
 };
 
+/* The same, where packed sequences have their own agents side by side, in the place of a batch. */
+#define BATCH "if(given(cu_seqlens_q),max(P-1,1),B)"
+static const rapt_arg saved_vulkan[] = {
+    [AGENT_POOLED] = {.size = sizeof(rapt_arg),
+                      .spec = "pooled: " BATCH " H if(given(agents),0,n_agents) D",
+                      .dtype = "f32"},
+    [AGENT_GATHERED] = {.size = sizeof(rapt_arg),
+                        .spec = "gathered: " BATCH " H " AGENTS " E",
+                        .dtype = "f32"},
+    [AGENT_GATHER_REFERENCE] = {.size = sizeof(rapt_arg),
+                                .spec = "gather_reference: " BATCH " H " AGENTS,
+                                .dtype = "f32"},
+    [AGENT_GATHER_SUM] = {.size = sizeof(rapt_arg),
+                          .spec = "gather_sum: " BATCH " H " AGENTS,
+                          .dtype = "f32"},
+    [AGENT_HAND_OUT_REFERENCE] = {.size = sizeof(rapt_arg),
+                                  .spec = "hand_out_reference: B H N",
+                                  .dtype = "f32"},
+    [AGENT_HAND_OUT_SUM] = {.size = sizeof(rapt_arg),
+                            .spec = "hand_out_sum: B H N",
+                            .dtype = "f32"},
+};
+
 static const rapt_kernel kernels[] = {
     {
         .size = sizeof(rapt_kernel),
@@ -158,13 +181,15 @@ static const rapt_kernel kernels[] = {
         .name = "vulkan",
         .device = "vulkan",
         .dtypes = RAPT_DTYPES_COMPUTE,
-        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias",
-        .saved = saved,
+        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias sink cu_seqlens_q "
+                "cu_seqlens_k",
+        .saved = saved_vulkan,
         .n_saved = AGENT_SAVED,
         .supports = agent_vulkan_supports,
         .workspace = agent_vulkan_workspace,
         .forward = agent_vulkan_forward,
         .backward = agent_vulkan_backward,
+        .weights = agent_vulkan_weights,
     },
     {
         .size = sizeof(rapt_kernel),
@@ -172,13 +197,15 @@ static const rapt_kernel kernels[] = {
         .device = "vulkan",
         .dtypes = RAPT_DTYPE_BIT(RAPT_F16),
         .priority = 1,
-        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias",
-        .saved = saved,
+        .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias sink cu_seqlens_q "
+                "cu_seqlens_k",
+        .saved = saved_vulkan,
         .n_saved = AGENT_SAVED,
         .supports = agent_vulkan_coopmat_supports,
         .workspace = agent_vulkan_workspace,
         .forward = agent_vulkan_forward,
         .backward = agent_vulkan_backward,
+        .weights = agent_vulkan_weights,
     },
 };
 

@@ -40,5 +40,6 @@ rapt_status agent_vulkan_coopmat_supports(rapt_call *call);
 size_t agent_vulkan_workspace(rapt_call *call);
 rapt_status agent_vulkan_forward(rapt_call *call);
 rapt_status agent_vulkan_backward(rapt_call *call);
+rapt_status agent_vulkan_weights(rapt_call *call);
 
 #endif

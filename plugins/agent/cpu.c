@@ -29,11 +29,6 @@ rapt_status agent_supports(rapt_call *call)
 {
     const rapt_value *grid = &call->attrs[AGENT_GRID];
     const int64_t agents = call->attrs[AGENT_N_AGENTS].i[0], n = call->sizes['N'];
-    const int options = call->attrs[AGENT_SOFTCAP].f > 0 || call->inputs[AGENT_SINK] ||
-                        call->inputs[AGENT_BORDERS_Q];
-    if (options && strcmp(call->kernel->device, "cpu") != 0)
-        return call->host->error(call, RAPT_UNSUPPORTED,
-                                 "softcap, sink and cu_seqlens are computed on the CPU only");
     if (!grid->present)
         return RAPT_OK;
     if (grid->i[0] > n / grid->i[1] || grid->i[0] * grid->i[1] != n)

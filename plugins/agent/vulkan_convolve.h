@@ -23,7 +23,7 @@ static void load_taps(agent_job *job, const rapt_view *view, int64_t first, int6
     const agent_kernel_push push = {
         (uint32_t)channels, (uint32_t)plan->taps, (uint32_t)first, (uint32_t)count, base,
         strides[0],         strides[2],           strides[3]};
-    const uint32_t constants[5] = {is_bf16(view), 0, 0, 0, 0};
+    const uint32_t constants[AGENT_CONSTANTS] = {is_bf16(view), 0, 0, 0, 0};
     run(job, &kernel_shader[is_half(view)], constants, agent_over(channels * count, 64), 1, 1,
         buffers, &push);
 }
@@ -45,7 +45,7 @@ static void convolve(agent_job *job, const agent_tensor *from, const agent_float
                                       from->push,
                                       to->push,
                                       add->base};
-    const uint32_t constants[5] = {job->bf16, back, 0, 0, 0};
+    const uint32_t constants[AGENT_CONSTANTS] = {job->bf16, back, 0, 0, 0};
     const rapt_vulkan_buffer buffers[4] = {from->buffer, agent_buffer(plan, plan->kernel),
                                            add->buffer, to->buffer};
     run(job, &convolve_shader[to->half], constants, agent_over(plan->N * plan->E, 64), plan->units,
@@ -64,7 +64,7 @@ static void store_taps(agent_job *job, const rapt_view *view, int64_t first, int
         (uint32_t)first,       (uint32_t)count,
         (uint32_t)plan->slots, to.base};
     const rapt_vulkan_buffer buffers[2] = {agent_buffer(plan, plan->kernels), to.buffer};
-    const uint32_t constants[5] = {is_bf16(view), 0, 0, 0, 0};
+    const uint32_t constants[AGENT_CONSTANTS] = {is_bf16(view), 0, 0, 0, 0};
     run(job, &kernel_sum_shader[is_half(view)], constants, agent_over(channels * count, 64), 1, 1,
         buffers, &push);
 }

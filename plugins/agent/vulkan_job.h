@@ -25,12 +25,18 @@ typedef struct agent_bias {
     uint32_t kind; /* BIAS of bias.glsl */
 } agent_bias;
 
+/* OPTIONS of options.glsl. */
+enum { AGENT_CAPPED = 1, AGENT_HAS_SINK = 2, AGENT_PACKED = 4, AGENT_WEIGHTS = 8 };
+
+/* Specialization constants of a shader; the last is OPTIONS. */
+enum { AGENT_CONSTANTS = 6 };
+
 typedef struct agent_job {
     agent_plan plan;
     rapt_status status;
-    float scale;
-    uint32_t bf16;
-    int way; /* of products */
+    float scale, softcap;
+    uint32_t bf16, options; /* OPTIONS of options.glsl, without the sink */
+    int way;                /* of products */
     agent_floats a, u, gather_most, gather_total;
     int64_t unit0, units, first, count; /* of the chunk at hand */
 } agent_job;
@@ -40,24 +46,27 @@ static rapt_status begin(rapt_call *call, agent_job *job)
     memset(job, 0, sizeof *job);
     job->status = agent_plan_call(call, &job->plan);
     job->scale = (float)call->attrs[AGENT_SCALE].f;
+    job->softcap = (float)call->attrs[AGENT_SOFTCAP].f;
+    job->options = (job->softcap > 0 ? AGENT_CAPPED : 0u) | (job->plan.packed ? AGENT_PACKED : 0u);
     job->bf16 = call->dtype == RAPT_BF16;
     job->way = RAPT_PRODUCT_PLAIN;
-    if (job->status == RAPT_OK)
+    if (job->status == RAPT_OK && !job->plan.weights)
         job->way = rapt_product_way(call, job->plan.device.limits);
     if (job->plan.D == 0)
         job->scale = 0.0f;
     return job->status;
 }
 
-/* `constants`: five of them, or NULL: those of a shader that has but the type of its elements. */
+/* `constants`: AGENT_CONSTANTS of them, or NULL: those of a shader that has but the type of its
+ * elements. */
 static void run(agent_job *job, const rapt_vulkan_shader *shader, const uint32_t *constants,
                 int64_t x, int64_t y, int64_t z, const rapt_vulkan_buffer *buffers,
                 const void *push)
 {
     if (job->status == RAPT_OK)
         job->status = rapt_vulkan_run(&job->plan.device, shader, constants ? constants : &job->bf16,
-                                      constants ? 5 : 1, (uint32_t)x, (uint32_t)y, (uint32_t)z,
-                                      buffers, push, NULL);
+                                      constants ? AGENT_CONSTANTS : 1, (uint32_t)x, (uint32_t)y,
+                                      (uint32_t)z, buffers, push, NULL);
 }
 
 static bool is_coop(const agent_job *job)
@@ -112,6 +121,12 @@ static agent_floats floats_of(agent_job *job, const rapt_view *view)
         job->status = rapt_vulkan_bind(job->plan.call, job->plan.device.limits, view,
                                        &floats.buffer, &floats.base);
     return floats;
+}
+
+/* The borders of packed sequences. */
+static rapt_vulkan_buffer borders_of(const agent_job *job)
+{
+    return agent_buffer(&job->plan, job->plan.borders);
 }
 
 static agent_floats floats_at(const agent_job *job, agent_part part)

@@ -5,6 +5,10 @@
  * and hand out to the queries. Backward makes the two matrices of a chunk of positions against all
  * agents (logits and gradients of weights), first for handing out, then for gathering. Memory is
  * linear in N and M; a chunk has at most AGENT_CHUNK floats, unless 64 positions need more.
+ *
+ * There is a set of agents for each head of each batch; of packed sequences, for each head of each
+ * sequence, in this order. Where sequences begin and end the device alone knows, so that all work
+ * is divided as if one sequence might have all positions.
  */
 #ifndef RAPT_AGENT_VULKAN_PLAN_H
 #define RAPT_AGENT_VULKAN_PLAN_H
@@ -36,14 +40,16 @@ typedef struct agent_plan {
     rapt_call *call;
     rapt_vulkan device;
     int64_t B, H, N, M, D, E, A, units; /* units: B * H */
+    int64_t sequences, sets;            /* B without packed sequences; sequences * H */
     int64_t taps;                       /* R, 0 without convolution */
     int64_t grid[2], bins[2];           /* without a grid: 1 x N, 1 x A */
-    bool pooled, backward;
+    bool pooled, backward, packed, weights;
     agent_chunks handing, gathering;
     int64_t slots;
     agent_part a, u, most, total, parts, part_most, part_total, o, kernel;
     agent_part logits, grads, delta_n, delta_a, du, da, dq, dv, query_bias, agent_bias, kernels;
     agent_part greatest, scale_u, scale_du, scale_grads; /* for float16 operands */
+    agent_part borders, da_total, sinks;
     uint64_t bytes;
 } agent_plan;
 
@@ -86,7 +92,7 @@ static inline agent_part agent_place(agent_plan *plan, int64_t a, int64_t b, int
     return part;
 }
 
-/* Splits of `positions` for a result of `width` features of the agents of `units`; fewer than for
+/* Splits of `positions` for a result of `width` features of `units` sets of agents; fewer than for
  * the plan, which does not know the way of products, with fewer groups. */
 static inline int64_t agent_splits_of(const agent_plan *plan, int64_t groups, int64_t units,
                                       int64_t positions, int64_t width, int64_t *each)
@@ -105,7 +111,8 @@ static inline int64_t agent_splits(const agent_plan *plan, int64_t units, int64_
     return agent_splits_of(plan, AGENT_GROUPS, units, positions, width, each);
 }
 
-/* Chunks of the matrix of all agents against `length` positions. */
+/* Chunks of the matrix of all agents against `length` positions; all units of packed sequences go
+ * together. */
 static inline agent_chunks agent_chunk(const agent_plan *plan, int64_t length)
 {
     const int64_t agents = agent_most(1, plan->A), units = agent_most(1, plan->units);
@@ -114,6 +121,11 @@ static inline agent_chunks agent_chunk(const agent_plan *plan, int64_t length)
     if (together >= agent_least(length, AGENT_POSITIONS)) {
         if (together < length)
             chunks.positions = together / AGENT_TILE * AGENT_TILE;
+        return chunks;
+    }
+    if (plan->packed) {
+        chunks.positions =
+            agent_least(chunks.positions, agent_most(1, together / AGENT_TILE) * AGENT_TILE);
         return chunks;
     }
     chunks.positions = agent_most(1, agent_least(length, AGENT_POSITIONS));
@@ -129,26 +141,33 @@ static inline int64_t agent_chunk_floats(const agent_plan *plan, agent_chunks ch
     return chunks.units * chunks.positions * plan->A;
 }
 
+/* The sets of agents of some units of a chunk. */
+static inline int64_t agent_sets_of(const agent_plan *plan, int64_t units)
+{
+    return plan->packed ? plan->sets : units;
+}
+
 /* Floats of the parts of the products of a chunk that sum over positions. */
 static inline int64_t agent_part_floats(const agent_plan *plan, agent_chunks chunks)
 {
     int64_t each;
-    const int64_t values = agent_splits(plan, chunks.units, chunks.positions, plan->E, &each);
-    const int64_t widths = agent_splits(plan, chunks.units, chunks.positions, plan->D, &each);
-    return chunks.units * plan->A * agent_most(values * plan->E, widths * plan->D);
+    const int64_t sets = agent_sets_of(plan, chunks.units);
+    const int64_t values = agent_splits(plan, sets, chunks.positions, plan->E, &each);
+    const int64_t widths = agent_splits(plan, sets, chunks.positions, plan->D, &each);
+    return sets * plan->A * agent_most(values * plan->E, widths * plan->D);
 }
 
 static inline void agent_place_forward(agent_plan *plan)
 {
     int64_t each;
-    const int64_t splits = agent_splits(plan, plan->units, plan->M, plan->E, &each);
+    const int64_t splits = agent_splits(plan, plan->sets, plan->M, plan->E, &each);
     const bool saved = plan->call->saved != NULL;
-    plan->u = agent_place(plan, plan->units, plan->A, plan->E, !saved);
-    plan->most = agent_place(plan, plan->units, plan->A, !saved, 1);
-    plan->total = agent_place(plan, plan->units, plan->A, !saved, 1);
-    plan->parts = agent_place(plan, splits, plan->units, plan->A, plan->E);
-    plan->part_most = agent_place(plan, splits, plan->units, plan->A, 1);
-    plan->part_total = agent_place(plan, splits, plan->units, plan->A, 1);
+    plan->u = agent_place(plan, plan->sets, plan->A, plan->E, !saved);
+    plan->most = agent_place(plan, plan->sets, plan->A, !saved, 1);
+    plan->total = agent_place(plan, plan->sets, plan->A, !saved, 1);
+    plan->parts = agent_place(plan, splits, plan->sets, plan->A, plan->E);
+    plan->part_most = agent_place(plan, splits, plan->sets, plan->A, 1);
+    plan->part_total = agent_place(plan, splits, plan->sets, plan->A, 1);
     plan->o = agent_place(plan, plan->units, plan->N, plan->E, plan->taps > 0);
 }
 
@@ -164,9 +183,12 @@ static inline void agent_place_backward(agent_plan *plan)
     plan->logits = agent_place(plan, matrix, 1, 1, 1);
     plan->grads = agent_place(plan, matrix, 1, 1, 1);
     plan->delta_n = agent_place(plan, plan->units, plan->N, 1, 1);
-    plan->delta_a = agent_place(plan, plan->units, plan->A, 1, 1);
-    plan->du = agent_place(plan, plan->units, plan->A, plan->E, 1);
-    plan->da = agent_place(plan, plan->units, plan->A, plan->D, 1);
+    plan->delta_a = agent_place(plan, plan->sets, plan->A, 1, 1);
+    plan->du = agent_place(plan, plan->sets, plan->A, plan->E, 1);
+    plan->da = agent_place(plan, plan->sets, plan->A, plan->D, 1);
+    plan->da_total = agent_place(plan, plan->units, plan->A, plan->D,
+                                 plan->packed && grads[AGENT_AGENTS] != NULL);
+    plan->sinks = agent_place(plan, AGENT_SLOTS, plan->H, grads[AGENT_SINK] != NULL, 1);
     plan->dq = agent_place(plan, plan->units, plan->N, plan->D, plan->pooled && grads[AGENT_Q]);
     plan->dv = agent_place(plan, plan->units, plan->M, plan->E, plan->taps && grads[AGENT_V]);
     const int64_t groups = agent_over(agent_most(handing.positions, gathering.positions), 64);
@@ -191,12 +213,16 @@ static inline void agent_measure(agent_plan *plan)
     plan->N = call->sizes['N'];
     plan->M = call->sizes['M'];
     plan->D = call->sizes['D'];
-    plan->E = call->sizes['E'];
+    plan->E = call->phase == RAPT_WEIGHTS ? call->sizes['M'] : call->sizes['E'];
     plan->units = plan->B * plan->H;
+    plan->packed = call->inputs[AGENT_BORDERS_Q] != NULL;
+    plan->sequences = plan->packed ? agent_most(1, call->sizes['P'] - 1) : plan->B;
+    plan->sets = plan->sequences * plan->H;
     plan->pooled = !call->inputs[AGENT_AGENTS];
     plan->backward = call->phase == RAPT_BACKWARD;
+    plan->weights = call->phase == RAPT_WEIGHTS;
     plan->A = plan->pooled ? call->attrs[AGENT_N_AGENTS].i[0] : call->sizes['A'];
-    plan->taps = call->inputs[AGENT_DWC_WEIGHT] ? call->sizes['R'] : 0;
+    plan->taps = call->inputs[AGENT_DWC_WEIGHT] && !plan->weights ? call->sizes['R'] : 0;
     plan->grid[0] = grid->present ? grid->i[0] : 1;
     plan->grid[1] = grid->present ? grid->i[1] : plan->N;
     plan->bins[0] = 1;
@@ -214,18 +240,23 @@ static inline rapt_status agent_plan_call(rapt_call *call, agent_plan *plan)
         return status;
     plan->call = call;
     if (call->attrs[AGENT_N_AGENTS].i[0] > AGENT_MOST || call->sizes['N'] > AGENT_MOST ||
-        call->sizes['M'] > AGENT_MOST || call->sizes['A'] > AGENT_MOST)
+        call->sizes['M'] > AGENT_MOST || call->sizes['A'] > AGENT_MOST ||
+        call->sizes['P'] > AGENT_MOST)
         return call->host->error(call, RAPT_UNSUPPORTED,
-                                 "N, M or the number of agents is beyond %d, which this kernel "
-                                 "reaches at most",
+                                 "N, M or the number of agents or of borders is beyond %d, which "
+                                 "this kernel reaches at most",
                                  AGENT_MOST);
     agent_measure(plan);
     plan->handing = agent_chunk(plan, plan->N);
     plan->gathering = agent_chunk(plan, plan->M);
     plan->slots = agent_most(1, agent_least(AGENT_SLOTS, plan->B * plan->grid[0]));
-    plan->a = agent_place(plan, plan->units, plan->A, plan->D, !(plan->pooled && call->saved));
+    plan->borders = agent_place(plan, 2, plan->sequences + 1, plan->packed, 1);
+    plan->a = agent_place(plan, plan->pooled ? plan->sets : plan->units, plan->A, plan->D,
+                          !(plan->pooled && call->saved));
     plan->kernel = agent_place(plan, plan->taps * plan->taps + 1, plan->H, plan->E, plan->taps > 0);
-    if (plan->backward)
+    if (plan->weights)
+        plan->logits = agent_place(plan, plan->units, plan->A, plan->M, 1);
+    else if (plan->backward)
         agent_place_backward(plan);
     else
         agent_place_forward(plan);

@@ -20,6 +20,7 @@
 #include "agent_attend_hand_out_half.h"
 #include "agent_attend_hand_out_half_lean.h"
 #include "agent_bias_grad.h"
+#include "agent_borders.h"
 #include "agent_columns_coop_emulated.h"
 #include "agent_columns_coop_khr.h"
 #include "agent_columns_coop_nv.h"
@@ -57,11 +58,13 @@
 #include "agent_rows_half.h"
 #include "agent_rows_half_lean.h"
 #include "agent_scale.h"
+#include "agent_sink_grad.h"
 #include "agent_store_f32.h"
 #include "agent_store_half.h"
 #include "agent_sum.h"
 #include "agent_unpool_f32.h"
 #include "agent_unpool_half.h"
+#include "agent_weigh.h"
 
 /* A tensor [B, H, N, width]. */
 typedef struct agent_tensor_push {
@@ -70,12 +73,17 @@ typedef struct agent_tensor_push {
 
 /* CHUNK_FIELDS, WEIGHT_FIELDS, BIAS_FIELDS */
 typedef struct agent_chunk_push {
-    uint32_t heads, agents, unit0, positions, first, count;
+    uint32_t heads, agents, unit0, positions, first, count, sequences, borders_at;
 } agent_chunk_push;
 
 typedef struct agent_weight_push {
     uint32_t most, total;
+    float bend;
 } agent_weight_push;
+
+typedef struct agent_stats_push {
+    uint32_t most, total;
+} agent_stats_push;
 
 typedef struct agent_bias_push {
     uint32_t base, head, row, column;
@@ -105,9 +113,9 @@ typedef struct agent_attend_push {
     uint32_t heads, units, rows, keys, width, values;
     agent_tensor_push q, k, v, o;
     agent_bias_push bias;
-    uint32_t split_keys;
-    agent_weight_push stats;
-    float scale;
+    uint32_t split_keys; /* packed: the splits; handing out: where the sink begins */
+    agent_stats_push stats;
+    float scale, softcap;
     uint32_t wide; /* of attend_coop.comp alone */
 } agent_attend_push;
 
@@ -116,7 +124,7 @@ enum { AGENT_WIDE_Q = 1, AGENT_WIDE_K = 2, AGENT_WIDE_V = 4, AGENT_WIDE_O = 8 };
 
 typedef struct agent_gathered_push {
     uint32_t units, agents, values, splits, u_base;
-    agent_weight_push stats;
+    agent_stats_push stats;
 } agent_gathered_push;
 
 typedef struct agent_product_push {
@@ -124,7 +132,8 @@ typedef struct agent_product_push {
     uint32_t width, left_base;
     agent_tensor_push right;
     agent_bias_push bias;
-    float scale;
+    float scale, softcap;
+    uint32_t left_sets;
 } agent_product_push;
 
 typedef struct agent_rows_push {
@@ -141,6 +150,7 @@ typedef struct agent_columns_push {
     uint32_t width, right_base;
     agent_tensor_push to;
     float scale;
+    uint32_t right_sets;
 } agent_columns_push;
 
 typedef struct agent_sum_push {
@@ -172,7 +182,25 @@ typedef struct agent_unpool_push {
     uint32_t heads, width;
     agent_bins_push bins;
     agent_tensor_push to;
+    uint32_t sequences;
 } agent_unpool_push;
+
+/* Of q, then of k. */
+typedef struct agent_borders_push {
+    uint32_t given, sequences;
+    struct {
+        uint32_t base, row, wide, count;
+    } of[2];
+} agent_borders_push;
+
+typedef struct agent_weigh_push {
+    uint32_t heads, agents, positions, sequences, borders_at;
+} agent_weigh_push;
+
+typedef struct agent_sink_grad_push {
+    uint32_t heads, batches, positions, slot_rows, sink_base;
+    agent_stats_push stats;
+} agent_sink_grad_push;
 
 typedef struct agent_convolve_push {
     uint32_t heads, width;
@@ -215,24 +243,28 @@ typedef struct agent_kernel_sum_push {
 #define AGENT_COOP_SHADERS(kernel, push, buffers)                                                  \
     RAPT_PRODUCT_COOP_TABLE("agent", agent, kernel, push, buffers)
 
-static const rapt_vulkan_shader pool_shader[2] = AGENT_SHADERS(pool, agent_pool_push, 2);
+static const rapt_vulkan_shader pool_shader[2] = AGENT_SHADERS(pool, agent_pool_push, 3);
 static const rapt_vulkan_shader load_shader[2] = AGENT_SHADERS(load, agent_load_push, 2);
 static const rapt_vulkan_shader store_shader[2] = AGENT_SHADERS(store, agent_store_push, 2);
 static const rapt_vulkan_shader gather_shader[4] =
-    AGENT_PRODUCTS(attend_gather, agent_attend_push, 9);
+    AGENT_PRODUCTS(attend_gather, agent_attend_push, 11);
 static const rapt_vulkan_shader hand_out_shader[4] =
-    AGENT_PRODUCTS(attend_hand_out, agent_attend_push, 9);
+    AGENT_PRODUCTS(attend_hand_out, agent_attend_push, 11);
 static const rapt_vulkan_shader gathered_shader = AGENT_SHADER(gathered, agent_gathered_push, 6, 0);
-static const rapt_vulkan_shader product_shader[4] = AGENT_PRODUCTS(product, agent_product_push, 6);
-static const rapt_vulkan_shader rows_shader[4] = AGENT_PRODUCTS(rows, agent_rows_push, 10);
-static const rapt_vulkan_shader columns_shader[4] = AGENT_PRODUCTS(columns, agent_columns_push, 10);
+static const rapt_vulkan_shader product_shader[4] = AGENT_PRODUCTS(product, agent_product_push, 7);
+static const rapt_vulkan_shader rows_shader[4] = AGENT_PRODUCTS(rows, agent_rows_push, 11);
+static const rapt_vulkan_shader columns_shader[4] = AGENT_PRODUCTS(columns, agent_columns_push, 11);
 static const rapt_vulkan_shader sum_shader = AGENT_SHADER(sum, agent_sum_push, 2, 0);
 static const rapt_vulkan_shader delta_shader = AGENT_SHADER(delta, agent_delta_push, 6, 0);
 static const rapt_vulkan_shader scale_shader = AGENT_SHADER(scale, agent_scale_push, 2, 0);
 static const rapt_vulkan_shader dot_shader = AGENT_SHADER(dot, agent_dot_push, 3, 0);
 static const rapt_vulkan_shader bias_grad_shader =
-    AGENT_SHADER(bias_grad, agent_bias_grad_push, 6, 0);
-static const rapt_vulkan_shader unpool_shader[2] = AGENT_SHADERS(unpool, agent_unpool_push, 3);
+    AGENT_SHADER(bias_grad, agent_bias_grad_push, 7, 0);
+static const rapt_vulkan_shader unpool_shader[2] = AGENT_SHADERS(unpool, agent_unpool_push, 4);
+static const rapt_vulkan_shader borders_shader = AGENT_SHADER(borders, agent_borders_push, 3, 0);
+static const rapt_vulkan_shader weigh_shader = AGENT_SHADER(weigh, agent_weigh_push, 2, 0);
+static const rapt_vulkan_shader sink_grad_shader =
+    AGENT_SHADER(sink_grad, agent_sink_grad_push, 5, 0);
 static const rapt_vulkan_shader convolve_shader[2] =
     AGENT_SHADERS(convolve, agent_convolve_push, 4);
 static const rapt_vulkan_shader kernel_shader[2] = AGENT_SHADERS(kernel, agent_kernel_push, 2);
@@ -242,15 +274,15 @@ static const rapt_vulkan_shader kernel_sum_shader[2] =
     AGENT_SHADERS(kernel_sum, agent_kernel_sum_push, 2);
 
 static const rapt_vulkan_shader gather_coop_shader[RAPT_PRODUCT_WAYS] =
-    AGENT_COOP_SHADERS(attend_coop_gather, agent_attend_push, 9);
+    AGENT_COOP_SHADERS(attend_coop_gather, agent_attend_push, 11);
 static const rapt_vulkan_shader hand_out_coop_shader[RAPT_PRODUCT_WAYS] =
-    AGENT_COOP_SHADERS(attend_coop_hand_out, agent_attend_push, 9);
+    AGENT_COOP_SHADERS(attend_coop_hand_out, agent_attend_push, 11);
 
 static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
-    AGENT_COOP_SHADERS(product_coop, agent_product_push, 6);
+    AGENT_COOP_SHADERS(product_coop, agent_product_push, 7);
 static const rapt_vulkan_shader rows_coop_shader[RAPT_PRODUCT_WAYS] =
-    AGENT_COOP_SHADERS(rows_coop, agent_rows_push, 10);
+    AGENT_COOP_SHADERS(rows_coop, agent_rows_push, 11);
 static const rapt_vulkan_shader columns_coop_shader[RAPT_PRODUCT_WAYS] =
-    AGENT_COOP_SHADERS(columns_coop, agent_columns_push, 10);
+    AGENT_COOP_SHADERS(columns_coop, agent_columns_push, 11);
 
 #endif

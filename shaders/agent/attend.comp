@@ -2,10 +2,12 @@
 // Softmax attention of float32 agents over keys (gathering) or of queries over float32 agents
 // (HAND_OUT), 64 rows at a time, with a running maximum. Gathering leaves parts: for each split of the
 // keys the unnormalised sums, the maximum and the sum of exponentials. Groups: tiles of values times
-// tiles of rows, splits, batch * heads + head.
+// tiles of rows, splits, batch * heads + head. With PACKED agents stand in the place of a batch for each
+// sequence: gathering has its groups, and handing out has tiles of one sequence's rows.
 #extension GL_GOOGLE_include_directive : require
 #include "kit/element.glsl"
 #include "agent/bias.glsl"
+#include "agent/options.glsl"
 
 layout(constant_id = 2) const uint FLOATS = 0; // handing out: 1: to `floats`, not to `o`
 layout(constant_id = 3) const uint SAVE = 0;   // handing out: 1: leave the rows' statistics
@@ -17,9 +19,9 @@ layout(push_constant) uniform Push {
     uint v_base, v_batch, v_head, v_row;
     uint o_base, o_batch, o_head, o_row;
     BIAS_FIELDS
-    uint split_keys;
+    uint split_keys; // with PACKED the number of splits; handing out: where the sink begins
     uint most_base, total_base;
-    float scale;
+    float scale, softcap;
     uint wide; // of attend_coop.comp alone
 };
 
@@ -43,13 +45,16 @@ layout(std430, binding = 5) writeonly buffer O { STORED o[]; };
 layout(std430, binding = 6) writeonly buffer Floats { float floats[]; };
 layout(std430, binding = 7) writeonly buffer Most { float most[]; };
 layout(std430, binding = 8) writeonly buffer Total { float total[]; };
+layout(std430, binding = 9) readonly buffer Sink { float sinks[]; };
+#define BORDERS_BINDING 10
+#include "agent/packed.glsl"
 
-uint q_at, k_at, v_at, row0, key0, e0, end;
+uint q_at, k_at, v_at, row0, row_end, key0, e0, end;
 bool of_scores; // which product the loads are for
 
 float product_left(uint row, uint k)
 {
-    return row0 + row < rows && k < width ? Q_LOAD(q[q_at + row * q_row + k]) : 0.0;
+    return row0 + row < row_end && k < width ? Q_LOAD(q[q_at + row * q_row + k]) : 0.0;
 }
 
 float key_element(uint column, uint k)
@@ -86,15 +91,40 @@ void load_keys(uint from)
 void main()
 {
     const uint unit = gl_WorkGroupID.z, split = gl_WorkGroupID.y;
-    const uint batch = unit / heads, head = unit % heads;
+    const uint batch = unit / heads, head = unit % heads, sequences = units / heads;
     const uint tiles = (values + PRODUCT_TILE - 1u) / PRODUCT_TILE;
     const uint row_tile = tiles > 0u ? gl_WorkGroupID.x / tiles : gl_WorkGroupID.x;
+    uint set = batch; // of agents: the batch's or the sequence's
+    uvec2 seen = uvec2(0u, values); // WEIGHTS: the keys of the rows
     row0 = row_tile * PRODUCT_TILE;
+    row_end = rows;
     e0 = (gl_WorkGroupID.x - row_tile * tiles) * PRODUCT_TILE;
-    end = min(keys, (split + 1u) * split_keys);
+#ifdef HAND_OUT
+    const uint begin = 0u;
+    end = keys;
+    if (PACKED) {
+        const uvec3 tile = tile_of(0u, sequences, row_tile, 0u, rows);
+        if (tile.y >= tile.z)
+            return;
+        set = tile.x;
+        row0 = tile.y;
+        row_end = tile.z;
+        if (WEIGHTS)
+            seen = positions_of(sequences + 1u, set, 0u, values);
+    }
+#else
+    uint begin = split * split_keys;
+    end = min(keys, begin + split_keys);
+    if (PACKED) {
+        const uvec2 all = positions_of(sequences + 1u, set, 0u, keys);
+        const uvec2 share = share_of(all, split, split_keys, PRODUCT_TILE);
+        begin = share.x;
+        end = share.y;
+    }
+#endif
     q_at = q_base + batch * q_batch + head * q_head + row0 * q_row;
-    k_at = k_base + batch * k_batch + head * k_head;
-    v_at = v_base + batch * v_batch + head * v_head + e0;
+    k_at = k_base + set * k_batch + head * k_head;
+    v_at = v_base + set * v_batch + head * v_head + e0;
 
     PRODUCT_SUMS(sums);
     PRODUCT_CLEAR(sums)
@@ -103,7 +133,7 @@ void main()
         top[r] = LOWEST;
         part[r] = 0.0;
     }
-    for (key0 = split * split_keys; key0 < end; key0 += PRODUCT_TILE) {
+    for (key0 = begin; key0 < end; key0 += PRODUCT_TILE) {
         PRODUCT_SUMS(scores);
         PRODUCT_CLEAR(scores)
         for (uint d = 0; d < width; d += PRODUCT_CHUNK) {
@@ -119,8 +149,11 @@ void main()
             PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
                 const uint key = key0 + product_column(c >> 2, c & 3u);
                 float x = LOWEST;
-                if (key < end && row < rows)
+                if (key < end && row < row_end) {
                     x = scale * scores[r][c >> 2][c & 3u] + bias_at(head, row, key);
+                    if (CAPPED)
+                        x = softcapped(x, softcap);
+                }
                 scores[r][c >> 2][c & 3u] = x;
                 here = max(here, x);
             }
@@ -137,8 +170,8 @@ void main()
             sums[r][0] *= factor;
             sums[r][1] *= factor;
             PRODUCT_UNROLL for (uint c = 0; c < 8; c++) {
-                const uint key = key0 + product_column(c >> 2, c & 3u);
-                const float p = key < end ? exp(scores[r][c >> 2][c & 3u] - higher) : 0.0;
+                const float x = scores[r][c >> 2][c & 3u];
+                const float p = x > LOWEST ? exp(x - higher) : 0.0;
                 scores[r][c >> 2][c & 3u] = p;
                 part[r] += p;
             }
@@ -170,11 +203,21 @@ void main()
         float sum = 0.0;
         PRODUCT_UNROLL for (uint x = 0; x < 8; x++)
             sum += across[product_row(r) * 9u + x];
-        if (row >= rows)
+        if (row >= row_end)
             continue;
 #ifdef HAND_OUT
         const uint stat = unit * rows + row;
-        const float factor = sum > 0.0 ? 1.0 / sum : 0.0;
+        float shrink = 1.0;
+        if (SINK) {
+            const float sink = sinks[split_keys + head];
+            if (sink > LOWEST) {
+                const float higher = max(top[r], sink);
+                shrink = exp(top[r] - higher);
+                sum = sum * shrink + exp(sink - higher);
+                top[r] = higher;
+            }
+        }
+        const float factor = sum > 0.0 ? shrink / sum : 0.0;
         const bool first = SAVE != 0 && e0 == 0u && PRODUCT_X == 0u;
 #else
         const uint stat = (split * units + unit) * rows + row;
@@ -189,8 +232,14 @@ void main()
             const uint e = e0 + product_column(c >> 2, c & 3u);
             if (e >= values)
                 continue;
-            const float x = factor * sums[r][c >> 2][c & 3u];
+            float x = factor * sums[r][c >> 2][c & 3u];
 #ifdef HAND_OUT
+            if (WEIGHTS) {
+                if (PACKED && (e < seen.x || e >= seen.y))
+                    x = 0.0;
+                floats[o_base + stat * values + e] = x;
+                continue;
+            }
             if (FLOATS == 0) {
                 o[o_base + batch * o_batch + head * o_head + row * o_row + e] = STORE(x);
                 continue;

@@ -9,6 +9,8 @@
 #extension GL_EXT_control_flow_attributes : require
 #include "kit/element_f16.glsl"
 #include "agent/bias.glsl"
+#define PRODUCT_COOP
+#include "agent/options.glsl"
 
 layout(constant_id = 2) const uint FLOATS = 0; // handing out: 1: to `floats`, not to `o`
 layout(constant_id = 3) const uint SAVE = 0;   // handing out: 1: leave the rows' statistics
@@ -27,9 +29,9 @@ layout(push_constant) uniform Push {
     uint v_base, v_batch, v_head, v_row;
     uint o_base, o_batch, o_head, o_row;
     BIAS_FIELDS
-    uint split_keys;
+    uint split_keys; // handing out: where the sink begins
     uint most_base, total_base;
-    float scale;
+    float scale, softcap;
     uint wide;
 };
 
@@ -41,6 +43,7 @@ layout(std430, binding = 6) writeonly buffer Floats { float floats[]; };
 layout(std430, binding = 6) writeonly buffer Floats4 { vec4 floats4[]; };
 layout(std430, binding = 7) writeonly buffer Most { float most[]; };
 layout(std430, binding = 8) writeonly buffer Total { float total[]; };
+layout(std430, binding = 9) readonly buffer Sink { float sinks[]; };
 
 // Up to `left` of the four elements from `at` on, then zeros.
 #define FOUR_HALVES(name, bind, Fours, fours, Ones, ones, flag)                                     \
@@ -230,12 +233,14 @@ float read_scores(out vec4 x[8], uint head, uint row, uint key0, uint end)
         x[2u * n] = scale * COOP_FROM_FLOAT4(sums_tile[MINE * SUM_STEP + SIDE]);
         x[2u * n + 1u] = scale * COOP_FROM_FLOAT4(sums_tile[MINE * SUM_STEP + 2u + SIDE]);
     }
-    if (BIAS != 0 || key0 + 64u > end)
+    if (BIAS != 0 || CAPPED || key0 + 64u > end)
         [[unroll]] for (uint i = 0; i < 8; i++)
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 const uint key = key0 + column_of(i) + c;
                 if (BIAS != 0 && row < rows && key < end)
                     x[i][c] = max(x[i][c] + bias_at(head, row, key), HIDDEN);
+                if (CAPPED && x[i][c] > HIDDEN)
+                    x[i][c] = softcapped(x[i][c], softcap);
                 x[i][c] = key < end ? x[i][c] : HIDDEN;
             }
     vec4 most4 = x[0];
@@ -302,11 +307,21 @@ void put(uint at, uint o_at, uint e, vec4 x)
 
 // The rows done: their statistics, and their sums times a factor of the thread's row. `first`: where
 // rows begin in what has a row for each.
-void finish(uint first, uint row0, uint e0, uint o_at, float top, float part)
+void finish(uint head, uint first, uint row0, uint e0, uint o_at, float top, float part)
 {
 #ifdef HAND_OUT
     const bool leave = SAVE != 0 && e0 == 0u;
-    const float factor = part > 0.0 ? 1.0 / part : 0.0;
+    float shrink = 1.0;
+    if (SINK) {
+        const float sink = max(sinks[split_keys + head], HIDDEN);
+        if (sink > HIDDEN) {
+            const float higher = max(top, sink);
+            shrink = exp2((top - higher) * LOG2E);
+            part = part * shrink + exp2((sink - higher) * LOG2E);
+            top = higher;
+        }
+    }
+    const float factor = part > 0.0 ? shrink / part : 0.0;
 #else
     const bool leave = e0 == 0u;
     const float factor = 1.0;
@@ -383,7 +398,7 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
         add_values();
     }
     part += COOP_OTHER(part);
-    finish(first, row0, e0, o_at, reference, part);
+    finish(head, first, row0, e0, o_at, reference, part);
 }
 
 #ifdef HAND_OUT
@@ -410,7 +425,7 @@ void hand_out(uint head, uint first, uint tile, uint step, uint e0, uint q_at, u
         part += COOP_OTHER(part);
         clear_sums();
         add_values();
-        finish(first, row0, e0, o_at, top, part);
+        finish(head, first, row0, e0, o_at, top, part);
     }
 }
 #endif
@@ -421,7 +436,11 @@ void main()
     const uint batch = unit / heads, head = unit % heads;
     const uint tiles = max(1u, (values + 63u) / 64u), tile = gl_WorkGroupID.x / tiles;
     const uint e0 = (gl_WorkGroupID.x - tile * tiles) * 64u;
+#ifdef HAND_OUT
+    const uint begin = 0u, end = keys;
+#else
     const uint begin = split * split_keys, end = min(keys, begin + split_keys);
+#endif
     const uint q_at = q_base + batch * q_batch + head * q_head;
     const uint k_at = k_base + batch * k_batch + head * k_head;
     const uint v_at = v_base + batch * v_batch + head * v_head;

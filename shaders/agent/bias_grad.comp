@@ -15,12 +15,16 @@ layout(push_constant) uniform Push {
 CHUNK_UNITS
 #include "agent/value.glsl"
 layout(std430, binding = 5) buffer Sum { float sum[]; };
+#define BORDERS_BINDING 6
+#include "agent/packed.glsl"
 
 void main()
 {
     const uint position = gl_GlobalInvocationID.x, agent = gl_WorkGroupID.y, head = gl_WorkGroupID.z;
     if (position >= count)
         return;
+    if (PACKED && BY_POSITION == 0)
+        sequence = sequence_of(borders_at, sequences, first + position);
     float total = 0.0;
     for (uint unit = (head + heads - unit0 % heads) % heads; unit < units; unit += heads)
         total += value(unit, agent, position);

@@ -1,12 +1,14 @@
 // A chunk of backward: for some heads of batches (units) all agents against some positions, queries
-// or keys. Two matrices [unit][agent][position] of it: logits, and gradients of weights.
+// or keys. Two matrices [unit][agent][position] of it: logits, and gradients of weights. With PACKED the
+// agents of a position are those of its sequence.
 
 #define CHUNK_FIELDS                                                                                \
     uint heads, agents;                                                                             \
     uint unit0;     /* batch * heads + head of the first */                                         \
     uint positions; /* of the tensors */                                                            \
     uint first;     /* position of the chunk */                                                     \
-    uint count;     /* its positions, and the distance of rows */
+    uint count;     /* its positions, and the distance of rows */                                   \
+    uint sequences, borders_at; /* packed.glsl */
 
 #define CHUNK_UNITS                                                                                 \
     uint unit_batch(uint unit) { return (unit0 + unit) / heads; }                                   \
@@ -21,5 +23,7 @@ f16vec4 operand_four(vec4 x, bool there)
 }
 #endif
 
-// Where the statistics of weights.glsl begin.
-#define WEIGHT_FIELDS uint most_base, total_base;
+// Where the statistics of weights.glsl begin; 1 / softcap.
+#define WEIGHT_FIELDS                                                                               \
+    uint most_base, total_base;                                                                     \
+    float bend;

@@ -1,6 +1,6 @@
 #version 450
 // to[batch][head][position][e] = scale sum over agents of value(agent, position) right_agent[e].
-// Groups: tiles of e, tiles of positions, units.
+// Groups: tiles of e, tiles of positions (with PACKED of one sequence), units.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
@@ -20,6 +20,7 @@ layout(push_constant) uniform Push {
     uint width, right_base;
     uint to_base, to_batch, to_head, to_row;
     float scale;
+    uint right_sets; // with PACKED, units of the right operand from sequence to sequence; 0: it serves all
 };
 
 CHUNK_UNITS
@@ -28,12 +29,14 @@ layout(std430, binding = 5) readonly buffer Right { float right[]; };
 layout(std430, binding = 6) writeonly buffer To { STORED to[]; };
 layout(std430, binding = 7) writeonly buffer Floats { float floats[]; };
 layout(std430, binding = 8) readonly buffer RightScale { float right_scales[]; };
+#define BORDERS_BINDING 10
+#include "agent/packed.glsl"
 
-uint unit, to_at, right_at, column0, e0;
+uint unit, to_at, right_at, column0, column_end, e0;
 
 float product_left(uint row, uint k)
 {
-    return column0 + row < count && k < agents ? scaled_value(unit, k, column0 + row) : 0.0;
+    return column0 + row < column_end && k < agents ? scaled_value(unit, k, column0 + row) : 0.0;
 }
 
 // Of the right operand, a power of two of the unit.
@@ -51,7 +54,7 @@ float product_right(uint column, uint k)
 void product_out(uint row, uint column, float x)
 {
     const uint at = column0 + row, e = e0 + column;
-    if (at >= count || e >= width)
+    if (at >= column_end || e >= width)
         return;
     x *= scale / value_scale(unit) / right_scale();
     if (FLOATS != 0)
@@ -124,8 +127,19 @@ void main()
 {
     unit = gl_WorkGroupID.z;
     column0 = gl_WorkGroupID.y * PRODUCT_TILE;
+    column_end = count;
+    uint set = unit0 + unit;
+    if (PACKED) {
+        const uvec3 tile = tile_of(borders_at, sequences, gl_WorkGroupID.y, first, count);
+        if (tile.y >= tile.z)
+            return;
+        sequence = tile.x;
+        set += sequence * right_sets;
+        column0 = tile.y;
+        column_end = tile.z;
+    }
     e0 = gl_WorkGroupID.x * PRODUCT_TILE;
-    right_at = right_base + (unit0 + unit) * agents * width + e0;
+    right_at = right_base + set * agents * width + e0;
 #ifdef PRODUCT_COOP
     lift = value_scale(unit);
     right_lift = right_scale();

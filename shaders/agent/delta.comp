@@ -45,7 +45,8 @@ void main()
     for (uint agent = 0; agent < agents && position < count; agent++) {
         const uint at = element(unit, agent, position), stat = statistic(unit, agent, position);
         const float d = BY_POSITION != 0 ? sum : delta[stat];
-        great = max(great, abs(weight(at, stat) * (grads[at] - d)));
+        const float p = CAPPED ? weight(at, stat) * slope(logits[at]) : weight(at, stat);
+        great = max(great, abs(p * (grads[at] - d)));
     }
     most_of[lane] = great;
     for (uint half_of = 32; half_of > 0; half_of >>= 1) {

@@ -1,10 +1,11 @@
 #version 450
 // An agent is the average of the queries in its area: bin i of A over a length N covers
 // floor(i N / A) <= x < ceil((i + 1) N / A), on both axes of the grid. Groups: agents, 64 features,
-// batch * heads + head. Even and odd queries of an area are added up side by side.
+// batch * heads + head, or with PACKED sequence * heads + head. Even and odd queries of an area are added up side by side.
 #extension GL_GOOGLE_include_directive : require
 #include "kit/element.glsl"
 #include "agent/bins.glsl"
+#include "agent/options.glsl"
 
 layout(local_size_x = 128) in;
 
@@ -19,6 +20,8 @@ layout(push_constant) uniform Push {
 
 layout(std430, binding = 0) readonly buffer Q { STORED q[]; };
 layout(std430, binding = 1) writeonly buffer To { float to[]; };
+#define BORDERS_BINDING 2
+#include "agent/packed.glsl"
 
 shared float sums[128];
 
@@ -28,8 +31,11 @@ void main()
     const uint d = gl_WorkGroupID.y * 64 + (lane & 63u);
     const uint y0 = bin_first(agent / bins_x, grid_y, bins_y);
     const uint y1 = bin_end(agent / bins_x, grid_y, bins_y);
-    const uint x0 = bin_first(agent % bins_x, grid_x, bins_x);
-    const uint x1 = bin_end(agent % bins_x, grid_x, bins_x);
+    uvec2 line = uvec2(0u, grid_x);
+    if (PACKED)
+        line = positions_of(0u, unit / heads, 0u, grid_x);
+    const uint x0 = line.x + bin_first(agent % bins_x, line.y - line.x, bins_x);
+    const uint x1 = line.x + bin_end(agent % bins_x, line.y - line.x, bins_x);
     const uint at = q_base + unit / heads * q_batch + unit % heads * q_head + d;
     const uint across = x1 - x0, count = (y1 - y0) * across;
     float sum = 0.0;

@@ -1,6 +1,6 @@
 #version 450
 // matrix[unit][agent][position] = scale left_agent . right_position + bias. Groups: tiles of
-// positions, tiles of agents, units.
+// positions (with PACKED of one sequence), tiles of agents, units.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
@@ -10,6 +10,7 @@
 #endif
 #include "agent/bias.glsl"
 #include "agent/chunk.glsl"
+#include "agent/options.glsl"
 
 layout(constant_id = 2) const uint SCALED = 0; // 1: the left operand is scaled by a factor of the unit
 
@@ -18,7 +19,8 @@ layout(push_constant) uniform Push {
     uint width, left_base;
     uint right_base, right_batch, right_head, right_row;
     BIAS_FIELDS
-    float scale;
+    float scale, softcap;
+    uint left_sets; // with PACKED, units of the left operand from sequence to sequence; 0: it serves all
 };
 
 layout(std430, binding = 0) readonly buffer Left { float left[]; };
@@ -27,10 +29,12 @@ BIAS_BINDINGS(2, 3)
 layout(std430, binding = 4) writeonly buffer Matrix { float matrix[]; };
 
 layout(std430, binding = 5) readonly buffer Scale { float scales[]; }; // powers of two
+#define BORDERS_BINDING 6
+#include "agent/packed.glsl"
 
 CHUNK_UNITS
 
-uint unit, left_at, right_at, row0, column0;
+uint unit, left_at, right_at, row0, column0, column_end;
 
 float unit_scale()
 {
@@ -44,16 +48,17 @@ float product_left(uint row, uint k)
 
 float product_right(uint column, uint k)
 {
-    return column0 + column < count && k < width ? LOAD(right[right_at + column * right_row + k])
+    return column0 + column < column_end && k < width ? LOAD(right[right_at + column * right_row + k])
                                                  : 0.0;
 }
 
 void product_out(uint row, uint column, float x)
 {
     const uint agent = row0 + row, position = column0 + column;
-    if (agent < agents && position < count)
-        matrix[(unit * agents + agent) * count + position] =
-            scale / unit_scale() * x + bias_at(unit_head(unit), agent, first + position);
+    if (agent >= agents || position >= column_end)
+        return;
+    x = scale / unit_scale() * x + bias_at(unit_head(unit), agent, first + position);
+    matrix[(unit * agents + agent) * count + position] = CAPPED ? softcapped(x, softcap) : x;
 }
 
 #ifdef PRODUCT_COOP
@@ -95,6 +100,9 @@ void product_out_four(uint row, uint column, vec4 x)
         [[unroll]] for (uint c = 0; c < 4; c++)
             if (c < left_over)
                 x[c] += bias_at(unit_head(unit), agent, first + position + c);
+    if (CAPPED)
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            x[c] = softcapped(x[c], softcap);
     if ((count & 3u) == 0u)
         matrix4[at >> 2] = x;
     else
@@ -113,7 +121,17 @@ void main()
     unit = gl_WorkGroupID.z;
     row0 = gl_WorkGroupID.y * PRODUCT_TILE;
     column0 = gl_WorkGroupID.x * PRODUCT_TILE;
-    left_at = left_base + ((unit0 + unit) * agents + row0) * width;
+    column_end = count;
+    uint set = unit0 + unit;
+    if (PACKED) {
+        const uvec3 tile = tile_of(borders_at, sequences, gl_WorkGroupID.x, first, count);
+        if (tile.y >= tile.z)
+            return;
+        set += tile.x * left_sets;
+        column0 = tile.y;
+        column_end = tile.z;
+    }
+    left_at = left_base + (set * agents + row0) * width;
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
                (first + column0) * right_row;
 #ifdef PRODUCT_COOP

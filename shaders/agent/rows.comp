@@ -1,6 +1,7 @@
 #version 450
 // part[split][unit][agent][e] = sum over the positions of the split of value(agent, position)
-// right_position[e]. Groups: tiles of e times splits, tiles of agents, units.
+// right_position[e]. Groups: tiles of e times splits, tiles of agents, units (with PACKED those of each
+// sequence in turn, which has its own positions and splits).
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #ifdef PRODUCT_COOP
@@ -22,8 +23,10 @@ CHUNK_UNITS
 #include "agent/value.glsl"
 layout(std430, binding = 5) readonly buffer Right { STORED right[]; };
 layout(std430, binding = 6) writeonly buffer Part { float part[]; };
+#define BORDERS_BINDING 10
+#include "agent/packed.glsl"
 
-uint unit, split, right_at, row0, e0, end;
+uint unit, set, split, right_at, row0, e0, end;
 
 float product_left(uint row, uint k)
 {
@@ -39,7 +42,7 @@ void product_out(uint row, uint column, float x)
 {
     const uint agent = row0 + row, e = e0 + column;
     if (agent < agents && e < width)
-        part[((split * units + unit) * agents + agent) * width + e] = x / value_scale(unit);
+        part[((split * units + set) * agents + agent) * width + e] = x / value_scale(unit);
 }
 
 #ifdef PRODUCT_COOP
@@ -75,7 +78,7 @@ void product_out_four(uint row, uint column, vec4 x)
     const uint agent = row0 + row, e = e0 + column;
     if (agent >= agents || e >= width)
         return;
-    const uint at = ((split * units + unit) * agents + agent) * width + e;
+    const uint at = ((split * units + set) * agents + agent) * width + e;
     x /= lift;
     if ((width & 3u) == 0u)
         part4[at >> 2] = x;
@@ -92,12 +95,20 @@ void product_out_four(uint row, uint column, vec4 x)
 
 void main()
 {
-    unit = gl_WorkGroupID.z;
+    unit = set = gl_WorkGroupID.z;
     row0 = gl_WorkGroupID.y * PRODUCT_TILE;
     e0 = gl_WorkGroupID.x / splits * PRODUCT_TILE;
     split = gl_WorkGroupID.x % splits;
-    const uint from = split * split_positions;
+    uint from = split * split_positions;
     end = min(count, from + split_positions);
+    if (PACKED) {
+        sequence = set / heads;
+        unit = set % heads;
+        const uvec2 all = positions_of(borders_at, sequence, first, count);
+        const uvec2 share = share_of(all, split, splits, PRODUCT_TILE);
+        from = share.x;
+        end = share.y;
+    }
     right_at = right_base + unit_batch(unit) * right_batch + unit_head(unit) * right_head +
                first * right_row + e0;
 #ifdef PRODUCT_COOP

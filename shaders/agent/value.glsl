@@ -7,7 +7,9 @@ float value(uint unit, uint agent, uint position)
 {
     const uint at = element(unit, agent, position), stat = statistic(unit, agent, position);
     const float p = weight(at, stat);
-    return GRADIENTS != 0 ? p * (grads[at] - delta[stat]) : p;
+    if (GRADIENTS == 0)
+        return p;
+    return CAPPED ? p * (grads[at] - delta[stat]) * slope(logits[at]) : p * (grads[at] - delta[stat]);
 }
 
 // As an operand of float16 it is scaled by a power of two: of gradients, by one that fits the greatest
@@ -23,6 +25,11 @@ layout(std430, binding = 1) readonly buffer Grads4 { vec4 grads4[]; };
 vec4 own_most, own_share, own_delta;
 float lift;
 
+float share_of_sum(float sum)
+{
+    return sum > 0.0 ? 1.0 / sum : 0.0;
+}
+
 void prepare_values(uint unit, uint position)
 {
     if (BY_POSITION == 0)
@@ -30,7 +37,7 @@ void prepare_values(uint unit, uint position)
     [[unroll]] for (uint c = 0; c < 4; c++) {
         const uint stat = statistic(unit, 0u, min(position + c, count - 1u));
         own_most[c] = most[most_base + stat];
-        own_share[c] = 1.0 / total[total_base + stat];
+        own_share[c] = share_of_sum(total[total_base + stat]);
         own_delta[c] = GRADIENTS != 0 ? delta[stat] : 0.0;
     }
 }
@@ -45,12 +52,15 @@ f16vec4 value_four(uint unit, uint agent, uint position)
     if (BY_POSITION == 0) {
         const uint stat = statistic(unit, nearest, 0u);
         top = vec4(most[most_base + stat]);
-        share = vec4(1.0 / total[total_base + stat]);
+        share = vec4(share_of_sum(total[total_base + stat]));
         less = vec4(GRADIENTS != 0 ? delta[stat] : 0.0);
     }
-    vec4 x = exp(logits4[at] - top) * share;
+    const vec4 logit = logits4[at];
+    vec4 x = exp(logit - top) * share;
     if (GRADIENTS != 0)
         x *= grads4[at] - less;
+    if (GRADIENTS != 0 && CAPPED)
+        x *= max(vec4(0.0), 1.0 - logit * bend * (logit * bend));
     return operand_four(x * lift, there);
 }
 #else

@@ -220,9 +220,8 @@ describe("agent", function()
   end
 
   it("agrees with the CPU in float16", function()
-    for _, c in ipairs { agent_cases[4], agent_cases[5] } do
-      agrees("agent", agent_inputs(c), attrs_of(c), "f16", f16)
-    end
+    local c = agent_cases[4] -- on a grid: vulkan_agent_spec.lua
+    agrees("agent", agent_inputs(c), attrs_of(c), "f16", f16)
   end)
 
   it("agrees with the CPU in bfloat16", function()
@@ -253,23 +252,6 @@ describe("agent", function()
       "grid is 2 x 3, but N is 1")
     assert.error_matches(function() rapt.call("agent", t, { n_agents = 5, grid = { 1, 1 } }) end,
       "need a square number")
-  end)
-end)
-
-describe("what the CPU alone computes", function()
-  local function refuses(op, given, attrs, what)
-    local q = rapt.randn(1, 2, 8, 4):to(vulkan.device)
-    local inputs = { q = q, k = q, v = q }
-    for name, t in pairs(given) do inputs[name] = t:to(vulkan.device) end
-    assert.error_matches(function() rapt.call(op, inputs, attrs) end, what .. " is %a+ on the CPU only")
-  end
-
-  it("is refused by name", function()
-    local borders = rapt.tensor({ 0, 3, 8 }, { dtype = "i32" })
-    local packed = { cu_seqlens_q = borders, cu_seqlens_k = borders }
-    refuses("agent", { sink = rapt.randn(2) }, {}, "sink")
-    refuses("agent", packed, {}, "cu_seqlens_q")
-    refuses("agent", {}, { softcap = 2 }, "softcap")
   end)
 end)
 
