@@ -20,7 +20,8 @@ enum {
     MTA_WANTS_ALIBI = 64,
     MTA_HAS_SINK = 128,
     MTA_WANTS_SINK = 256,
-    MTA_HAS_LSE = 512 /* forward: it is asked for; backward: its gradient is given */
+    MTA_HAS_LSE = 512, /* forward: it is asked for; backward: its gradient is given */
+    MTA_IS_BACKWARD = 1024
 };
 
 typedef struct mta_options {

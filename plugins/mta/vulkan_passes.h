@@ -116,14 +116,13 @@ static rapt_vulkan_buffer sees_buffer(const mta_job *job)
     return job->plan.options.sight ? mta_buffer(&job->plan, job->plan.sees) : nothing;
 }
 
-/* The bindings that values.glsl declares, and the seventh, the table of what queries see. */
+/* The bindings that values.glsl declares, and the sixth, the table of what queries see. */
 static void bind_values(const mta_job *job, const mta_matrix *matrix, rapt_vulkan_buffer *buffers)
 {
     buffers[0] = mta_buffer(&job->plan, matrix->part);
-    buffers[1] = mta_buffer(&job->plan, job->plan.most);
-    buffers[2] = mta_buffer(&job->plan, job->plan.share);
-    buffers[3] = mta_buffer(&job->plan, job->plan.mixture);
-    buffers[6] = sees_buffer(job);
+    buffers[1] = mta_buffer(&job->plan, job->plan.stats);
+    buffers[2] = mta_buffer(&job->plan, job->plan.mixture);
+    buffers[5] = sees_buffer(job);
 }
 
 /* --- Kernels --------------------------------------------------------------------------------- */
@@ -224,10 +223,10 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
                                 (uint32_t)splits,
                                 (uint32_t)keys};
     const uint32_t constants[3] = {job->bf16, matrix->weights, matrix->mix};
-    rapt_vulkan_buffer buffers[7];
+    rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
-    buffers[4] = right->buffer;
-    buffers[5] = mta_buffer(&job->plan, job->plan.part);
+    buffers[3] = right->buffer;
+    buffers[4] = mta_buffer(&job->plan, job->plan.part);
     run_matrix(job, product_way(job, matrix->coop, rows_coop_shader, rows_shader, right->half),
                constants, 3, 0, mta_over(width, MTA_TILE) * splits,
                mta_over(stripe->count, MTA_TILE), stripe->units, buffers, &push);
@@ -241,7 +240,7 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
                             to->push,
                             factor};
     merge.to.base += (uint32_t)(stripe->own - job->plan.first) * to->push.row;
-    const rapt_vulkan_buffer ends[2] = {buffers[5], to->buffer};
+    const rapt_vulkan_buffer ends[2] = {buffers[4], to->buffer};
     run(job, &merge_shader[to->half], job->bf16, mta_over(stripe->count * width, 64), stripe->units,
         ends, &merge);
 }
@@ -256,10 +255,10 @@ static void multiply_columns(mta_job *job, const mta_matrix *matrix, const mta_t
         (int32_t)stripe->own, (uint32_t)stripe->count, (uint32_t)width,
         right->push};
     const uint32_t constants[3] = {job->bf16, matrix->weights, matrix->mix};
-    rapt_vulkan_buffer buffers[7];
+    rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
-    buffers[4] = right->buffer;
-    buffers[5] = mta_buffer(&job->plan, sum);
+    buffers[3] = right->buffer;
+    buffers[4] = mta_buffer(&job->plan, sum);
     run_matrix(job,
                product_way(job, matrix->coop, columns_coop_shader, columns_shader, right->half),
                constants, 3, 0, mta_over(width, MTA_TILE), mta_over(stripe->end, MTA_TILE),
@@ -313,38 +312,32 @@ static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *tap
                                     back ? 0 : (int32_t)(1 - taps->rows)};
     const uint32_t constants[6] = {0, matrix->weights,      matrix->mix,
                                    0, window_columns(taps), window_shift(taps)};
-    rapt_vulkan_buffer buffers[7];
+    rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
-    buffers[4] = mta_buffer(&job->plan, values);
-    buffers[5] = mta_buffer(&job->plan, to->part);
+    buffers[3] = mta_buffer(&job->plan, values);
+    buffers[4] = mta_buffer(&job->plan, to->part);
     run_matrix(job, &convolve_shader, constants, 6, job->plan.options.sight & MTA_PACKED,
                mta_over(job->stripe.ld, MTA_TILE), mta_over(to->rows, MTA_WINDOW_ROWS),
                job->stripe.units, buffers, &push);
 }
 
-/* The greatest and the normaliser of each row of logits, the sink with them; in forward lse of the
- * owned ones. */
+/* What stats.comp makes of each row of logits; in forward lse of the owned ones. */
 static void take_stats(mta_job *job, const mta_matrix *logits)
 {
     const mta_plan *plan = &job->plan;
     const mta_score_inputs *inputs = &job->inputs;
-    const mta_stats_push push = {stripe_push(job),
-                                 (int32_t)logits->first,
-                                 (int32_t)job->stripe.own,
-                                 (uint32_t)job->stripe.count,
-                                 inputs->sink.push.base,
-                                 inputs->lse.push.base,
-                                 (uint32_t)(plan->N - plan->first),
+    const mta_stats_push push = {stripe_push(job),         (int32_t)logits->first,
+                                 (int32_t)job->stripe.own, (uint32_t)job->stripe.count,
+                                 inputs->sink.push.base,   inputs->lse.push,
                                  (int32_t)plan->first};
-    const rapt_vulkan_buffer buffers[6] = {mta_buffer(plan, logits->part),
-                                           mta_buffer(plan, plan->most),
-                                           mta_buffer(plan, plan->share),
-                                           inputs->sink.buffer,
-                                           plan->backward ? nothing : inputs->lse.buffer,
-                                           sees_buffer(job)};
-    run_matrix(job, &stats_shader, NULL, 0,
-               inputs->row & (plan->backward ? MTA_HAS_SINK : MTA_HAS_SINK | MTA_HAS_LSE),
-               logits->rows, job->stripe.units, 1, buffers, &push);
+    const rapt_vulkan_buffer buffers[5] = {mta_buffer(plan, logits->part),
+                                           mta_buffer(plan, plan->stats), inputs->sink.buffer,
+                                           inputs->lse.buffer, sees_buffer(job)};
+    uint32_t options = inputs->row & (MTA_HAS_SINK | MTA_HAS_LSE);
+    if (plan->backward && options & MTA_HAS_LSE)
+        options |= MTA_IS_BACKWARD;
+    run_matrix(job, &stats_shader, NULL, 0, options, logits->rows, job->stripe.units, 1, buffers,
+               &push);
 }
 
 /* `to` = the gradient of logits, from that of weights: `grad`, or `to` itself. Adds to the gradient
@@ -353,18 +346,16 @@ static void softmax_back(mta_job *job, const mta_matrix *p, const mta_matrix *gr
                          const mta_matrix *to)
 {
     const bool in_place = grad == to;
-    const mta_softmax_back_push push = {
-        stripe_push(job),         (int32_t)p->first,          (uint32_t)p->rows,
-        (int32_t)to->first,       (int32_t)grad->first,       (uint32_t)job->stripe.count,
-        (uint32_t)job->plan.rows, job->inputs.sink.push.base, job->inputs.lse.push};
+    const mta_softmax_back_push push = {stripe_push(job),        (int32_t)p->first,
+                                        (uint32_t)p->rows,       (int32_t)to->first,
+                                        (int32_t)grad->first,    (uint32_t)job->stripe.count,
+                                        (uint32_t)job->plan.rows};
     const uint32_t constants[4] = {0, 1, grad->mix, in_place};
-    rapt_vulkan_buffer buffers[10];
+    rapt_vulkan_buffer buffers[7];
     bind_values(job, p, buffers);
-    buffers[4] = mta_buffer(&job->plan, grad->part);
-    buffers[5] = mta_buffer(&job->plan, to->part);
-    buffers[7] = job->inputs.sink.buffer;
-    buffers[8] = job->inputs.lse.buffer;
-    buffers[9] = mta_buffer(&job->plan, job->plan.d_sink);
+    buffers[3] = mta_buffer(&job->plan, grad->part);
+    buffers[4] = mta_buffer(&job->plan, to->part);
+    buffers[6] = mta_buffer(&job->plan, job->plan.d_sink);
     run_matrix(job, &softmax_back_shader, constants, 4,
                job->inputs.row & (MTA_WANTS_SINK | MTA_HAS_LSE), to->rows, job->stripe.units, 1,
                buffers, &push);
@@ -389,10 +380,10 @@ static void correlate(mta_job *job, const mta_matrix *matrix, const mta_matrix *
                                    window_columns(taps),
                                    window_shift(taps),
                                    (uint32_t)piece_rows};
-    rapt_vulkan_buffer buffers[7];
+    rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
-    buffers[4] = mta_buffer(&job->plan, grad->part);
-    buffers[5] = mta_buffer(&job->plan, sums);
+    buffers[3] = mta_buffer(&job->plan, grad->part);
+    buffers[4] = mta_buffer(&job->plan, sums);
     run_matrix(job, &correlate_shader, constants, 7, job->plan.options.sight & MTA_PACKED,
                mta_over(stripe->count, MTA_WINDOW_ROWS) * stripe->stripe_slots,
                mta_over(taps->rows, piece_rows) * mta_over(taps->columns, MTA_PIECE_COLUMNS),
@@ -409,10 +400,10 @@ static void mix_grad(mta_job *job, const mta_matrix *matrix, const mta_matrix *g
         (int32_t)stripe->own,      (uint32_t)stripe->count, (int32_t)grad->first,
         (uint32_t)job->plan.slots, MTA_SLOT_KEYS,           (uint32_t)stripe->stripe_slots};
     const uint32_t constants[2] = {0, matrix->weights};
-    rapt_vulkan_buffer buffers[7];
+    rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
-    buffers[4] = mta_buffer(&job->plan, grad->part);
-    buffers[5] = mta_buffer(&job->plan, sums);
+    buffers[3] = mta_buffer(&job->plan, grad->part);
+    buffers[4] = mta_buffer(&job->plan, sums);
     run_matrix(job, &mix_grad_shader, constants, 2, 0,
                mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, mixed * mixed,
                stripe->units / mixed, buffers, &push);
@@ -425,10 +416,10 @@ static void show(mta_job *job, const mta_matrix *matrix, const mta_tensor *to)
                                    (uint32_t)matrix->rows, (int32_t)job->stripe.own,
                                    to->push.base,          (uint32_t)job->plan.N};
     const uint32_t constants[3] = {0, matrix->weights, matrix->mix};
-    rapt_vulkan_buffer buffers[7];
+    rapt_vulkan_buffer buffers[6];
     bind_values(job, matrix, buffers);
-    buffers[4] = to->buffer;
-    buffers[5] = buffers[6];
+    buffers[3] = to->buffer;
+    buffers[4] = buffers[5];
     run_matrix(job, &weights_shader, constants, 3, 0, mta_over(job->plan.M, 64), job->stripe.count,
                job->stripe.units, buffers, &push);
 }

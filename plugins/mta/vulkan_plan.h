@@ -56,7 +56,7 @@ typedef struct mta_plan {
     int64_t first;        /* queries before it are not asked for */
     int64_t rows, height; /* queries that a stripe owns; rows of its matrices */
     int64_t slots;
-    mta_part taps_qk, taps_post, mixture, most, share, part, s, p, g, t;
+    mta_part taps_qk, taps_post, mixture, stats, part, s, p, g, t;
     mta_part dk, dv, d_qk, d_post, d_mix, d_alibi, d_sink, d_bias;
     mta_part sees, rising; /* what queries see; borders as they are used */
     uint64_t bytes;
@@ -236,8 +236,7 @@ static inline void mta_place_all(mta_plan *plan)
     plan->taps_post =
         mta_place(plan, plan->H, plan->post.rows, plan->post.columns, plan->post.there);
     plan->mixture = mta_place(plan, plan->H, plan->mixed, plan->mix, 1);
-    plan->most = mta_place(plan, units, plan->height, 1, 1);
-    plan->share = mta_place(plan, units, plan->height, 1, 1);
+    plan->stats = mta_place(plan, units, plan->height, 4, 1);
     plan->part = mta_place(plan, mta_most(0, parts), 1, 1, 1);
     plan->s = mta_place(plan, matrix, plan->qk.there || plan->post.there, 1, 1);
     plan->p = mta_place(plan, matrix, 1, 1, 1);

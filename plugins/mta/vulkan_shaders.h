@@ -103,8 +103,9 @@ typedef struct mta_convolve_push {
 typedef struct mta_stats_push {
     mta_stripe_push stripe;
     int32_t first, own;
-    uint32_t count, sink_base, lse_base, queries;
-    int32_t before;
+    uint32_t count, sink_base;
+    mta_tensor_push lse;
+    int32_t lse_first;
 } mta_stats_push;
 
 typedef struct mta_softmax_back_push {
@@ -112,8 +113,7 @@ typedef struct mta_softmax_back_push {
     int32_t first;
     uint32_t rows;
     int32_t own, grad_first;
-    uint32_t count, slots, sink_base;
-    mta_tensor_push lse;
+    uint32_t count, slots;
 } mta_softmax_back_push;
 
 typedef struct mta_sees_push {
@@ -202,19 +202,19 @@ typedef struct mta_gather_push {
     RAPT_PRODUCT_COOP_TABLE("mta", mta, kernel, push, buffers)
 
 static const rapt_vulkan_shader product_shader[4] = MTA_PRODUCTS(product, mta_product_push, 6);
-static const rapt_vulkan_shader rows_shader[4] = MTA_PRODUCTS(rows, mta_rows_push, 7);
-static const rapt_vulkan_shader columns_shader[4] = MTA_PRODUCTS(columns, mta_columns_push, 7);
+static const rapt_vulkan_shader rows_shader[4] = MTA_PRODUCTS(rows, mta_rows_push, 6);
+static const rapt_vulkan_shader columns_shader[4] = MTA_PRODUCTS(columns, mta_columns_push, 6);
 static const rapt_vulkan_shader merge_shader[2] = MTA_SHADERS(merge, mta_merge_push, 2);
 static const rapt_vulkan_shader gather_shader[2] = MTA_SHADERS(gather, mta_gather_push, 2);
 static const rapt_vulkan_shader reduce_shader[2] = MTA_SHADERS(reduce, mta_reduce_push, 2);
 static const rapt_vulkan_shader load_shader[2] = MTA_SHADERS(load, mta_load_push, 2);
-static const rapt_vulkan_shader convolve_shader = MTA_SHADER(convolve, mta_convolve_push, 7, 0);
-static const rapt_vulkan_shader stats_shader = MTA_SHADER(stats, mta_stats_push, 6, 0);
+static const rapt_vulkan_shader convolve_shader = MTA_SHADER(convolve, mta_convolve_push, 6, 0);
+static const rapt_vulkan_shader stats_shader = MTA_SHADER(stats, mta_stats_push, 5, 0);
 static const rapt_vulkan_shader softmax_back_shader =
-    MTA_SHADER(softmax_back, mta_softmax_back_push, 10, 0);
-static const rapt_vulkan_shader correlate_shader = MTA_SHADER(correlate, mta_correlate_push, 7, 0);
-static const rapt_vulkan_shader mix_grad_shader = MTA_SHADER(mix_grad, mta_mix_grad_push, 7, 0);
-static const rapt_vulkan_shader weights_shader = MTA_SHADER(weights, mta_weights_push, 6, 0);
+    MTA_SHADER(softmax_back, mta_softmax_back_push, 7, 0);
+static const rapt_vulkan_shader correlate_shader = MTA_SHADER(correlate, mta_correlate_push, 6, 0);
+static const rapt_vulkan_shader mix_grad_shader = MTA_SHADER(mix_grad, mta_mix_grad_push, 6, 0);
+static const rapt_vulkan_shader weights_shader = MTA_SHADER(weights, mta_weights_push, 5, 0);
 static const rapt_vulkan_shader sees_shader = MTA_SHADER(sees, mta_sees_push, 4, 0);
 static const rapt_vulkan_shader shape_back_shader =
     MTA_SHADER(shape_back, mta_shape_back_push, 5, 0);
@@ -223,8 +223,8 @@ static const rapt_vulkan_shader bias_back_shader = MTA_SHADER(bias_back, mta_bia
 static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
     MTA_COOP_SHADERS(product_coop, mta_product_push, 6);
 static const rapt_vulkan_shader rows_coop_shader[RAPT_PRODUCT_WAYS] =
-    MTA_COOP_SHADERS(rows_coop, mta_rows_push, 7);
+    MTA_COOP_SHADERS(rows_coop, mta_rows_push, 6);
 static const rapt_vulkan_shader columns_coop_shader[RAPT_PRODUCT_WAYS] =
-    MTA_COOP_SHADERS(columns_coop, mta_columns_push, 7);
+    MTA_COOP_SHADERS(columns_coop, mta_columns_push, 6);
 
 #endif

@@ -19,10 +19,10 @@ layout(push_constant) uniform Push {
     uint right_base, right_batch, right_head, right_row;
 };
 
-STRIPE_SEEN(6)
+STRIPE_SEEN(5)
 #include "mta/values.glsl"
-layout(std430, binding = 4) readonly buffer Right { STORED right[]; };
-layout(std430, binding = 5) buffer Sum { float sum[]; };
+layout(std430, binding = 3) readonly buffer Right { STORED right[]; };
+layout(std430, binding = 4) buffer Sum { float sum[]; };
 
 uint unit, right_at, key0, e0;
 

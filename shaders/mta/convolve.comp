@@ -23,11 +23,11 @@ layout(push_constant) uniform Push {
 #define PIECE_KEYS 16u
 #define HALO_ROWS  (PIECE_ROWS - 1u)
 
-STRIPE_SEEN(6)
+STRIPE_SEEN(5)
 #include "mta/values4.glsl"
 #include "mta/window.glsl"
-layout(std430, binding = 4) readonly buffer Taps { float taps[]; }; // [H][na][nb]
-layout(std430, binding = 5) writeonly buffer To { vec4 to[]; };
+layout(std430, binding = 3) readonly buffer Taps { float taps[]; }; // [H][na][nb]
+layout(std430, binding = 4) writeonly buffer To { vec4 to[]; };
 
 shared vec4 piece[PIECE_ROWS * PIECE_KEYS / 4];
 

@@ -26,11 +26,11 @@ layout(push_constant) uniform Push {
 #define PIECE_KEYS 16u
 #define HALO_ROWS  3u
 
-STRIPE_SEEN(6)
+STRIPE_SEEN(5)
 #include "mta/values4.glsl"
 #include "mta/window.glsl"
-layout(std430, binding = 4) readonly buffer Grad { vec4 grad[]; };
-layout(std430, binding = 5) buffer Sum { float sum[]; };
+layout(std430, binding = 3) readonly buffer Grad { vec4 grad[]; };
+layout(std430, binding = 4) buffer Sum { float sum[]; };
 
 // Of 4 keys of the stripe's own queries, 0 where hidden.
 vec4 grad_at(uint unit, uint row, uint key)

@@ -18,10 +18,10 @@ layout(push_constant) uniform Push {
     uint slots, slot_keys, stripe_slots; // of all stripes, of this one across the keys
 };
 
-STRIPE_SEEN(6)
+STRIPE_SEEN(5)
 #include "mta/values.glsl"
-layout(std430, binding = 4) readonly buffer Grad { float grad[]; };
-layout(std430, binding = 5) buffer Sum { float sum[]; };
+layout(std430, binding = 3) readonly buffer Grad { float grad[]; };
+layout(std430, binding = 4) buffer Sum { float sum[]; };
 
 shared float sums[128];
 

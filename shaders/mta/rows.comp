@@ -21,10 +21,10 @@ layout(push_constant) uniform Push {
     uint units, splits, split_keys;
 };
 
-STRIPE_SEEN(6)
+STRIPE_SEEN(5)
 #include "mta/values.glsl"
-layout(std430, binding = 4) readonly buffer Right { STORED right[]; };
-layout(std430, binding = 5) writeonly buffer Part { float part[]; };
+layout(std430, binding = 3) readonly buffer Right { STORED right[]; };
+layout(std430, binding = 4) writeonly buffer Part { float part[]; };
 
 uint unit, split, right_at, row0, e0, end;
 

@@ -18,20 +18,16 @@ layout(push_constant) uniform Push {
     int grad_first; // query of row 0 of grad
     uint count;     // rows whose part of the sink's gradient is this stripe's
     uint slots;     // rows of `sum`
-    uint sink_base;
-    uint lse_base, lse_batch, lse_head, lse_row;
 };
 
-STRIPE_SEEN(6)
+STRIPE_SEEN(5)
 #include "mta/values.glsl"
-layout(std430, binding = 4) readonly buffer Grad { float grad[]; };
-layout(std430, binding = 5) buffer To { float to[]; };
-layout(std430, binding = 7) readonly buffer Sink { float sink_data[]; };
-layout(std430, binding = 8) readonly buffer GradLse { float grad_lse[]; };
-layout(std430, binding = 9) buffer Sum { float sum_of_sink[]; };
+layout(std430, binding = 3) readonly buffer Grad { float grad[]; };
+layout(std430, binding = 4) buffer To { float to[]; };
+layout(std430, binding = 6) buffer Sum { float sum_of_sink[]; };
 
 const bool WANTS_SINK = (OPTIONS & 256) != 0;
-const bool GIVEN_LSE = (OPTIONS & 512) != 0;
+const bool HAS_LSE = (OPTIONS & 512) != 0;
 
 shared float sums[128];
 
@@ -65,15 +61,10 @@ void main()
     }
     barrier();
     float delta = sums[0];
-    if (GIVEN_LSE)
-        delta -= grad_lse[lse_base + unit_batch(unit) * lse_batch + unit_head(unit) * lse_head +
-                          (uint(own) + row) * lse_row];
-    if (WANTS_SINK && lane == 0 && row < count) {
-        const float sink = sink_data[sink_base + unit_head(unit)];
-        const uint at = unit * height + own_row;
-        if (floatBitsToUint(sink) != MINUS_INFINITY)
-            sum_of_sink[(unit0 + unit) * slots + row] -= exp(sink - most[at]) * share[at] * delta;
-    }
+    if (HAS_LSE)
+        delta -= stats[unit * height + own_row].z;
+    if (WANTS_SINK && lane == 0 && row < count)
+        sum_of_sink[(unit0 + unit) * slots + row] -= stats[unit * height + own_row].w * delta;
     for (uint key = begin + lane; key < end; key += 128)
         to[(unit * height + row) * ld + key] =
             stored(unit, own_row, key) * (grad_at(unit, row, key) - delta);

@@ -1,6 +1,7 @@
 #version 450
-// Of each row of logits the greatest and 1 over the sum of exponentials, the sink's among them; 0 where
-// there is neither. Of the rows asked for the log of that sum. Groups: rows, units.
+// Of each row of logits x the greatest and y 1 over the sum of exponentials, the sink's among them, 0
+// where there is neither; z the gradient of lse and w the sink's share. In forward lse, the log of the
+// sum, of the rows asked for. Groups: rows, units.
 #extension GL_GOOGLE_include_directive : require
 #include "mta/stripe.glsl"
 
@@ -11,21 +12,21 @@ layout(push_constant) uniform Push {
     int first; // query of the matrix's row 0
     int own;   // the first query whose lse is put
     uint count;
-    uint sink_base, lse_base;
-    uint queries; // of lse, up to the last of all
-    int before;   // the first of them
+    uint sink_base;
+    uint lse_base, lse_batch, lse_head, lse_row;
+    int lse_first; // the query of its first row
 };
 
 layout(std430, binding = 0) readonly buffer Matrix { float matrix[]; };
-layout(std430, binding = 1) writeonly buffer Most { float most[]; };
-layout(std430, binding = 2) writeonly buffer Share { float share[]; };
-layout(std430, binding = 3) readonly buffer Sink { float sink_data[]; };
-layout(std430, binding = 4) writeonly buffer Lse { float lse[]; };
+layout(std430, binding = 1) writeonly buffer Stats { vec4 stats[]; };
+layout(std430, binding = 2) readonly buffer Sink { float sink_data[]; };
+layout(std430, binding = 3) buffer Lse { float lse[]; }; // backward: its gradient
 
-STRIPE_SEEN(5)
+STRIPE_SEEN(4)
 
 const bool HAS_SINK = (OPTIONS & 128) != 0;
-const bool WANTS_LSE = (OPTIONS & 512) != 0;
+const bool HAS_LSE = (OPTIONS & 512) != 0;
+const bool BACKWARD = (OPTIONS & 1024) != 0;
 
 #define LOWEST -3.4e38
 
@@ -58,19 +59,26 @@ void main()
     }
     if (lane == 0) {
         bool any = end > begin;
+        float sunk = 0.0, grad = 0.0;
         if (HAS_SINK) {
             const float sink = sink_data[sink_base + unit_head(unit)];
             if (floatBitsToUint(sink) != MINUS_INFINITY) {
                 const float higher = max(top, sink);
-                sum = sum * exp(top - higher) + exp(sink - higher);
+                sunk = exp(sink - higher);
+                sum = sum * exp(top - higher) + sunk;
                 top = higher;
                 any = true;
             }
         }
-        most[at] = top;
-        share[at] = any ? 1.0 / sum : 0.0;
-        if (WANTS_LSE && query >= own && query < own + int(count))
-            lse[lse_base + (unit0 + unit) * queries + uint(query - before)] =
-                any ? top + log(sum) : uintBitsToFloat(MINUS_INFINITY);
+        const float share = any ? 1.0 / sum : 0.0;
+        if (HAS_LSE) {
+            const uint lse_at = lse_base + unit_batch(unit) * lse_batch + unit_head(unit) * lse_head +
+                                uint(query - lse_first) * lse_row;
+            if (BACKWARD)
+                grad = lse[lse_at];
+            else if (query >= own && query < own + int(count))
+                lse[lse_at] = any ? top + log(sum) : uintBitsToFloat(MINUS_INFINITY);
+        }
+        stats[at] = vec4(top, share, grad, sunk * share);
     }
 }

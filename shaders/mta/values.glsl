@@ -7,15 +7,14 @@ layout(constant_id = 2) const uint MIX = 0;     // 1: sum_m W[m][d] x_m, 2: sum_
 layout(constant_id = 7) const uint MIXED = 1;   // `mixed`, of the head kernel
 
 layout(std430, binding = 0) readonly buffer Matrix { float matrix[]; };
-layout(std430, binding = 1) readonly buffer Most { float most[]; };
-layout(std430, binding = 2) readonly buffer Share { float share[]; };
-layout(std430, binding = 3) readonly buffer Mixture { float mixture[]; }; // [H / mixed][m][d]
+layout(std430, binding = 1) readonly buffer Stats { vec4 stats[]; }; // stats.comp
+layout(std430, binding = 2) readonly buffer Mixture { float mixture[]; }; // [H / mixed][m][d]
 
 float stored(uint unit, uint row, uint key)
 {
     const uint at = unit * height + row;
     const float x = matrix[at * ld + key];
-    return WEIGHTS != 0 ? exp(x - most[at]) * share[at] : x;
+    return WEIGHTS != 0 ? exp(x - stats[at].x) * stats[at].y : x;
 }
 
 // The share of head `member` of the group of `unit` in what is asked for.

@@ -5,15 +5,14 @@ layout(constant_id = 1) const uint WEIGHTS = 0; // 1: logits are read as softmax
 layout(constant_id = 2) const uint MIX = 0;     // 1: sum_m W[m][d] x_m, 2: sum_d W[m][d] x_d
 
 layout(std430, binding = 0) readonly buffer Matrix { vec4 matrix[]; };
-layout(std430, binding = 1) readonly buffer Most { float most[]; };
-layout(std430, binding = 2) readonly buffer Share { float share[]; };
-layout(std430, binding = 3) readonly buffer Mixture { float mixture[]; }; // [H / mixed][m][d]
+layout(std430, binding = 1) readonly buffer Stats { vec4 stats[]; }; // stats.comp
+layout(std430, binding = 2) readonly buffer Mixture { float mixture[]; }; // [H / mixed][m][d]
 
 vec4 stored4(uint unit, uint row, uint key)
 {
     const uint at = unit * height + row;
     const vec4 x = matrix[(at * ld + key) >> 2];
-    return WEIGHTS != 0 ? exp(x - most[at]) * share[at] : x;
+    return WEIGHTS != 0 ? exp(x - stats[at].x) * stats[at].y : x;
 }
 
 // The share of head `member` of the group of `unit` in what is asked for.

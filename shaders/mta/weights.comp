@@ -15,9 +15,9 @@ layout(push_constant) uniform Push {
     uint to_base, queries;
 };
 
-STRIPE_SEEN(5)
+STRIPE_SEEN(4)
 #include "mta/values.glsl"
-layout(std430, binding = 4) writeonly buffer To { float to[]; };
+layout(std430, binding = 3) writeonly buffer To { float to[]; };
 
 void main()
 {
