@@ -134,7 +134,7 @@ static void linear_node_start(const rapt_linear *x, int64_t lane, const linear_p
     const int bit = place->level + RAPT_LINEAR_CHUNK_LOG;
     const int64_t s = place->sequence, length = linear_length(x, s);
     memset(to, 0, (size_t)(x->width_d * x->width_e) * sizeof *to);
-    if (!x->d_levels_out || place->piece || !x->sequences[s].chunks ||
+    if (!x->d_levels_out || bit + 1 >= x->levels || place->piece || !x->sequences[s].chunks ||
         !linear_has_block(length, bit) || (length >> bit) - 1 != place->index)
         return;
     const float decay = (float)exp(linear_tail(x, lane, s, length >> bit << bit));

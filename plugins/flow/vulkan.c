@@ -42,12 +42,8 @@ typedef struct single_push {
     float eps;
 } single_push;
 
-typedef struct step_place {
-    uint32_t base, batch, head;
-} step_place;
-
 typedef struct step_push {
-    step_place q, k, v, o;
+    rapt_linear_step_row q, k, v, o;
     uint32_t state, sums, inner, width, heads;
     float eps, bound;
 } step_push;
@@ -132,38 +128,27 @@ rapt_status flow_vulkan_backward(rapt_call *call)
     return status;
 }
 
-static step_place step_at(const rapt_linear_rows *rows)
-{
-    const step_place at = {rows->at.base, rows->at.batch, rows->at.head};
-    return at;
-}
-
 rapt_status flow_vulkan_step(rapt_call *call)
 {
     flow_vulkan job;
-    rapt_linear_rows rows[4];
     const rapt_view *const views[4] = {call->inputs[FLOW_Q], call->inputs[FLOW_K],
                                        call->inputs[FLOW_V], call->outputs[FLOW_O]};
     rapt_linear_vulkan *x = &job.x;
     rapt_status status = flow_layout(call, &job);
-    for (int i = 0; status == RAPT_OK && i < 4; i++)
-        status = rapt_linear_rows_of(x, views[i], &rows[i]);
-    if (status != RAPT_OK)
-        return status;
     step_push push = {
-        .q = step_at(&rows[0]),
-        .k = step_at(&rows[1]),
-        .v = step_at(&rows[2]),
-        .o = step_at(&rows[3]),
         .inner = (uint32_t)x->d,
         .width = (uint32_t)x->e,
         .heads = (uint32_t)x->heads,
         .eps = job.eps,
         .bound = job.clamp,
     };
-    rapt_vulkan_buffer buffers[6] = {rows[0].buffer, rows[1].buffer, rows[2].buffer,
-                                     rows[3].buffer};
-    status = rapt_vulkan_bind(call, x->device.limits, call->states[0], &buffers[4], &push.state);
+    rapt_linear_step_row *const rows[4] = {&push.q, &push.k, &push.v, &push.o};
+    rapt_vulkan_buffer buffers[6];
+    for (int i = 0; status == RAPT_OK && i < 4; i++)
+        status = rapt_linear_step_row_of(x, views[i], &buffers[i], rows[i]);
+    if (status == RAPT_OK)
+        status =
+            rapt_vulkan_bind(call, x->device.limits, call->states[0], &buffers[4], &push.state);
     if (status == RAPT_OK)
         status = rapt_vulkan_bind(call, x->device.limits, call->states[1], &buffers[5], &push.sums);
     if (status != RAPT_OK)

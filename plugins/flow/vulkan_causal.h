@@ -52,6 +52,27 @@ RAPT_LINEAR_SHADER_ONE(flow, ends, 5, sizeof(flow_ends_push));
 RAPT_LINEAR_SHADER(flow, open, 8, sizeof(flow_open_push));
 RAPT_LINEAR_SHADER(flow, close, 9, sizeof(flow_close_push));
 
+/* Sums, or a gradient of theirs, that come in, of the heads in work, and those that go out; either
+ * may be absent. */
+typedef struct flow_bound {
+    rapt_linear_place from;
+    rapt_vulkan_buffer from_buffer, to_buffer;
+    uint32_t to, flags;
+} flow_bound;
+
+static inline rapt_status flow_bind(rapt_linear_vulkan *x, const rapt_view *from,
+                                    const rapt_view *to, flow_bound *bound)
+{
+    rapt_linear_rows rows;
+    const rapt_status status = rapt_linear_rows_of(x, from, &rows);
+    if (status != RAPT_OK)
+        return status;
+    bound->from = rapt_linear_at(x, &rows, false);
+    bound->from_buffer = rows.buffer;
+    bound->flags = (from && x->d > 0 ? FLOW_HAS_FROM : 0u) | (to ? FLOW_HAS_TO : 0u);
+    return rapt_vulkan_bind(x->call, x->device.limits, to, &bound->to_buffer, &bound->to);
+}
+
 /* A stage of running.comp with the sums before (backward: behind) each chunk in `prefix`; what the
  * stage sums goes to `parts`. */
 static inline rapt_status flow_record_running(flow_vulkan *job, uint32_t stage,
@@ -59,15 +80,14 @@ static inline rapt_status flow_record_running(flow_vulkan *job, uint32_t stage,
                                               rapt_vulkan_buffer pairs)
 {
     rapt_linear_vulkan *x = &job->x;
-    const rapt_view *sums = x->call->inputs[FLOW_SUMS];
-    rapt_linear_rows from;
-    const rapt_status status = rapt_linear_rows_of(x, sums, &from);
+    flow_bound sums;
+    const rapt_status status = flow_bind(x, x->call->inputs[FLOW_SUMS], NULL, &sums);
     if (status != RAPT_OK)
         return status;
     const flow_running_push push = {
         .q = rapt_linear_at(x, &job->q, false),
         .k = rapt_linear_at(x, &job->k, false),
-        .from = rapt_linear_at(x, &from, false),
+        .from = sums.from,
         .n = (uint32_t)x->n,
         .m = (uint32_t)x->m,
         .packed = (uint32_t)x->packed,
@@ -75,15 +95,15 @@ static inline rapt_status flow_record_running(flow_vulkan *job, uint32_t stage,
         .lanes = (uint32_t)x->round,
         .lane_rows = (uint32_t)job->lane_rows,
         .width = (uint32_t)x->d,
-        .flags = sums ? FLOW_HAS_FROM : 0,
+        .flags = sums.flags,
         .eps = job->eps,
         .bound = job->clamp,
     };
     uint32_t constants[3] = {0, 0, stage};
     rapt_linear_constants(x, false, constants);
-    const rapt_vulkan_buffer buffers[] = {job->q.buffer, job->k.buffer, x->table,
-                                          job->numbers,  prefix,        parts,
-                                          from.buffer,   pairs,         job->lengths};
+    const rapt_vulkan_buffer buffers[] = {job->q.buffer,    job->k.buffer, x->table,
+                                          job->numbers,     prefix,        parts,
+                                          sums.from_buffer, pairs,         job->lengths};
     return rapt_vulkan_run(&x->device, &flow_running_shader[rapt_linear_half(x)], constants, 3,
                            (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -95,17 +115,13 @@ static inline rapt_status flow_record_vectors(flow_vulkan *job, int set, bool re
                                               const rapt_linear_ends *ends)
 {
     rapt_linear_vulkan *x = &job->x;
-    rapt_linear_rows from;
-    rapt_vulkan_buffer to;
-    uint32_t to_at = 0;
-    rapt_status status = rapt_linear_rows_of(x, ends->from, &from);
-    if (status == RAPT_OK)
-        status = rapt_vulkan_bind(x->call, x->device.limits, ends->to, &to, &to_at);
+    flow_bound sums;
+    const rapt_status status = flow_bind(x, ends->from, ends->to, &sums);
     if (status != RAPT_OK)
         return status;
     const flow_vectors_push push = {
-        .from = rapt_linear_at(x, &from, false),
-        .to = to_at,
+        .from = sums.from,
+        .to = sums.to,
         .row_q = row_q,
         .row_k = row_k,
         .n = (uint32_t)x->n,
@@ -115,10 +131,11 @@ static inline rapt_status flow_record_vectors(flow_vulkan *job, int set, bool re
         .width = (uint32_t)x->d,
         .heads = (uint32_t)x->heads,
         .first_head = (uint32_t)x->first,
-        .flags = (ends->from ? FLOW_HAS_FROM : 0u) | (ends->to ? FLOW_HAS_TO : 0u),
+        .flags = sums.flags,
     };
     const uint32_t constants[3] = {0, 0, reverse};
-    const rapt_vulkan_buffer buffers[] = {flow_set(job, set), x->table, from.buffer, to};
+    const rapt_vulkan_buffer buffers[] = {flow_set(job, set), x->table, sums.from_buffer,
+                                          sums.to_buffer};
     return rapt_vulkan_run(&x->device, &flow_vectors_shader, constants, 3,
                            rapt_vulkan_groups(x->d, 64), (uint32_t)(2 * x->round),
                            (uint32_t)x->sequences, buffers, &push, NULL);
@@ -126,23 +143,23 @@ static inline rapt_status flow_record_vectors(flow_vulkan *job, int set, bool re
 
 /* Sums of e^cr, or backward what is said of their inverses, along the sequences. */
 static inline rapt_status flow_record_pairs(flow_vulkan *job, rapt_vulkan_buffer pairs,
-                                            bool reverse, const rapt_view *sums)
+                                            bool reverse, const rapt_view *from)
 {
     rapt_linear_vulkan *x = &job->x;
-    rapt_linear_rows from;
-    const rapt_status status = rapt_linear_rows_of(x, sums, &from);
+    flow_bound sums;
+    const rapt_status status = flow_bind(x, from, NULL, &sums);
     if (status != RAPT_OK)
         return status;
     const flow_pairs_push push = {
-        .from = rapt_linear_at(x, &from, false),
+        .from = sums.from,
         .n = (uint32_t)x->n,
         .packed = (uint32_t)x->packed,
         .slots = (uint32_t)x->slots,
         .sequences = (uint32_t)x->sequences,
-        .flags = sums && x->d > 0 ? FLOW_HAS_FROM : 0,
+        .flags = sums.flags,
     };
     const uint32_t constants[3] = {0, 0, reverse};
-    const rapt_vulkan_buffer buffers[] = {pairs, x->table, from.buffer, job->ends};
+    const rapt_vulkan_buffer buffers[] = {pairs, x->table, sums.from_buffer, job->ends};
     return rapt_vulkan_run(&x->device, &flow_pairs_shader, constants, 3, (uint32_t)x->sequences,
                            (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -152,17 +169,13 @@ static inline rapt_status flow_record_ends(flow_vulkan *job, bool reverse,
                                            const rapt_linear_ends *ends)
 {
     rapt_linear_vulkan *x = &job->x;
-    rapt_linear_rows from;
-    rapt_vulkan_buffer to;
-    uint32_t to_at = 0;
-    rapt_status status = rapt_linear_rows_of(x, ends->from, &from);
-    if (status == RAPT_OK)
-        status = rapt_vulkan_bind(x->call, x->device.limits, ends->to, &to, &to_at);
+    flow_bound sums;
+    const rapt_status status = flow_bind(x, ends->from, ends->to, &sums);
     if (status != RAPT_OK || !ends->to || !x->d)
         return status;
     const flow_ends_push push = {
-        .from = rapt_linear_at(x, &from, false),
-        .to = to_at,
+        .from = sums.from,
+        .to = sums.to,
         .n = (uint32_t)x->n,
         .packed = (uint32_t)x->packed,
         .slots = (uint32_t)x->slots,
@@ -170,10 +183,11 @@ static inline rapt_status flow_record_ends(flow_vulkan *job, bool reverse,
         .width = (uint32_t)x->d,
         .heads = (uint32_t)x->heads,
         .first_head = (uint32_t)x->first,
-        .flags = ends->from ? FLOW_HAS_FROM : 0,
+        .flags = sums.flags,
     };
     const uint32_t constants[3] = {0, 0, reverse};
-    const rapt_vulkan_buffer buffers[] = {job->ends, x->table, from.buffer, to, job->lengths};
+    const rapt_vulkan_buffer buffers[] = {job->ends, x->table, sums.from_buffer, sums.to_buffer,
+                                          job->lengths};
     return rapt_vulkan_run(&x->device, &flow_ends_shader, constants, 3, (uint32_t)x->sequences,
                            (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -181,23 +195,22 @@ static inline rapt_status flow_record_ends(flow_vulkan *job, bool reverse,
 static inline rapt_status flow_record_weigh(flow_vulkan *job)
 {
     rapt_linear_vulkan *x = &job->x;
-    const rapt_view *sums = x->call->inputs[FLOW_SUMS];
-    rapt_linear_rows from;
-    const rapt_status status = rapt_linear_rows_of(x, sums, &from);
+    flow_bound sums;
+    const rapt_status status = flow_bind(x, x->call->inputs[FLOW_SUMS], NULL, &sums);
     if (status != RAPT_OK)
         return status;
     const flow_weigh_push push = {
-        .from = rapt_linear_at(x, &from, false),
+        .from = sums.from,
         .n = (uint32_t)x->n,
         .m = (uint32_t)x->m,
         .packed = (uint32_t)x->packed,
         .slots = (uint32_t)x->slots,
         .lanes = (uint32_t)x->round,
         .lane_rows = (uint32_t)job->lane_rows,
-        .flags = sums && x->d > 0 ? FLOW_HAS_FROM : 0,
+        .flags = sums.flags,
         .bound = job->clamp,
     };
-    const rapt_vulkan_buffer buffers[] = {job->pairs, from.buffer, x->table, job->numbers};
+    const rapt_vulkan_buffer buffers[] = {job->pairs, sums.from_buffer, x->table, job->numbers};
     return rapt_vulkan_run(&x->device, &flow_weigh_shader, NULL, 0, (uint32_t)x->slots,
                            (uint32_t)x->count, 1, buffers, &push, NULL);
 }

@@ -72,9 +72,9 @@ static inline rapt_status flow_layout(rapt_call *call, flow_vulkan *job)
     job->lane_rows = x->batch * rows;
     const uint64_t numbers = (uint64_t)job->lane_rows * FLOW_NUMBERS * sizeof(float);
     const uint64_t far = (uint64_t)(x->batch * x->n * wide) * sizeof(float);
-    const int64_t sequences = x->borders ? x->borders->shape[0] - 1 : x->batch;
-    const int64_t slots = rapt_linear_slots(x->borders, sequences, rows);
-    const uint64_t sums = (uint64_t)(8 * (slots + sequences) * x->d) * sizeof(float);
+    x->sequences = x->borders ? x->borders->shape[0] - 1 : x->batch;
+    const int64_t slots = rapt_linear_slots(x, rows);
+    const uint64_t sums = (uint64_t)(8 * (slots + x->sequences) * x->d) * sizeof(float);
     x->lane_extra = numbers > sums ? numbers : sums;
     if (job->causal && call->phase == RAPT_BACKWARD && far > x->lane_extra)
         x->lane_extra = far;

@@ -21,15 +21,9 @@ typedef struct slope_push {
     uint32_t flags, slope, heads_before;
 } slope_push;
 
-typedef struct step_place {
-    uint32_t base, batch, head;
-} step_place;
-
 typedef struct step_push {
-    step_place q, k, v, o;
-    uint32_t state, height, width, heads, share;
-    float scale;
-    uint32_t flags, slope;
+    rapt_linear_step_push step;
+    uint32_t slope;
 } step_push;
 
 typedef struct total_push {
@@ -196,37 +190,13 @@ static rapt_status record_total(rapt_linear_vulkan *x, rapt_vulkan_buffer rates)
                            buffers, &push, NULL);
 }
 
-/* dq, dk, dv of the heads in work. */
-static rapt_status record_rows(rapt_linear_vulkan *x, const rapt_linear_rows *const *rows)
-{
-    const rapt_linear_rows *q = rows[0], *k = rows[1], *v = rows[2], *d_o = rows[3];
-    static const int wanted[3] = {LIGHTNING_Q, LIGHTNING_K, LIGHTNING_V};
-    const rapt_linear_rows *const abc[3][3] = {{d_o, v, k}, {v, d_o, q}, {k, q, d_o}};
-    rapt_status status = RAPT_OK;
-    bool some = false;
-    for (int i = 0; status == RAPT_OK && i < 3; i++) {
-        const rapt_view *view = x->call->grad_inputs[wanted[i]];
-        const rapt_view *end =
-            i == 0 ? x->call->inputs[LIGHTNING_STATE] : x->call->grad_outputs[LIGHTNING_FINAL];
-        rapt_linear_rows to;
-        if (!view)
-            continue;
-        status = rapt_linear_rows_of(x, view, &to);
-        x->beside = some; /* the three read the same and write apart */
-        some = true;
-        if (status == RAPT_OK)
-            status =
-                rapt_linear_apply(x, lightning_apply_shader, (rapt_linear_out)(RAPT_LINEAR_DQ + i),
-                                  abc[i], &to, i == 0 ? &x->states : &x->reverse, end != NULL);
-    }
-    return status;
-}
-
 rapt_status lightning_vulkan_backward(rapt_call *call)
 {
     rapt_linear_vulkan x;
     rapt_linear_rows q, k, v, d_o;
     const rapt_linear_rows *const rows[4] = {&q, &k, &v, &d_o};
+    const rapt_view *const to[3] = {call->grad_inputs[LIGHTNING_Q], call->grad_inputs[LIGHTNING_K],
+                                    call->grad_inputs[LIGHTNING_V]};
     const bool slopes = call->grad_inputs[LIGHTNING_SLOPE] != NULL;
     rapt_status status = begin(call, &x, &q, &k, &v);
     const rapt_vulkan_buffer rates = take_rates(&x);
@@ -237,54 +207,27 @@ rapt_status lightning_vulkan_backward(rapt_call *call)
     while (status == RAPT_OK && rapt_linear_next(&x)) {
         status = make_both(&x, rows);
         if (status == RAPT_OK)
-            status = record_rows(&x, rows);
+            status = rapt_linear_gradients(&x, lightning_apply_shader, rows, to,
+                                           call->inputs[LIGHTNING_STATE] != NULL,
+                                           call->grad_outputs[LIGHTNING_FINAL] != NULL);
         if (status == RAPT_OK && slopes)
             status = record_slope(&x, rows, rates);
     }
     return status == RAPT_OK && slopes ? record_total(&x, rates) : status;
 }
 
-static step_place step_at(const rapt_linear_rows *rows)
-{
-    const step_place at = {rows->at.base, rows->at.batch, rows->at.head};
-    return at;
-}
-
 rapt_status lightning_vulkan_step(rapt_call *call)
 {
     rapt_linear_vulkan x;
-    rapt_linear_rows rows[4];
-    const rapt_view *const views[4] = {call->inputs[LIGHTNING_Q], call->inputs[LIGHTNING_K],
-                                       call->inputs[LIGHTNING_V], call->outputs[LIGHTNING_O]};
+    const rapt_view *const rows[4] = {call->inputs[LIGHTNING_Q], call->inputs[LIGHTNING_K],
+                                      call->inputs[LIGHTNING_V], call->outputs[LIGHTNING_O]};
+    rapt_vulkan_buffer buffers[6];
+    step_push push;
     describe(call, &x);
-    rapt_status status = rapt_vulkan_begin(call, &x.device);
-    for (int i = 0; status == RAPT_OK && i < 4; i++)
-        status = rapt_linear_rows_of(&x, views[i], &rows[i]);
-    if (status != RAPT_OK)
-        return status;
-    step_push push = {
-        .q = step_at(&rows[0]),
-        .k = step_at(&rows[1]),
-        .v = step_at(&rows[2]),
-        .o = step_at(&rows[3]),
-        .height = (uint32_t)x.d,
-        .width = (uint32_t)x.e,
-        .heads = (uint32_t)x.heads,
-        .share = 1,
-        .scale = x.scale,
-        .flags = x.has_slope ? RAPT_LINEAR_HAS_SLOPE : 0u,
-    };
-    rapt_vulkan_buffer buffers[6] = {rows[0].buffer, rows[1].buffer, rows[2].buffer,
-                                     rows[3].buffer};
-    status = rapt_vulkan_bind(call, x.device.limits, call->states[0], &buffers[4], &push.state);
+    rapt_status status = rapt_linear_step_begin(&x, rows, buffers, &push.step);
     if (status == RAPT_OK)
         status = rapt_vulkan_bind(call, x.device.limits, call->inputs[LIGHTNING_SLOPE], &buffers[5],
                                   &push.slope);
-    if (status != RAPT_OK)
-        return status;
-    uint32_t constants[2];
-    rapt_linear_constants(&x, false, constants);
-    return rapt_vulkan_run(&x.device, &lightning_step_shader[rapt_linear_half(&x)], constants, 2,
-                           rapt_vulkan_groups(x.e, 32), (uint32_t)x.heads, (uint32_t)x.batch,
-                           buffers, &push, NULL);
+    return status == RAPT_OK ? rapt_linear_step_run(&x, lightning_step_shader, buffers, &push)
+                             : status;
 }

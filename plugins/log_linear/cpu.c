@@ -15,6 +15,7 @@ rapt_status log_linear_infer(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], 
 
 static rapt_status problem(rapt_call *call, rapt_linear *x)
 {
+    static char none[1];
     memset(x, 0, sizeof *x);
     x->call = call;
     x->heads = call->sizes['H'];
@@ -28,6 +29,8 @@ static rapt_status problem(rapt_call *call, rapt_linear *x)
     x->v = rapt_rows_of(call->inputs[LOG_LINEAR_V]);
     x->g = rapt_rows_of(call->inputs[LOG_LINEAR_G]);
     x->l = rapt_rows_of(call->inputs[LOG_LINEAR_L]);
+    if (!x->l.data) /* no positions; states still go through a tree */
+        x->l.data = none;
     x->position = call->attrs[LOG_LINEAR_POSITION].i[0];
     return rapt_linear_sequences(x, call->sizes['B'], call->sizes['N'],
                                  call->inputs[LOG_LINEAR_BORDERS]);

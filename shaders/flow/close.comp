@@ -111,7 +111,7 @@ void add_behind(linear_chunk chunk, uint slot, uint lane, uint column)
                          base_inverses.y + inverses.y;
         const float dk = far_k[far] + number(INVERSE, 1, chunk, lane, i) * (base_claims.x + claims.x) +
                          base_inverses.x + inverses.x;
-        const vec2 result = linear_checked(vec4(vec2(dq, dk) * x * (1.0 - x), 0.0, 0.0), chunk.bad).xy;
+        const vec2 result = vec2(dq, dk) * x * (1.0 - x);
         if ((flags & HAS_TO_Q) != 0)
             to_q_one[linear_row(to_q, chunk.batch, lane, row) + column] = STORE(result.x);
         if ((flags & HAS_TO_K) != 0)

@@ -66,6 +66,6 @@ void main()
             value = z;
         if (i == width)
             value = length;
-        to_of[base + i] = linear_checked(value, sequence.bad);
+        to_of[base + i] = value;
     }
 }

@@ -65,7 +65,7 @@ vec2 share_row(linear_chunk chunk, uint lane, uint i)
         sum.y += dot(v_load(linear_row(v, chunk.batch, lane, row) + column, left), said);
         if ((flags & HAS_TO) != 0)
             to_store(linear_row(to, chunk.batch, lane, row) + column, left,
-                     linear_checked(comp * said, chunk.bad));
+                     comp * said);
     }
     return sum;
 }

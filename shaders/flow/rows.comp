@@ -136,7 +136,7 @@ void store_rows(linear_chunk chunk, uint lane, uint w, uint across, uint t)
             continue;
         const float factor = MODE == 2 ? number(FACTOR, chunk, lane, i) : 1.0;
         to_store(linear_row(to, chunk.batch, lane, chunk.row + i) + column, int(across) - int(column),
-                 linear_checked(factor * sums[e], chunk.bad));
+                 factor * sums[e]);
     }
 }
 

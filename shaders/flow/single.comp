@@ -73,7 +73,7 @@ void main()
     const linear_sequence keys = linear_sequence_at(s, packed, m);
     table_base = 0;
     const linear_sequence queries = linear_sequence_at(s, packed, n);
-    if (keys.positions != 1 || queries.positions != 1 || queries.bad || keys.bad)
+    if (keys.positions != 1 || queries.positions != 1)
         return;
     const uint at_q = linear_row(q, batch, lane, queries.row), at_k = linear_row(k, batch, lane, keys.row);
     const uint at_v = linear_row(v, batch, lane, keys.row), at_do = linear_row(d_o, batch, lane, queries.row);

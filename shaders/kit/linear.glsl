@@ -164,17 +164,20 @@ vec4 linear_columns(int left)
 
 // --- Chunks --------------------------------------------------------------------------------------
 // Slots of chunks: of sequences of one length one behind the other; of packed sequences s begins at
-// (its first row / 64) + s, so that slots between two sequences may be empty.
-
-const uint LINEAR_BAD = 0x80000000u; // of a row or a length: the borders were no borders
+// (its first row / 64) + s, so that slots between two sequences may be empty; with rows to skip, + 2 s.
 
 struct linear_chunk {
     uint sequence, index; // which sequence, which of its chunks
-    uint batch, row;      // where its first position lies
-    uint count;           // positions, at most 64; 0: an empty slot
+    uint batch, row;      // where the first row of its tiles lies
+    uint skip, count;     // its positions are rows `skip` and up, below `count`, at most 64; 0: an empty slot
     uint first, chunks;   // its sequence's first slot, and how many
-    bool bad;
 };
+
+// Whether row i of a chunk's tiles is a position.
+bool linear_has(linear_chunk chunk, uint i)
+{
+    return i - chunk.skip < chunk.count - chunk.skip;
+}
 
 #ifdef LINEAR_TABLE
 #ifndef LINEAR_TABLE_BASE
@@ -188,19 +191,20 @@ layout(std430, set = 0, binding = LINEAR_TABLE) readonly buffer linear_table_blo
     uvec4 linear_table[];
 };
 
-// `packed`: how many packed sequences there are; 0: sequences of n positions, one in each batch.
-linear_chunk linear_chunk_at(uint slot, uint packed, uint n)
+// `packed`: how many packed sequences there are; 0: sequences of n positions, one in each batch. `skip`: rows
+// of a sequence's first chunk before its first position, less than 64.
+linear_chunk linear_chunk_at(uint slot, uint packed, uint n, uint skip)
 {
     linear_chunk chunk;
     if (packed == 0) {
-        const uint chunks = (n + CHUNK - 1) / CHUNK;
+        const uint chunks = (skip + n + CHUNK - 1) / CHUNK;
         chunk.sequence = chunk.batch = slot / chunks;
         chunk.index = slot - chunk.sequence * chunks;
-        chunk.row = chunk.index * CHUNK;
+        chunk.row = chunk.index * CHUNK - skip;
+        chunk.skip = chunk.index == 0 ? skip : 0;
         chunk.count = min(n - chunk.row, CHUNK);
         chunk.first = slot - chunk.index;
         chunk.chunks = chunks;
-        chunk.bad = false;
         return chunk;
     }
     const uvec4 own = linear_table[LINEAR_TABLE_BASE + packed + slot];
@@ -208,50 +212,46 @@ linear_chunk linear_chunk_at(uint slot, uint packed, uint n)
     chunk.sequence = own.x;
     chunk.index = own.y;
     chunk.batch = 0;
-    chunk.row = own.z & ~LINEAR_BAD;
+    chunk.row = own.z;
+    chunk.skip = chunk.index == 0 && own.w != 0 ? skip : 0; // an empty slot has no position
     chunk.count = own.w;
     chunk.first = sequence.x;
     chunk.chunks = sequence.y;
-    chunk.bad = (own.z & LINEAR_BAD) != 0;
     return chunk;
+}
+
+linear_chunk linear_chunk_at(uint slot, uint packed, uint n)
+{
+    return linear_chunk_at(slot, packed, n, 0);
 }
 
 struct linear_sequence {
     uint first, chunks, row, positions;
-    bool bad;
 };
 
-linear_sequence linear_sequence_at(uint s, uint packed, uint n)
+linear_sequence linear_sequence_at(uint s, uint packed, uint n, uint skip)
 {
     linear_sequence sequence;
     if (packed == 0) {
-        sequence.chunks = (n + CHUNK - 1) / CHUNK;
+        sequence.chunks = n == 0 ? 0 : (skip + n + CHUNK - 1) / CHUNK;
         sequence.first = s * sequence.chunks;
         sequence.row = 0;
         sequence.positions = n;
-        sequence.bad = false;
         return sequence;
     }
     const uvec4 own = linear_table[LINEAR_TABLE_BASE + s];
     sequence.first = own.x;
     sequence.chunks = own.y;
     sequence.row = own.z;
-    sequence.positions = own.w & ~LINEAR_BAD;
-    sequence.bad = (own.w & LINEAR_BAD) != 0;
+    sequence.positions = own.w;
     return sequence;
 }
+
+linear_sequence linear_sequence_at(uint s, uint packed, uint n)
+{
+    return linear_sequence_at(s, packed, n, 0);
+}
 #endif
-
-// What is written where borders were bad.
-float linear_checked(float x, bool bad)
-{
-    return bad ? uintBitsToFloat(0x7fc00000u) : x;
-}
-
-vec4 linear_checked(vec4 x, bool bad)
-{
-    return bad ? uintBitsToFloat(uvec4(0x7fc00000u)) : x;
-}
 
 // --- Two floats as one number ----------------------------------------------------------------------
 // Sums of decays: behind a decay of e^-1000, differences of later sums still hold all digits.

@@ -33,7 +33,7 @@ layout(push_constant) uniform push_block
 #endif
 #ifdef LINEAR_TREE
     linear_rows l;
-    uint levels, slots;
+    uint levels, slots, origin;
 #endif
 };
 
@@ -67,6 +67,7 @@ layout(std430, set = 0, binding = 6) readonly buffer factor_block
 };
 #endif
 #ifdef LINEAR_TREE
+#define LINEAR_GOES_ON 5
 #include "kit/linear_tree.glsl"
 #else
 shared float near_decay[CHUNK]; // by distance
@@ -183,20 +184,31 @@ void multiply_states(linear_chunk chunk, uint slot, uint lane, uint head, uint w
     const uint i = gl_LocalInvocationID.x, size = inner * width;
 #ifdef LINEAR_TREE
     if (UPPER != 0) {
-        if (i < CHUNK)
-            row_factor[i] = far_scale * tree_left(i);
-        barrier();
-        multiply_far(chunk, head, (lane * lane_states + (chunk.first + chunk.index)) * size, w, t);
+        // The state after the chunk; of a last chunk the tails too.
+        for (uint tail = 0; tail <= (GOES_ON != 0 ? CHUNK_LOG : 0); tail++) {
+            const bool ends = GOES_ON != 0 && tail > 0;
+            if (ends && !tree_has_tail(chunk, tail - 1))
+                continue;
+            if (i < CHUNK)
+                row_factor[i] = far_scale * (ends ? tree_tail_weight(chunk, tail - 1, i) : tree_left(i));
+            barrier();
+            const uint after = ends ? tree_tail(chunk, lane_states, tail - 1) : tree_leaf(chunk);
+            multiply_far(chunk, head, (lane * lane_states + after) * size, w, t);
+        }
         return;
     }
-    for (uint bit = 0; chunk.index >> bit != 0; bit++) {
-        if ((chunk.index >> bit & 1u) == 0)
+    // By bits of positions: pieces, then whole chunks.
+    for (uint bit = GOES_ON != 0 ? 0 : CHUNK_LOG;
+         GOES_ON != 0 && bit < CHUNK_LOG || tree_reaches(chunk.index, bit - CHUNK_LOG); bit++) {
+        const bool piece = GOES_ON != 0 && bit < CHUNK_LOG;
+        if (piece ? !tree_has_piece(chunk, bit) : !tree_bit(chunk.index, bit - CHUNK_LOG))
             continue;
         if (i < CHUNK)
-            row_factor[i] = far_scale * tree_far(chunk, slot, lane, bit, i);
+            row_factor[i] = far_scale * (piece ? tree_piece_weight(bit, i)
+                                               : tree_far(chunk, slot, lane, bit - CHUNK_LOG, i));
         barrier();
-        const uint node = linear_tree_base(bit, slots) + (chunk.first >> bit) + (chunk.index >> bit) - 1;
-        multiply_far(chunk, head, (lane * lane_states + node) * size, w, t);
+        const uint before = piece ? tree_piece(chunk, lane_states, bit) : tree_before(chunk, bit - CHUNK_LOG);
+        multiply_far(chunk, head, (lane * lane_states + before) * size, w, t);
     }
 #else
     const bool last = UPPER != 0 ? chunk.index + 1 == chunk.chunks : chunk.index == 0;
@@ -215,23 +227,26 @@ void store_rows(linear_chunk chunk, uint lane, uint w, uint t)
     const uint column = w + (t & 15u) * 4;
     [[unroll]] for (uint r = 0; r < 8; r++) {
         const uint i = (t >> 4) * 8 + r;
-        if (i >= chunk.count)
+        if (!linear_has(chunk, i))
             continue;
         const uint at = linear_row(to, chunk.batch, lane, chunk.row + i) + column;
-        const vec4 x = linear_checked(sums[r], chunk.bad);
         if (WIDE == 0)
-            to_store(at, int(width) - int(column), x);
+            to_store(at, int(width) - int(column), sums[r]);
         else
             [[unroll]] for (uint c = 0; c < 4; c++)
                 if (column + c < width)
-                    wide_one[at + c] = x[c];
+                    wide_one[at + c] = sums[r][c];
     }
 }
 
 void main()
 {
     const uint slot = gl_WorkGroupID.x, lane = gl_WorkGroupID.y, t = linear_self(slot);
+#ifdef LINEAR_TREE
+    const linear_chunk chunk = linear_chunk_at(slot, packed, n, tree_skip());
+#else
     const linear_chunk chunk = linear_chunk_at(slot, packed, n);
+#endif
     if (chunk.count == 0)
         return;
     const bool grouped = (flags & GROUPED) != 0;

@@ -71,5 +71,5 @@ void main()
             }
     }
     if ((flags & HAS_TO) != 0)
-        to_of[to + (s * heads + first_head + lane) * size + i] = linear_checked(carried, sequence.bad);
+        to_of[to + (s * heads + first_head + lane) * size + i] = carried;
 }

@@ -28,8 +28,9 @@ layout(push_constant) uniform push_block
 #endif
 #ifdef LINEAR_TREE
     linear_rows l;
-    uint levels, slots;
+    uint levels, slots, origin;
     uint lane_parts, part_levels; // parts of one level, levels that have parts
+    uint depth;                   // levels
 #endif
 };
 
@@ -55,6 +56,7 @@ layout(std430, set = 0, binding = 6) readonly buffer factor_block
 };
 #endif
 #ifdef LINEAR_TREE
+#define LINEAR_GOES_ON 3
 #include "kit/linear_tree.glsl"
 #endif
 #ifdef LINEAR_READERS
@@ -70,6 +72,8 @@ vec4 sums[8];
 float factor_at(linear_chunk chunk, uint slot, uint lane, uint level, vec2 gap, uint i)
 {
 #ifdef LINEAR_READERS
+    if (GOES_ON != 0 && level >= depth)
+        return scale * tree_piece_weight(level - depth, i);
     return scale * tree_far_decay(gap, i) * tree_level_at(chunk, lane, i, CHUNK_LOG + 1 + level);
 #elif defined(LINEAR_TREE)
     return tree_left(i);
@@ -108,26 +112,36 @@ void main()
     const uint across = (width + CHUNK - 1) / CHUNK, tiles = (height + CHUNK - 1) / CHUNK * across;
     const uint tile = gl_WorkGroupID.z % tiles, level = gl_WorkGroupID.z / tiles;
     const uint d = tile / across * CHUNK, e = tile % across * CHUNK;
-    const linear_chunk first = linear_chunk_at(slot, packed, n);
-#ifdef LINEAR_READERS
-    const uint unit = min(level, PART_LOG);
-    const bool reads = (first.index >> level & 1u) != 0;
+#ifdef LINEAR_TREE
+    const linear_chunk first = linear_chunk_at(slot, packed, n, tree_skip());
 #else
-    const uint unit = unit_log;
-    const bool reads = true;
+    const linear_chunk first = linear_chunk_at(slot, packed, n);
 #endif
-    if (first.count == 0 || !reads || (first.index & (1u << unit) - 1u) != 0)
+#ifdef LINEAR_READERS
+    const bool piece = GOES_ON != 0 && level >= depth;
+    const uint unit = piece ? 0 : min(level, PART_LOG);
+    const bool reads = piece ? tree_has_piece(first, level - depth) : tree_bit(first.index, level);
+    const uint ahead = tree_shift(first.index, 0) & (1u << unit) - 1u; // chunks of the unit before this
+    const bool begins = ahead == 0 || GOES_ON != 0 && first.index == 0;
+#else
+    const uint unit = unit_log, ahead = first.index & (1u << unit) - 1u;
+    const bool reads = true, begins = ahead == 0;
+#endif
+    if (first.count == 0 || !reads || !begins)
         return;
-    const uint several = min(1u << unit, first.chunks - first.index);
+    const uint several = min((1u << unit) - ahead, first.chunks - first.index);
     LINEAR_CLEAR(sums)
     for (uint u = 0; u < several; u++) {
-        const linear_chunk chunk = linear_chunk_at(slot + u, packed, n);
         vec2 gap = vec2(0.0);
 #ifdef LINEAR_TREE
+        const linear_chunk chunk = linear_chunk_at(slot + u, packed, n, tree_skip());
         tree_load(chunk, slot + u, lane);
+#else
+        const linear_chunk chunk = linear_chunk_at(slot + u, packed, n);
 #endif
 #ifdef LINEAR_READERS
-        gap = tree_gap(chunk, slot + u, lane, level);
+        if (!piece)
+            gap = tree_gap(chunk, slot + u, lane, level);
 #endif
         if (t < CHUNK)
             row_factor[t] = factor_at(chunk, slot + u, lane, level, gap, t);
@@ -135,17 +149,24 @@ void main()
         add_chunk(chunk, lane, d, e);
     }
     uint place = unit == 0 ? slot : (first.first >> unit) + first.sequence + (first.index >> unit);
+#ifdef LINEAR_TREE
+    place = tree_leaf(first);
+#endif
 #ifdef LINEAR_READERS
-    place = linear_tree_base(level, slots) + (first.first >> level) + (first.index >> level) - 1;
-    if (level > PART_LOG)
-        place = (first.first >> PART_LOG) + first.sequence + (first.index >> PART_LOG);
+    const bool in_parts = level > PART_LOG && !piece;
+    if (piece)
+        place = tree_piece(first, lane_states, level - depth);
+    else if (in_parts)
+        place = linear_tree_part(first.sequence, first.first, first.index);
+    else
+        place = tree_before(first, level);
     const uint parts = ((lane * part_levels + level - PART_LOG - 1) * lane_parts + place) * height;
 #endif
     [[unroll]] for (uint r = 0; r < 8; r++) {
         const uint row = d + (t >> 4) * 8 + r, column = e + (t & 15u) * 4;
         const int left = row < height ? int(width) - int(column) : 0;
 #ifdef LINEAR_READERS
-        if (level > PART_LOG) {
+        if (in_parts) {
             part_store((parts + row) * width + column, left, sums[r]);
             continue;
         }

@@ -10,11 +10,11 @@ float step_of(uint lane)
     return 0.0;
 }
 
-// Quads of an operand's rows; behind the last position 0.
+// Quads of an operand's rows; 0 where there is no position.
 #ifdef LINEAR_FLOW
 #define OPERAND(name, chunk, head, i, column, bit)                                                  \
     operand_scaled(name##_load(linear_row(name, chunk.batch, head, chunk.row + (i)) + (column),      \
-                               (i) < chunk.count ? int(extent) - int(column) : 0),                  \
+                               linear_has(chunk, i) ? int(extent) - int(column) : 0),               \
                    chunk, head, i, int(extent) - int(column), name##_factor, bit)
 
 vec4 operand_scaled(vec4 x, linear_chunk chunk, uint head, uint i, int left, uint factors, uint bit)
@@ -30,5 +30,5 @@ vec4 operand_scaled(vec4 x, linear_chunk chunk, uint head, uint i, int left, uin
 #else
 #define OPERAND(name, chunk, head, i, column, bit)                                                  \
     name##_load(linear_row(name, chunk.batch, head, chunk.row + (i)) + (column),                     \
-                (i) < chunk.count ? int(extent) - int(column) : 0)
+                linear_has(chunk, i) ? int(extent) - int(column) : 0)
 #endif

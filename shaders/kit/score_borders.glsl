@@ -4,23 +4,21 @@
 layout(std430, set = 0, binding = 11) readonly buffer BordersQ { int borders_q[]; };
 layout(std430, set = 0, binding = 12) readonly buffer BordersK { int borders_k[]; };
 
-// A border of either width; one beyond 32 bits is beyond every tensor.
+#include "kit/borders.glsl"
+
+// Borders of either width.
 int score_border_q(uint i)
 {
-    if ((call.wants & WIDE_Q) == 0)
-        return clamp(borders_q[call.out_a + i * call.q.row], 0, int(call.N));
-    const uint at = 2 * (call.out_a + i * call.q.row);
-    const int high = borders_q[at + 1];
-    return high != 0 ? (high < 0 ? 0 : int(call.N)) : int(min(uint(borders_q[at]), call.N));
+    const bool wide = (call.wants & WIDE_Q) != 0;
+    const uint at = (call.out_a + i * call.q.row) * (wide ? 2 : 1);
+    return int(border_held(uint(borders_q[at]), wide ? borders_q[at + 1] : borders_q[at] >> 31, call.N));
 }
 
 int score_border_k(uint i)
 {
-    if ((call.wants & WIDE_K) == 0)
-        return clamp(borders_k[call.out_b + i * call.k.row], 0, int(call.M));
-    const uint at = 2 * (call.out_b + i * call.k.row);
-    const int high = borders_k[at + 1];
-    return high != 0 ? (high < 0 ? 0 : int(call.M)) : int(min(uint(borders_k[at]), call.M));
+    const bool wide = (call.wants & WIDE_K) != 0;
+    const uint at = (call.out_b + i * call.k.row) * (wide ? 2 : 1);
+    return int(border_held(uint(borders_k[at]), wide ? borders_k[at + 1] : borders_k[at] >> 31, call.M));
 }
 
 void main()

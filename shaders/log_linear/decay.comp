@@ -9,9 +9,13 @@
 layout(push_constant) uniform push_block
 {
     linear_rows g;
-    uint n, packed, slots;
-    uint wide; // g is float32 whatever the compute type is
+    uint n, packed, slots, origin, flags;
 };
+
+#define LINEAR_GOES_ON 2
+#include "kit/linear_nodes.glsl"
+
+const uint WIDE = 8; // g is float32 whatever the compute type is
 
 layout(std430, set = 0, binding = 0) readonly buffer g_block
 {
@@ -33,11 +37,11 @@ layout(std430, set = 0, binding = 3) writeonly buffer span_block
 void main()
 {
     const uint t = gl_LocalInvocationID.x, slot = gl_WorkGroupID.x, lane = gl_WorkGroupID.y;
-    const linear_chunk chunk = linear_chunk_at(slot, packed, n);
+    const linear_chunk chunk = linear_chunk_at(slot, packed, n, tree_skip());
     float step = 0.0;
-    if (t < chunk.count) {
+    if (linear_has(chunk, t)) {
         const uint at = linear_row(g, chunk.batch, lane, chunk.row + t);
-        step = max(wide != 0 ? g_wide[at] : LOAD(g_one[at]), NOTHING);
+        step = max((flags & WIDE) != 0 ? g_wide[at] : LOAD(g_one[at]), NOTHING);
     }
     const vec2 sum = linear_scan(vec2(step, 0.0));
     decay_of[(lane * slots + slot) * CHUNK + t] = sum;

@@ -15,7 +15,12 @@ layout(push_constant) uniform push_block
     linear_rows k, v;
     uint n, packed, slots, lane_states, size;
     uint width, share, levels, heads, first_head, to;
+    uint origin, flags;
+    linear_rows from; // of the state to go on from: [sequence, head, level], and from one row of D to the next
+    uint from_row;
 };
+
+const uint HAS_FROM = 1;
 
 #include "log_linear/tree.glsl"
 
@@ -40,29 +45,42 @@ layout(std430, set = 0, binding = 6) writeonly buffer to_block
     float to_of[];
 };
 
-// A block smaller than a chunk, which lies in the last one.
-float few(linear_sequence sequence, uint s, uint lane, uint bit, uint i)
+layout(std430, set = 0, binding = 7) readonly buffer from_block
 {
-    const uint from = (sequence.positions >> bit) - 1 << bit, batch = packed != 0 ? 0 : s;
-    const uint decays = (lane * slots + sequence.first + sequence.chunks - 1) * CHUNK;
+    float from_of[];
+};
+
+// A block smaller than a chunk, which lies in the last one, of which `rest` rows are before the end.
+float few(linear_sequence sequence, uint s, uint lane, uint rest, uint bit, uint i)
+{
+    const uint from = tree_block_row(rest, bit), batch = packed != 0 ? 0 : s, last = sequence.chunks - 1;
+    const uint decays = (lane * slots + sequence.first + last) * CHUNK;
+    const uint skip = last == 0 ? tree_skip() : 0;
     const vec2 total = decay_of[decays + CHUNK - 1];
     float sum = 0.0;
-    for (uint p = from; p < from + (1u << bit); p++) {
-        const uint row = sequence.row + p;
+    for (uint piece = 0; GOES_ON != 0 && piece < CHUNK_LOG; piece++)
+        if ((skip >> piece & 1u) != 0 && tree_piece_row(piece) >> bit == from >> bit)
+            sum += exp(total.x) *
+                   state[(lane * lane_states +
+                          linear_tree_piece(lane_states, tree_sequences(slots, packed, n), s, piece)) *
+                             size +
+                         i];
+    for (uint p = max(from, skip); p < from + (1u << bit); p++) {
+        const uint row = sequence.row + last * CHUNK + p - tree_skip();
         const float key = LOAD(k_one[linear_row(k, batch, lane / share, row) + i / width]);
         const float value = LOAD(v_one[linear_row(v, batch, lane, row) + i % width]);
-        sum += exp(linear_gap(total, decay_of[decays + p % CHUNK])) * key * value;
+        sum += exp(linear_gap(total, decay_of[decays + p])) * key * value;
     }
     return sum;
 }
 
 // A block of whole chunks.
-float many(linear_sequence sequence, uint lane, uint bit, uint i)
+float many(linear_sequence sequence, uint s, uint lane, uint whole, uint bit, uint i)
 {
-    const uint level = bit - CHUNK_LOG, blocks = sequence.positions >> bit;
-    const uint behind = blocks << level; // the chunk behind the block
-    const float own =
-        state[node_at(lane, linear_tree_base(level, slots), sequence, level, blocks - 1) * size + i];
+    const uint level = bit - CHUNK_LOG, node = tree_node(whole, level);
+    const uint behind = tree_start(node, level); // the chunk behind the block
+    const uint base = linear_tree_base(level, slots, tree_sequences(slots, packed, n));
+    const float own = state[node_at(lane, base, s, sequence, level, node - 1) * size + i];
     if (behind >= sequence.chunks)
         return own;
     const uint first = lane * slots + sequence.first;
@@ -75,11 +93,18 @@ void main()
     const uint s = gl_WorkGroupID.z / levels, level = gl_WorkGroupID.z % levels;
     if (i >= size)
         return;
-    const linear_sequence sequence = linear_sequence_at(s, packed, n);
+    const linear_sequence sequence = linear_sequence_at(s, packed, n, tree_skip());
+    // The chunks that are full at the end, and the rows of the next that are before it.
+    const uint whole = (tree_skip() + sequence.positions) / CHUNK;
+    const uint rest = (tree_skip() + sequence.positions) % CHUNK;
+    const uint bit = level - 1;
     float value = 0.0;
-    if (level > 0 && level <= 32 && (sequence.positions >> level - 1 & 1u) != 0)
-        value = level - 1 < CHUNK_LOG ? few(sequence, s, lane, level - 1, i)
-                                      : many(sequence, lane, level - 1, i);
-    to_of[to + ((s * heads + first_head + lane) * levels + level) * size + i] =
-        linear_checked(value, sequence.bad);
+    if (level > 0 && (bit < CHUNK_LOG ? (rest >> bit & 1u) != 0 : tree_bit(whole, bit - CHUNK_LOG))) {
+        if (sequence.chunks != 0)
+            value = bit < CHUNK_LOG ? few(sequence, s, lane, rest, bit, i)
+                                    : many(sequence, s, lane, whole, bit, i);
+        else if (GOES_ON != 0 && (flags & HAS_FROM) != 0)
+            value = from_of[linear_row(from, s, lane, level) + i / width * from_row + i % width];
+    }
+    to_of[to + ((s * heads + first_head + lane) * levels + level) * size + i] = value;
 }

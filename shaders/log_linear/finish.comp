@@ -11,9 +11,13 @@ layout(local_size_x = 64) in;
 layout(push_constant) uniform push_block
 {
     linear_rows to;
-    uint n, packed, slots;
-    uint wide;
+    uint n, packed, slots, origin, flags;
 };
+
+#define LINEAR_GOES_ON 2
+#include "kit/linear_nodes.glsl"
+
+const uint WIDE = 8; // the gradient is float32 whatever the compute type is
 
 layout(std430, set = 0, binding = 0) readonly buffer rate_block
 {
@@ -35,12 +39,12 @@ layout(std430, set = 0, binding = 3) writeonly buffer to_wide_block
 void main()
 {
     const uint t = gl_LocalInvocationID.x, slot = gl_WorkGroupID.x, lane = gl_WorkGroupID.y;
-    const linear_chunk chunk = linear_chunk_at(slot, packed, n);
-    if (t >= chunk.count)
+    const linear_chunk chunk = linear_chunk_at(slot, packed, n, tree_skip());
+    if (!linear_has(chunk, t))
         return;
     const uint from = lane * slots + slot, at = linear_row(to, chunk.batch, lane, chunk.row + t);
-    const float rate = linear_checked(rate_of[from * CHUNK + t] + passing_of[from].x, chunk.bad);
-    if (wide != 0)
+    const float rate = rate_of[from * CHUNK + t] + passing_of[from].x;
+    if ((flags & WIDE) != 0)
         to_wide[at] = rate;
     else
         to_one[at] = STORE(rate);

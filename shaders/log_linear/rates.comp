@@ -35,20 +35,21 @@ layout(std430, set = 0, binding = 12) writeonly buffer to_wide_block
 layout(std430, set = 0, binding = 13) readonly buffer params_block
 {
     linear_rows at_q, at_k, at_v, at_do, at_l, to;
-    uint n_of, packed, share, levels_of, slots_of, lane_states;
+    uint n_of, packed_of, share, levels_of, slots_of, lane_states;
     uint inner, width;
     float scale;
-    uint flags_of;
+    uint flags_of, origin_of;
 };
 
 // As the kit names them.
 linear_rows q = at_q, k = at_k, v = at_v, d_o = at_do, l = at_l;
-uint n = n_of, levels = levels_of, slots = slots_of, flags = flags_of;
+uint n = n_of, packed = packed_of, levels = levels_of, slots = slots_of, flags = flags_of, origin = origin_of;
 
 const uint WIDE_L = 8;
 const uint WIDE_TO = 16;
 const uint HAS_TO = 32; // the gradients of the level weights are wanted
 
+#define LINEAR_GOES_ON 2
 #include "kit/linear_tree.glsl"
 
 shared float row_factor[CHUNK];
@@ -63,10 +64,9 @@ float near[NEAR_LEVELS]; // of the invocation's row: pairs by level, without the
 // What rows have said of each level's weights, into the tensor.
 void store_level(linear_chunk chunk, uint lane, uint i, uint level, float value)
 {
-    if ((flags & HAS_TO) == 0 || level >= levels || i >= chunk.count)
+    if ((flags & HAS_TO) == 0 || level >= levels || !linear_has(chunk, i))
         return;
     const uint at = linear_row(to, chunk.batch, lane, chunk.row + i) + level;
-    value = linear_checked(value, chunk.bad);
     if ((flags & WIDE_TO) != 0)
         to_wide[at] = value;
     else
@@ -137,54 +137,71 @@ float gather_row(float dots[8], uint t)
     return sum;
 }
 
-// What the states before the chunk give, of the first 64 invocations' rows; their levels' gradients.
+// What the states before the chunk give, of the first 64 invocations' rows; their levels' gradients. By bits
+// of positions: pieces, which are near, then whole chunks.
 float from_states(linear_chunk chunk, uint slot, uint lane, uint t)
 {
     const uint i = gl_LocalInvocationID.x;
     float query = 0.0;
-    for (uint bit = 0; bit + CHUNK_LOG + 1 < levels; bit++) {
-        const uint level = CHUNK_LOG + 1 + bit;
-        if (bit > 31 || (chunk.index >> bit & 1u) == 0) {
-            if (i < CHUNK)
-                store_level(chunk, lane, i, level, 0.0);
+    for (uint bit = GOES_ON != 0 ? 0 : CHUNK_LOG; GOES_ON != 0 && bit < CHUNK_LOG || bit + 1 < levels; bit++) {
+        const bool piece = GOES_ON != 0 && bit < CHUNK_LOG;
+        if (piece ? !tree_has_piece(chunk, bit) : !tree_bit(chunk.index, bit - CHUNK_LOG)) {
+            if (i < CHUNK && !piece)
+                store_level(chunk, lane, i, bit + 1, 0.0);
             continue;
         }
         if (i < CHUNK)
-            row_factor[i] = scale * tree_far_decay(tree_gap(chunk, slot, lane, bit), i);
+            row_factor[i] =
+                scale * (piece ? exp(tree_sum[i].x)
+                               : tree_far_decay(tree_gap(chunk, slot, lane, bit - CHUNK_LOG), i));
         barrier();
-        const uint node =
-            linear_tree_base(bit, slots) + (chunk.first >> bit) + (chunk.index >> bit) - 1;
+        const uint before = piece ? tree_piece(chunk, lane_states, bit) : tree_before(chunk, bit - CHUNK_LOG);
         float dots[8] = no_dots();
-        LINEAR_ACROSS(dots, chunk, t, q, lane / share, state, (lane * lane_states + node) * inner * width,
+        LINEAR_ACROSS(dots, chunk, t, q, lane / share, state, (lane * lane_states + before) * inner * width,
                       d_o, lane)
         const float said = gather_row(dots, t);
         if (i < CHUNK) {
-            store_level(chunk, lane, i, level, said);
+            const uint level = piece ? tree_bits(i ^ tree_piece_row(bit)) : bit + 1;
+            if (piece)
+                near[level] += said;
+            else
+                store_level(chunk, lane, i, level, said);
             query += said * tree_level_at(chunk, lane, i, level);
         }
     }
     return query;
 }
 
-// What the states after the chunk say of the first 64 invocations' keys.
+// What the states after the chunk, and of a last chunk the tails, say of the first 64 invocations' keys.
 float from_readers(linear_chunk chunk, uint lane, uint t)
 {
     const uint i = gl_LocalInvocationID.x;
-    if (i < CHUNK)
-        row_factor[i] = tree_left(i);
-    barrier();
-    const uint node = chunk.first + chunk.index;
     float dots[8] = no_dots();
-    LINEAR_ACROSS(dots, chunk, t, k, lane / share, after, (lane * lane_states + node) * inner * width, v,
-                  lane)
+    for (uint tail = 0; tail <= (GOES_ON != 0 ? CHUNK_LOG : 0); tail++) {
+        const bool ends = GOES_ON != 0 && tail > 0;
+        if (ends && !tree_has_tail(chunk, tail - 1))
+            continue;
+        if (i < CHUNK)
+            row_factor[i] = ends ? tree_tail_weight(chunk, tail - 1, i) : tree_left(i);
+        barrier();
+        const uint behind = ends ? tree_tail(chunk, lane_states, tail - 1) : tree_leaf(chunk);
+        LINEAR_ACROSS(dots, chunk, t, k, lane / share, after, (lane * lane_states + behind) * inner * width, v,
+                      lane)
+    }
     return gather_row(dots, t);
+}
+
+void store_near(linear_chunk chunk, uint lane, uint i)
+{
+    for (uint level = 0; level < NEAR_LEVELS && i < CHUNK; level++)
+        store_level(chunk, lane, i, level, near[level]);
 }
 
 void main()
 {
     const uint slot = gl_WorkGroupID.x, lane = gl_WorkGroupID.y, t = linear_self(slot);
     const uint i = gl_LocalInvocationID.x, place = lane * slots + slot;
-    const linear_chunk chunk = linear_chunk_at(slot, packed, n);
+    const linear_chunk chunk = linear_chunk_at(slot, packed, n, tree_skip());
     if (chunk.count == 0)
         return;
     tree_load(chunk, slot, lane);
@@ -193,10 +210,12 @@ void main()
     spread_pairs(t);
     barrier();
     float ends = i < CHUNK ? gather_pairs(i) : 0.0;
-    for (uint level = 0; level < NEAR_LEVELS && i < CHUNK; level++)
-        store_level(chunk, lane, i, level, near[level]);
+    if (GOES_ON == 0)
+        store_near(chunk, lane, i);
     barrier();
     const float query = from_states(chunk, slot, lane, t);
+    if (GOES_ON != 0)
+        store_near(chunk, lane, i);
     const float key = from_readers(chunk, lane, t);
     ends += query;
     if (i < CHUNK)

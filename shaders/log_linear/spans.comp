@@ -8,8 +8,11 @@
 
 layout(push_constant) uniform push_block
 {
-    uint n, packed, slots;
+    uint n, packed, slots, origin, flags;
 };
+
+#define LINEAR_GOES_ON 2
+#include "kit/linear_nodes.glsl"
 
 layout(std430, set = 0, binding = 0) buffer span_block
 {
@@ -19,7 +22,7 @@ layout(std430, set = 0, binding = 0) buffer span_block
 void main()
 {
     const uint t = gl_LocalInvocationID.x, lane = gl_WorkGroupID.y;
-    const linear_sequence sequence = linear_sequence_at(gl_WorkGroupID.x, packed, n);
+    const linear_sequence sequence = linear_sequence_at(gl_WorkGroupID.x, packed, n, tree_skip());
     vec2 before = vec2(0.0);
     for (uint c = 0; c < sequence.chunks; c += CHUNK) {
         const uint at = lane * slots + sequence.first + c + t;

@@ -170,6 +170,66 @@ describe("on Vulkan as on the CPU:", function()
     agree("flow", "f32", inputs, nil, { causal = true }, seeds)
   end)
 
+  -- Positions that came before, with bits below, in and above a chunk, and beyond 32 bits of chunks; all
+  -- of a chunk's rows skipped but one; the carry that runs through all bits.
+  local goes_on = { { 0, 70 }, { 21, 5 }, { 63, 130 }, { 64, 70 }, { 127, 1 }, { 1000, 90 }, { 4095, 700 },
+    { 16 * 64 * 3 + 33, 640 }, { 2 ^ 38 - 65, 130 }, { 2 ^ 39 + 2 ^ 37 + 5, 66 }, { 13, 0 } }
+
+  local function from_state(c, L, S)
+    local B, H, D, E = c.B or 1, c.H or 2, 8, 12
+    local inputs, seeds = case("log_linear", { B = B, H = H, N = c.N, D = D, E = E, L = L })
+    inputs.state, seeds.final_state = R(S or B, H, L, D, E), R(S or B, H, L, D, E)
+    return inputs, seeds
+  end
+
+  for i, c in ipairs(goes_on) do
+    local position, N = math.tointeger(c[1]), c[2]
+    it(("log_linear from position %d on, %d more"):format(position, N), function()
+      local L = 2
+      while N > 0 and 1 << (L - 1) < position + N do L = L + 1 end
+      if N == 0 then L = 3 end
+      local inputs, seeds = from_state({ B = i == 3 and 2 or 1, N = N }, L)
+      local arrange = i == 2 and transposed or nil
+      agree("log_linear", "f32", inputs, nil, { position = position, scale = 0.7 }, seeds, arrange)
+      if i % 3 == 0 then
+        inputs.state = nil
+        agree("log_linear", "f32", inputs, nil, { position = position }, seeds)
+        seeds.o = nil -- the final state's gradient alone
+        agree("log_linear", "f32", inputs, nil, { position = position }, seeds)
+      end
+    end)
+  end
+
+  it("log_linear from a state, packed, in all dtypes", function()
+    local borders = rapt.tensor { 0, 1, 1, 65, 129, 130, 260 }
+    for _, c in ipairs { { 0, "f32", "i64" }, { 21, "f32", "i32" }, { 21, "f16", "i32" },
+      { 1087, "bf16", "i64" } } do
+      local inputs, seeds = from_state({ N = 260, H = c[2] == "f16" and 4 or 2 }, 12, 6)
+      agree("log_linear", c[2], inputs, { cu_seqlens_q = borders:to(c[3]) }, { position = c[1] }, seeds)
+    end
+  end)
+
+  it("log_linear in parts as in one", function()
+    local N, L = 150, 9
+    local inputs, seeds = case("log_linear", { N = N, D = 8, E = 12, L = L })
+    local whole = run("log_linear", device, "f32", inputs, nil, {}, seeds)
+    for _, split in ipairs { 1, 64, 87 } do
+      local leaves, state = {}, nil
+      for name, t in pairs(inputs) do leaves[name] = t:to(device):clone():requires_grad_() end
+      local parts, at = {}, 0
+      for i, n in ipairs { split, N - split } do
+        local call = { state = state, position = at, returns = { "final_state" } }
+        for name, t in pairs(leaves) do call[name] = t:narrow(3, at + 1, n) end
+        local o, extra = rapt.ops.log_linear(call)
+        parts[i], state, at = (o * seeds.o:to(device):narrow(3, at + 1, n)):sum(), extra.final_state, at + n
+        matches(whole.o:narrow(3, at - n + 1, n), o:detach(), 2e-5, "o")
+      end
+      local loss = parts[1] + parts[2]
+      loss:backward()
+      for name, t in pairs(leaves) do matches(whole["d" .. name], t.grad, 1e-4, "d" .. name) end
+    end
+  end)
+
   it("decays from none to all", function()
     local H, N, D, E = 4, 200, 8, 12
     local inputs, seeds = case("lightning", { H = H, N = N, D = D, E = E })
@@ -299,33 +359,50 @@ describe("the linear family on Vulkan", function()
       local again = run(op, device, "f32", inputs, nil, {}, seeds)
       for name, t in pairs(first) do assert.same(t:totable(), again[name]:totable(), name) end
     end
+    local inputs, seeds = case("log_linear", { N = 150, D = 8, E = 12 })
+    inputs.state, seeds.final_state = R(1, 2, 9, 8, 12), R(1, 2, 9, 8, 12)
+    local first = run("log_linear", device, "f32", inputs, nil, { position = 87 }, seeds)
+    local again = run("log_linear", device, "f32", inputs, nil, { position = 87 }, seeds)
+    for name, t in pairs(first) do assert.same(t:totable(), again[name]:totable(), name) end
   end)
 
-  it("gives NaN for borders that are none, and touches nothing else", function()
-    local inputs = case("lightning", { N = 100, D = 4, E = 4 })
-    local there = {}
-    for name, t in pairs(inputs) do there[name] = t:to(device) end
-    for _, borders in ipairs { { 0, 50, 40, 100 }, { 0, 101 }, { 1, 100 }, { 0, -5, 100 }, { 0, 50 } } do
-      there.cu_seqlens_q = rapt.tensor(borders):to("i32"):to(device)
-      for _, op in ipairs { "lightning", "flow" } do
-        local o = rapt.ops[op](there):to("cpu")
-        assert.is_true((o:eq(o)):to("f32"):sum():item() == 0, op)
+  -- Borders that are none, and those that the device takes them for: each where the search for it is, the
+  -- first as 0 and the last as all positions.
+  local wrong = {
+    { { 0, 150, 90, 260 }, { 0, 150, 150, 260 } },
+    { { 7, 100, 2 ^ 40, 70 }, { 0, 100, 260, 260 } },
+    { { 0, -5, -2000000000, 2000000000, 9 }, { 0, 0, 0, 260, 260 } },
+    { { 300, 200, 100, 50, 0 }, { 0, 100, 100, 100, 260 } },
+  }
+
+  it("holds borders that are none in range", function()
+    local H, N, D, E = 2, 260, 8, 12
+    for i, borders in ipairs(wrong) do
+      local kind = i % 2 == 0 and "i64" or "i32"
+      for _, op in ipairs { "lightning", "flow", "log_linear" } do
+        local inputs, seeds = case(op, { N = N, D = D, E = E, L = 10 })
+        local attrs = {}
+        if op == "flow" then attrs.causal = i % 2 == 0 end
+        if op == "log_linear" then attrs.position = 21 end
+        if op == "lightning" then inputs.slope = rapt.tensor { 0.05, 0.7 } end
+        if op ~= "flow" then
+          local shape = op == "lightning" and { H, D, E } or { H, 10, D, E }
+          inputs.state = R(#borders[1] - 1, table.unpack(shape))
+          seeds.final_state = R(#borders[1] - 1, table.unpack(shape))
+        end
+        local held = { cu_seqlens_q = rapt.tensor(borders[2]):to(kind) }
+        local given = { cu_seqlens_q = rapt.tensor(borders[1]):to(kind) }
+        local reference = run(op, device, "f32", inputs, held, attrs, seeds)
+        for name, t in pairs(run(op, device, "f32", inputs, given, attrs, seeds)) do
+          assert.same(reference[name]:totable(), t:totable(), name)
+        end
+        matches(run(op, "cpu", "f32", inputs, held, attrs, seeds).o, reference.o, 2e-5, op)
       end
     end
-    there.cu_seqlens_q = rapt.tensor { 0 }:to("i32"):to(device)
-    assert.error_matches(function() rapt.ops.lightning(there) end, "cu_seqlens_q must rise from 0 to 100")
-  end)
-
-  it("says what only the CPU does", function()
-    local inputs = case("log_linear", { N = 5, D = 4, E = 4 })
-    local there = {}
-    for name, t in pairs(inputs) do there[name] = t:to(device) end
-    there.position = 3
-    assert.error_matches(function() rapt.ops.log_linear(there) end, "on the CPU only")
-    there.position, there.g = nil, there.g:requires_grad_()
-    there.returns = { "final_state" }
-    local _, extra = rapt.ops.log_linear(there)
-    assert.error_matches(function() extra.final_state:sum():backward() end, "on the CPU only")
+    local inputs = case("lightning", { N = 100, D = 4, E = 4 })
+    for name, t in pairs(inputs) do inputs[name] = t:to(device) end
+    inputs.cu_seqlens_q = rapt.tensor { 0 }:to("i32"):to(device)
+    assert.error_matches(function() rapt.ops.lightning(inputs) end, "cu_seqlens_q must rise from 0 to 100")
   end)
 
   it("leaves the validation layers silent", vulkan.assert_silent)
