@@ -205,11 +205,15 @@ static void mta_softmax_back(const mta_job *job, const mta_area *area, const mta
         area->delta[i] -= area->d_lse[i];
     for (int64_t i = 0; job->d_sink_parts && i < x->own.count; i++)
         job->d_sink_parts[mta_part_at(job, x, h, 1)] -= (double)(sunk[i] * area->delta[i]);
+    /* Behind t.count rows there are none of P, which lies post.reach further on: its lanes hold
+     * what an earlier block left. */
     for (int64_t j = first; j < x->p.end; j++)
         for (int64_t i = 0; i < x->t.width; i += SIMD_LANES) {
             float *at = t + j * ld + i;
-            simd_store(at,
-                       simd_load(p + j * ld + i) * (simd_load(at) - simd_load(area->delta + i)));
+            const simd_mask there =
+                simd_lt_i(simd_iota() + (int32_t)i, simd_set_i((int32_t)x->t.count));
+            const simd_f grad = simd_load(at) - simd_load(area->delta + i);
+            simd_store(at, simd_keep(there, simd_load(p + j * ld + i) * grad));
         }
     memset(t + (first - around) * ld, 0, (size_t)(around * ld) * sizeof *t);
     memset(t + x->p.end * ld, 0, (size_t)((around + RAPT_HALO_ROWS) * ld) * sizeof *t);

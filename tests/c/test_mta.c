@@ -113,6 +113,24 @@ static void kernel_sizes(void **state)
             }
 }
 
+/* Blocks of queries after the first, the last of them not full: what a block left behind must not
+ * count. */
+static void several_blocks(void **state)
+{
+    (void)state;
+    for (int64_t n = 1040; n < 1048; n += 3) {
+        mta_case c = {.B = 1, .H = 1, .G = 1, .N = n, .M = n, .D = 3, .E = 2};
+        c.a = 2;
+        c.b = 5;
+        c.r = 3;
+        c.s = 1;
+        mta_check(&c);
+        c.full = true;
+        c.M = 70;
+        mta_check(&c);
+    }
+}
+
 static void halves(void **state)
 {
     (void)state;
@@ -520,6 +538,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(groups_and_layouts),
         cmocka_unit_test(cross),
         cmocka_unit_test(kernel_sizes),
+        cmocka_unit_test(several_blocks),
         cmocka_unit_test(halves),
         cmocka_unit_test(large_scores),
         cmocka_unit_test(nothing),
