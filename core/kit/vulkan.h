@@ -188,8 +188,78 @@ static inline uint64_t rapt_vulkan_round(uint64_t bytes)
     return (bytes + 255) & ~(uint64_t)255;
 }
 
+/* A range of a workspace. */
+typedef struct rapt_vulkan_range {
+    uint64_t offset, bytes;
+} rapt_vulkan_range;
+
+/* Takes a * b * c * d floats at *end of a workspace and moves *end on. Once there are too many to
+ * bind or to count *end is and stays UINT64_MAX. */
+static inline rapt_vulkan_range rapt_vulkan_place(const rapt_vulkan *vulkan, uint64_t *end,
+                                                  int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    rapt_vulkan_range range = {*end, 4};
+    uint64_t floats;
+    if (*end == UINT64_MAX)
+        return range;
+    if (__builtin_mul_overflow((uint64_t)a, (uint64_t)b, &floats) ||
+        __builtin_mul_overflow(floats, (uint64_t)c, &floats) ||
+        __builtin_mul_overflow(floats, (uint64_t)d, &floats) ||
+        floats > vulkan->limits->buffer_bytes / sizeof(float) || floats > UINT32_MAX) {
+        *end = UINT64_MAX;
+        return range;
+    }
+    range.bytes = floats ? floats * sizeof(float) : 4;
+    *end = rapt_vulkan_round(*end + range.bytes);
+    return range;
+}
+
+/* A tensor [B, H, N, width] whose rows are contiguous, as shaders take it: where it begins and its
+ * strides, in elements of the binding. */
+typedef struct rapt_vulkan_rows_push {
+    uint32_t base, batch, head, row;
+} rapt_vulkan_rows_push;
+
+typedef struct rapt_vulkan_rows {
+    rapt_vulkan_buffer buffer;
+    rapt_vulkan_rows_push push;
+    uint32_t half; /* its elements have 16 bits */
+} rapt_vulkan_rows;
+
+/* An absent view (NULL) is rows without memory. */
+static inline rapt_status rapt_vulkan_bind_rows(const rapt_vulkan *vulkan, const rapt_view *view,
+                                                rapt_vulkan_rows *rows)
+{
+    uint32_t strides[RAPT_MAX_DIMS] = {0};
+    memset(rows, 0, sizeof *rows);
+    if (!view)
+        return RAPT_OK;
+    rapt_vulkan_strides(view, strides);
+    rows->push.batch = strides[0];
+    rows->push.head = strides[1];
+    rows->push.row = strides[2];
+    rows->half = rapt_view_dtype(view) != RAPT_F32;
+    return rapt_vulkan_bind(vulkan->call, vulkan->limits, view, &rows->buffer, &rows->push.base);
+}
+
 /* --- Dispatches --------------------------------------------------------------------------------
  */
+
+static inline int64_t rapt_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t rapt_most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* a / b, rounded up. */
+static inline int64_t rapt_over(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
 
 static inline uint32_t rapt_vulkan_groups(int64_t n, int64_t each)
 {

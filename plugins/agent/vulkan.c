@@ -71,24 +71,24 @@ static void place_borders(agent_job *job)
 static void pool(agent_job *job)
 {
     const agent_plan *plan = &job->plan;
-    const agent_tensor q = tensor_of(job, plan->call->inputs[AGENT_Q]);
+    const rapt_vulkan_rows q = tensor_of(job, plan->call->inputs[AGENT_Q]);
     const agent_pool_push push = {(uint32_t)plan->H, (uint32_t)plan->D, bins_push(plan), q.push,
                                   job->a.base};
     const rapt_vulkan_buffer buffers[3] = {q.buffer, job->a.buffer, borders_of(job)};
     const uint32_t constants[AGENT_CONSTANTS] = {
         job->bf16, is_coop(job), 0, 0, 0, job->options & AGENT_PACKED};
-    run(job, &pool_shader[q.half], constants, plan->A, agent_over(plan->D, 64), plan->sets, buffers,
+    run(job, &pool_shader[q.half], constants, plan->A, rapt_over(plan->D, 64), plan->sets, buffers,
         &push);
 }
 
 static void load_agents(agent_job *job)
 {
     const agent_plan *plan = &job->plan;
-    const agent_tensor from = tensor_of(job, plan->call->inputs[AGENT_AGENTS]);
+    const rapt_vulkan_rows from = tensor_of(job, plan->call->inputs[AGENT_AGENTS]);
     const agent_load_push push = {(uint32_t)plan->H, (uint32_t)(plan->A * plan->D),
                                   (uint32_t)plan->D, from.push};
     const rapt_vulkan_buffer buffers[2] = {from.buffer, job->a.buffer};
-    run(job, &load_shader[from.half], NULL, agent_over(plan->A * plan->D, 64), plan->units, 1,
+    run(job, &load_shader[from.half], NULL, rapt_over(plan->A * plan->D, 64), plan->units, 1,
         buffers, &push);
 }
 
@@ -108,27 +108,27 @@ static void place_agents(agent_job *job)
 }
 
 /* Rows of float32 [B, H, A, width], or [sequences, H, A, width], as a tensor. */
-static agent_tensor_push agents_push(const agent_job *job, uint32_t base, int64_t width)
+static rapt_vulkan_rows_push agents_push(const agent_job *job, uint32_t base, int64_t width)
 {
     const agent_plan *plan = &job->plan;
-    const agent_tensor_push push = {base, (uint32_t)(plan->H * plan->A * width),
-                                    (uint32_t)(plan->A * width), (uint32_t)width};
+    const rapt_vulkan_rows_push push = {base, (uint32_t)(plan->H * plan->A * width),
+                                        (uint32_t)(plan->A * width), (uint32_t)width};
     return push;
 }
 
 /* The agents: given ones serve all packed sequences. */
-static agent_tensor_push pooled_push(const agent_job *job)
+static rapt_vulkan_rows_push pooled_push(const agent_job *job)
 {
-    agent_tensor_push push = agents_push(job, job->a.base, job->plan.D);
+    rapt_vulkan_rows_push push = agents_push(job, job->a.base, job->plan.D);
     if (job->plan.packed && !job->plan.pooled)
         push.batch = 0;
     return push;
 }
 
 /* `flag` if four neighbours of each row can be read at once. */
-static uint32_t wide(const agent_tensor *tensor, uint32_t flag)
+static uint32_t wide(const rapt_vulkan_rows *tensor, uint32_t flag)
 {
-    const agent_tensor_push *push = &tensor->push;
+    const rapt_vulkan_rows_push *push = &tensor->push;
     return (push->base | push->batch | push->head | push->row) % 4 == 0 ? flag : 0;
 }
 
@@ -145,14 +145,14 @@ static int64_t tiles_at_once(const agent_job *job, int64_t tiles, int64_t others
 {
     if (!is_coop(job))
         return tiles;
-    return agent_least(tiles, agent_most(1, AGENT_COOP_GROUPS / agent_most(1, others)));
+    return rapt_least(tiles, rapt_most(1, AGENT_COOP_GROUPS / rapt_most(1, others)));
 }
 
 static void gather(agent_job *job)
 {
     const agent_plan *plan = &job->plan;
-    const agent_tensor k = tensor_of(job, plan->call->inputs[AGENT_K]);
-    const agent_tensor v = tensor_of(job, plan->call->inputs[AGENT_V]);
+    const rapt_vulkan_rows k = tensor_of(job, plan->call->inputs[AGENT_K]);
+    const rapt_vulkan_rows v = tensor_of(job, plan->call->inputs[AGENT_V]);
     const agent_bias bias = bias_of(job, plan->call->inputs[AGENT_AGENT_BIAS], false);
     int64_t each;
     const int64_t splits =
@@ -183,24 +183,24 @@ static void gather(agent_job *job)
         job->a.buffer, k.buffer, v.buffer, bias.buffer,  bias.buffer,    parts,
         parts,         most,     total,    {NULL, 0, 0}, borders_of(job)};
     run(job, shader, constants,
-        agent_over(plan->A, AGENT_TILE) * agent_most(1, agent_over(plan->E, AGENT_TILE)), splits,
+        rapt_over(plan->A, AGENT_TILE) * rapt_most(1, rapt_over(plan->E, AGENT_TILE)), splits,
         plan->sets, buffers, &push);
     const agent_gathered_push ends = {
         (uint32_t)plan->sets, (uint32_t)plan->A, (uint32_t)plan->E,
         (uint32_t)splits,     job->u.base,       {job->gather_most.base, job->gather_total.base}};
     const rapt_vulkan_buffer put[6] = {
         parts, most, total, job->u.buffer, job->gather_most.buffer, job->gather_total.buffer};
-    run(job, &gathered_shader, NULL, plan->A, agent_most(1, agent_over(plan->E, 64)), plan->sets,
-        put, &ends);
+    run(job, &gathered_shader, NULL, plan->A, rapt_most(1, rapt_over(plan->E, 64)), plan->sets, put,
+        &ends);
 }
 
 /* Handing out `v`, to the output or to `floats`, or what each query takes of each key (weights). */
-static void hand_out(agent_job *job, const agent_tensor *v, const agent_floats *floats)
+static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floats *floats)
 {
     const agent_plan *plan = &job->plan;
     rapt_view *const *saved = plan->call->saved;
-    const agent_tensor q = tensor_of(job, plan->call->inputs[AGENT_Q]);
-    agent_tensor o = tensor_of(job, floats ? NULL : plan->call->outputs[0]);
+    const rapt_vulkan_rows q = tensor_of(job, plan->call->inputs[AGENT_Q]);
+    rapt_vulkan_rows o = tensor_of(job, floats ? NULL : plan->call->outputs[0]);
     const agent_floats none = {{NULL, 0, 0}, 0};
     const agent_floats most = saved ? floats_of(job, saved[AGENT_HAND_OUT_REFERENCE]) : none;
     const agent_floats total = saved ? floats_of(job, saved[AGENT_HAND_OUT_SUM]) : none;
@@ -242,7 +242,7 @@ static void hand_out(agent_job *job, const agent_tensor *v, const agent_floats *
                                             total.buffer,
                                             sink.buffer,
                                             borders_of(job)};
-    const int64_t across = agent_most(1, agent_over(plan->E, AGENT_TILE));
+    const int64_t across = rapt_most(1, rapt_over(plan->E, AGENT_TILE));
     const int64_t tiles = tiles_of(plan, plan->N);
     run(job, shader, constants, tiles_at_once(job, tiles, plan->units * across) * across, 1,
         plan->units, buffers, &push);
@@ -260,12 +260,12 @@ rapt_status agent_vulkan_forward(rapt_call *call)
     else
         load_agents(&job);
     gather(&job);
-    const agent_tensor u = {job.u.buffer, agents_push(&job, job.u.base, job.plan.E), 0};
+    const rapt_vulkan_rows u = {job.u.buffer, agents_push(&job, job.u.base, job.plan.E), 0};
     const agent_floats floats = floats_at(&job, job.plan.o);
     hand_out(&job, &u, job.plan.taps > 0 ? &floats : NULL);
     if (job.plan.taps > 0) {
-        const agent_tensor v = tensor_of(&job, call->inputs[AGENT_V]);
-        const agent_tensor o = tensor_of(&job, call->outputs[0]);
+        const rapt_vulkan_rows v = tensor_of(&job, call->inputs[AGENT_V]);
+        const rapt_vulkan_rows o = tensor_of(&job, call->outputs[0]);
         convolve(&job, &v, &floats, &o, false);
     }
     return job.status;
@@ -299,7 +299,7 @@ rapt_status agent_vulkan_weights(rapt_call *call)
     const uint32_t constants[AGENT_CONSTANTS] = {job.bf16, 0, 0, 0, 0, job.options & AGENT_PACKED};
     const rapt_vulkan_buffer buffers[2] = {agent_buffer(plan, plan->logits), borders_of(&job)};
     run(&job, &weigh_shader, constants, plan->A, plan->sets, 1, buffers, &push);
-    agent_tensor u = {buffers[0], agents_push(&job, 0, plan->M), 0};
+    rapt_vulkan_rows u = {buffers[0], agents_push(&job, 0, plan->M), 0};
     if (plan->packed)
         u.push.batch = 0;
     const agent_floats out = floats_of(&job, call->outputs[0]);
@@ -334,7 +334,7 @@ rapt_status agent_vulkan_backward(rapt_call *call)
     place_agents(&job);
     if (!job.plan.pooled)
         load_agents(&job);
-    const agent_tensor grad = tensor_of(&job, call->grad_outputs[0]);
+    const rapt_vulkan_rows grad = tensor_of(&job, call->grad_outputs[0]);
     back_to_agents(&job, &grad);
     if (grads[AGENT_K] || grads[AGENT_V] || grads[AGENT_AGENTS] || grads[AGENT_AGENT_BIAS] ||
         (job.plan.pooled && grads[AGENT_Q]))
@@ -344,12 +344,12 @@ rapt_status agent_vulkan_backward(rapt_call *call)
     else
         store_agents(&job);
     if (job.plan.taps > 0 && grads[AGENT_V]) {
-        const agent_tensor dv = tensor_of(&job, grads[AGENT_V]);
+        const rapt_vulkan_rows dv = tensor_of(&job, grads[AGENT_V]);
         const agent_floats add = floats_at(&job, job.plan.dv);
         convolve(&job, &grad, &add, &dv, true);
     }
     if (grads[AGENT_DWC_WEIGHT] || grads[AGENT_DWC_BIAS]) {
-        const agent_tensor v = tensor_of(&job, call->inputs[AGENT_V]);
+        const rapt_vulkan_rows v = tensor_of(&job, call->inputs[AGENT_V]);
         correlate(&job, &v, &grad);
     }
     return job.status;

@@ -12,11 +12,11 @@ typedef struct agent_half {
     bool by_position; /* the softmax runs over agents */
     int64_t length;
     agent_chunks chunks;
-    agent_tensor x, y;
+    rapt_vulkan_rows x, y;
     agent_floats w, most, total, delta;
-    agent_part w_scale; /* of w as a float16 operand */
+    rapt_vulkan_range w_scale; /* of w as a float16 operand */
     agent_bias bias;
-    agent_part bias_grad;
+    rapt_vulkan_range bias_grad;
     bool bias_wanted;
 } agent_half;
 
@@ -37,16 +37,16 @@ static agent_chunk_push chunk_push(const agent_job *job, const agent_half *half)
 /* Tiles of some positions: of packed sequences one more each, as all may begin within a tile. */
 static int64_t tiles_of(const agent_plan *plan, int64_t positions)
 {
-    const int64_t tiles = agent_over(positions, AGENT_TILE);
+    const int64_t tiles = rapt_over(positions, AGENT_TILE);
     return plan->packed && positions > 0 ? tiles + plan->sequences : tiles;
 }
 
 /* matrix = scale left right^T + bias, of logits with softcap; `left_scale`: of the left operand
  * where it is float16; `of_sequence`: the left operand is one of each packed sequence. */
 static void product(agent_job *job, const agent_half *half, const agent_floats *left,
-                    const agent_part *left_scale, bool of_sequence, const agent_tensor *right,
-                    int64_t width, const agent_bias *bias, float scale, bool logits,
-                    agent_part matrix)
+                    const rapt_vulkan_range *left_scale, bool of_sequence,
+                    const rapt_vulkan_rows *right, int64_t width, const agent_bias *bias,
+                    float scale, bool logits, rapt_vulkan_range matrix)
 {
     const agent_plan *plan = &job->plan;
     const bool scaled = left_scale && is_coop(job);
@@ -66,7 +66,7 @@ static void product(agent_job *job, const agent_half *half, const agent_floats *
     if (scaled)
         buffers[5] = agent_buffer(plan, *left_scale);
     run(job, product_way(job, product_coop_shader, product_shader, right->half), constants,
-        tiles_of(plan, job->count), agent_over(plan->A, AGENT_TILE), job->units, buffers, &push);
+        tiles_of(plan, job->count), rapt_over(plan->A, AGENT_TILE), job->units, buffers, &push);
 }
 
 /* The bindings that value.glsl declares. */
@@ -103,8 +103,8 @@ static uint32_t value_options(const agent_job *job, bool gradients)
 
 /* to (+)= scale times the weights (or gradients of logits) times `right`, for each agent. */
 static void multiply_rows(agent_job *job, const agent_half *half, bool gradients,
-                          const agent_tensor *right, int64_t width, float scale, bool add,
-                          agent_part to)
+                          const rapt_vulkan_rows *right, int64_t width, float scale, bool add,
+                          rapt_vulkan_range to)
 {
     const agent_plan *plan = &job->plan;
     int64_t each;
@@ -121,24 +121,24 @@ static void multiply_rows(agent_job *job, const agent_half *half, bool gradients
     buffers[5] = right->buffer;
     buffers[6] = agent_buffer(plan, plan->parts);
     run(job, product_way(job, rows_coop_shader, rows_shader, right->half), constants,
-        agent_over(width, AGENT_TILE) * splits, agent_over(plan->A, AGENT_TILE), sets, buffers,
+        rapt_over(width, AGENT_TILE) * splits, rapt_over(plan->A, AGENT_TILE), sets, buffers,
         &push);
     const int64_t size = plan->A * width;
     const agent_sum_push ends = {(uint32_t)(sets * size), (uint32_t)splits,
                                  (uint32_t)(job->unit0 * size), scale};
     const uint32_t how[AGENT_CONSTANTS] = {job->bf16, add};
     const rapt_vulkan_buffer put[2] = {buffers[6], agent_buffer(plan, to)};
-    run(job, &sum_shader, how, agent_over(sets * size, 64), 1, 1, put, &ends);
+    run(job, &sum_shader, how, rapt_over(sets * size, 64), 1, 1, put, &ends);
 }
 
 /* to = scale times the transposed weights times half->w or, with `gradients`, the transposed
  * gradients of logits times the agents, for each position; to the tensor, or to `floats` in its
  * place. */
 static void multiply_columns(agent_job *job, const agent_half *half, bool gradients, int64_t width,
-                             float scale, const rapt_view *view, const agent_part *floats)
+                             float scale, const rapt_view *view, const rapt_vulkan_range *floats)
 {
     const agent_plan *plan = &job->plan;
-    const agent_tensor to = tensor_of(job, view);
+    const rapt_vulkan_rows to = tensor_of(job, view);
     const agent_floats *right = gradients ? &job->a : &half->w;
     const bool of_sequence = !gradients || plan->pooled;
     const agent_columns_push push = {chunk_push(job, half),
@@ -160,7 +160,7 @@ static void multiply_columns(agent_job *job, const agent_half *half, bool gradie
     buffers[6] = to.buffer;
     buffers[7] = floats ? agent_buffer(plan, *floats) : to.buffer;
     run(job, product_way(job, columns_coop_shader, columns_shader, to.half), constants,
-        agent_over(width, AGENT_TILE), tiles_of(plan, job->count), job->units, buffers, &push);
+        rapt_over(width, AGENT_TILE), tiles_of(plan, job->count), job->units, buffers, &push);
 }
 
 static void add_bias_grad(agent_job *job, const agent_half *half)
@@ -175,7 +175,7 @@ static void add_bias_grad(agent_job *job, const agent_half *half)
     bind_values(job, half, buffers);
     buffers[5] = agent_buffer(&job->plan, half->bias_grad);
     buffers[6] = borders_of(job);
-    run(job, &bias_grad_shader, constants, agent_over(job->count, 64), job->plan.A, job->plan.H,
+    run(job, &bias_grad_shader, constants, rapt_over(job->count, 64), job->plan.A, job->plan.H,
         buffers, &push);
 }
 
@@ -197,7 +197,7 @@ static void make_matrices(agent_job *job, const agent_half *half)
 
 /* `to` = powers of two for the greatest of `count` numbers of each of some units. */
 static void take_scales(agent_job *job, const agent_floats *from, int64_t count, int64_t unit0,
-                        int64_t units, agent_part to)
+                        int64_t units, rapt_vulkan_range to)
 {
     const agent_scale_push push = {(uint32_t)count, from->base, (uint32_t)unit0};
     const rapt_vulkan_buffer buffers[2] = {from->buffer, agent_buffer(&job->plan, to)};
@@ -212,7 +212,7 @@ static void take_deltas(agent_job *job, const agent_half *half)
     const bool greatest = is_coop(job);
     const agent_floats most = floats_at(job, plan->greatest);
     const agent_delta_push push = {chunk_push(job, half), weight_push(job, half),
-                                   (uint32_t)agent_over(job->count, 64)};
+                                   (uint32_t)rapt_over(job->count, 64)};
     const uint32_t constants[AGENT_CONSTANTS] = {
         job->bf16, half->by_position, 0, greatest, 0, value_options(job, greatest)};
     rapt_vulkan_buffer buffers[6];
@@ -259,14 +259,14 @@ static void walk(agent_job *job, const agent_half *half,
         for (int64_t i = 0; i < half->length && job->status == RAPT_OK;
              i += half->chunks.positions) {
             job->unit0 = u;
-            job->units = agent_least(half->chunks.units, job->plan.units - u);
+            job->units = rapt_least(half->chunks.units, job->plan.units - u);
             job->first = i;
-            job->count = agent_least(half->chunks.positions, half->length - i);
+            job->count = rapt_least(half->chunks.positions, half->length - i);
             chunk(job, half);
         }
 }
 
-static void clear(agent_job *job, agent_part part)
+static void clear(agent_job *job, rapt_vulkan_range part)
 {
     const rapt_vulkan_buffer range = agent_buffer(&job->plan, part);
     if (job->status == RAPT_OK)
@@ -274,7 +274,7 @@ static void clear(agent_job *job, agent_part part)
 }
 
 /* Float32 of the workspace to a gradient. */
-static void store(agent_job *job, agent_part from, const rapt_view *view)
+static void store(agent_job *job, rapt_vulkan_range from, const rapt_view *view)
 {
     int64_t count = view ? 1 : 0;
     for (int32_t d = 0; view && d < view->ndim; d++)
@@ -285,17 +285,17 @@ static void store(agent_job *job, agent_part from, const rapt_view *view)
     const agent_store_push push = {(uint32_t)count, to.base};
     const uint32_t constants[AGENT_CONSTANTS] = {is_bf16(view)};
     const rapt_vulkan_buffer buffers[2] = {agent_buffer(&job->plan, from), to.buffer};
-    run(job, &store_shader[is_half(view)], constants, agent_over(count, 64), 1, 1, buffers, &push);
+    run(job, &store_shader[is_half(view)], constants, rapt_over(count, 64), 1, 1, buffers, &push);
 }
 
 /* to = scale times the sum of `count` runs of `size` numbers. */
-static void sum_runs(agent_job *job, agent_part from, int64_t count, int64_t size, float scale,
-                     const agent_floats *to)
+static void sum_runs(agent_job *job, rapt_vulkan_range from, int64_t count, int64_t size,
+                     float scale, const agent_floats *to)
 {
     const agent_sum_push push = {(uint32_t)size, (uint32_t)count, to->base, scale};
     const uint32_t constants[AGENT_CONSTANTS] = {job->bf16};
     const rapt_vulkan_buffer buffers[2] = {agent_buffer(&job->plan, from), to->buffer};
-    run(job, &sum_shader, constants, agent_over(size, 64), 1, 1, buffers, &push);
+    run(job, &sum_shader, constants, rapt_over(size, 64), 1, 1, buffers, &push);
 }
 
 /* The gradient of the sink: a logit like those of the agents, whose value is 0. */
@@ -308,9 +308,9 @@ static void back_to_sink(agent_job *job, const agent_half *half)
     const agent_floats sink = floats_of(job, plan->call->inputs[AGENT_SINK]);
     const agent_floats to = floats_of(job, grad);
     const int64_t rows = plan->B * plan->N;
-    const int64_t slots = agent_most(1, agent_least(AGENT_SLOTS, agent_over(rows, 1024)));
+    const int64_t slots = rapt_most(1, rapt_least(AGENT_SLOTS, rapt_over(rows, 1024)));
     const agent_sink_grad_push push = {(uint32_t)plan->H, (uint32_t)plan->B,
-                                       (uint32_t)plan->N, (uint32_t)agent_over(rows, slots),
+                                       (uint32_t)plan->N, (uint32_t)rapt_over(rows, slots),
                                        sink.base,         {half->most.base, half->total.base}};
     const rapt_vulkan_buffer buffers[5] = {sink.buffer, half->most.buffer, half->total.buffer,
                                            half->delta.buffer, agent_buffer(plan, plan->sinks)};
@@ -319,7 +319,7 @@ static void back_to_sink(agent_job *job, const agent_half *half)
 }
 
 /* Handing out: gradients of what was gathered, of the agents and of the queries. */
-static void back_to_agents(agent_job *job, const agent_tensor *grad)
+static void back_to_agents(agent_job *job, const rapt_vulkan_rows *grad)
 {
     const agent_plan *plan = &job->plan;
     rapt_call *call = plan->call;
@@ -389,14 +389,14 @@ static void unpool(agent_job *job)
     const rapt_view *dq = plan->call->grad_inputs[AGENT_Q];
     if (!dq)
         return;
-    const agent_tensor to = tensor_of(job, dq);
+    const rapt_vulkan_rows to = tensor_of(job, dq);
     const agent_unpool_push push = {(uint32_t)plan->H, (uint32_t)plan->D, bins_push(plan), to.push,
                                     (uint32_t)plan->sequences};
     const uint32_t constants[AGENT_CONSTANTS] = {job->bf16, 0, 0,
                                                  0,         0, job->options & AGENT_PACKED};
     const rapt_vulkan_buffer buffers[4] = {
         agent_buffer(plan, plan->dq), agent_buffer(plan, plan->da), to.buffer, borders_of(job)};
-    run(job, &unpool_shader[to.half], constants, agent_over(plan->N * plan->D, 64), plan->units, 1,
+    run(job, &unpool_shader[to.half], constants, rapt_over(plan->N * plan->D, 64), plan->units, 1,
         buffers, &push);
 }
 
@@ -413,7 +413,7 @@ static void write_zeros(agent_job *job)
         const agent_kernel_sum_push push = {(uint32_t)count, 0, 0, 1, 0, to.base};
         const rapt_vulkan_buffer buffers[2] = {agent_buffer(&job->plan, job->plan.parts),
                                                to.buffer};
-        run(job, &kernel_sum_shader[is_half(grads[i])], NULL, agent_over(count, 64), 1, 1, buffers,
+        run(job, &kernel_sum_shader[is_half(grads[i])], NULL, rapt_over(count, 64), 1, 1, buffers,
             &push);
     }
 }

@@ -24,13 +24,13 @@ static void load_taps(agent_job *job, const rapt_view *view, int64_t first, int6
         (uint32_t)channels, (uint32_t)plan->taps, (uint32_t)first, (uint32_t)count, base,
         strides[0],         strides[2],           strides[3]};
     const uint32_t constants[AGENT_CONSTANTS] = {is_bf16(view), 0, 0, 0, 0};
-    run(job, &kernel_shader[is_half(view)], constants, agent_over(channels * count, 64), 1, 1,
+    run(job, &kernel_shader[is_half(view)], constants, rapt_over(channels * count, 64), 1, 1,
         buffers, &push);
 }
 
 /* to = add + the convolution of `from`; `back`: the transposed one, for gradients. */
-static void convolve(agent_job *job, const agent_tensor *from, const agent_floats *add,
-                     const agent_tensor *to, bool back)
+static void convolve(agent_job *job, const rapt_vulkan_rows *from, const agent_floats *add,
+                     const rapt_vulkan_rows *to, bool back)
 {
     const agent_plan *plan = &job->plan;
     const rapt_view *const *inputs = plan->call->inputs;
@@ -48,7 +48,7 @@ static void convolve(agent_job *job, const agent_tensor *from, const agent_float
     const uint32_t constants[AGENT_CONSTANTS] = {job->bf16, back, 0, 0, 0};
     const rapt_vulkan_buffer buffers[4] = {from->buffer, agent_buffer(plan, plan->kernel),
                                            add->buffer, to->buffer};
-    run(job, &convolve_shader[to->half], constants, agent_over(plan->N * plan->E, 64), plan->units,
+    run(job, &convolve_shader[to->half], constants, rapt_over(plan->N * plan->E, 64), plan->units,
         1, buffers, &push);
 }
 
@@ -65,12 +65,12 @@ static void store_taps(agent_job *job, const rapt_view *view, int64_t first, int
         (uint32_t)plan->slots, to.base};
     const rapt_vulkan_buffer buffers[2] = {agent_buffer(plan, plan->kernels), to.buffer};
     const uint32_t constants[AGENT_CONSTANTS] = {is_bf16(view), 0, 0, 0, 0};
-    run(job, &kernel_sum_shader[is_half(view)], constants, agent_over(channels * count, 64), 1, 1,
+    run(job, &kernel_sum_shader[is_half(view)], constants, rapt_over(channels * count, 64), 1, 1,
         buffers, &push);
 }
 
 /* The gradients of weights and biases. */
-static void correlate(agent_job *job, const agent_tensor *v, const agent_tensor *grad)
+static void correlate(agent_job *job, const rapt_vulkan_rows *v, const rapt_vulkan_rows *grad)
 {
     const agent_plan *plan = &job->plan;
     const int64_t area = plan->taps * plan->taps;
@@ -85,7 +85,7 @@ static void correlate(agent_job *job, const agent_tensor *v, const agent_tensor 
                                          grad->push};
     const rapt_vulkan_buffer buffers[3] = {v->buffer, grad->buffer,
                                            agent_buffer(plan, plan->kernels)};
-    run(job, &kernel_grad_shader[v->half], NULL, plan->H * agent_over(plan->E, 64), area + 1,
+    run(job, &kernel_grad_shader[v->half], NULL, plan->H * rapt_over(plan->E, 64), area + 1,
         plan->slots, buffers, &push);
     store_taps(job, plan->call->grad_inputs[AGENT_DWC_WEIGHT], 0, area);
     store_taps(job, plan->call->grad_inputs[AGENT_DWC_BIAS], area, 1);

@@ -12,13 +12,6 @@ typedef struct agent_floats {
     uint32_t base;
 } agent_floats;
 
-/* A tensor [B, H, N, width]; its dtype picks the shader. */
-typedef struct agent_tensor {
-    rapt_vulkan_buffer buffer;
-    agent_tensor_push push;
-    uint32_t half;
-} agent_tensor;
-
 typedef struct agent_bias {
     rapt_vulkan_buffer buffer;
     agent_bias_push push;
@@ -96,21 +89,13 @@ static uint32_t is_half(const rapt_view *view)
     return rapt_view_dtype(view) != RAPT_F32;
 }
 
-static agent_tensor tensor_of(agent_job *job, const rapt_view *view)
+static rapt_vulkan_rows tensor_of(agent_job *job, const rapt_view *view)
 {
-    agent_tensor tensor;
-    uint32_t strides[RAPT_MAX_DIMS] = {0};
-    memset(&tensor, 0, sizeof tensor);
-    if (!view || job->status != RAPT_OK)
-        return tensor;
-    job->status = rapt_vulkan_bind(job->plan.call, job->plan.device.limits, view, &tensor.buffer,
-                                   &tensor.push.base);
-    rapt_vulkan_strides(view, strides);
-    tensor.push.batch = strides[0];
-    tensor.push.head = strides[1];
-    tensor.push.row = strides[2];
-    tensor.half = is_half(view);
-    return tensor;
+    rapt_vulkan_rows rows;
+    memset(&rows, 0, sizeof rows);
+    if (job->status == RAPT_OK)
+        job->status = rapt_vulkan_bind_rows(&job->plan.device, view, &rows);
+    return rows;
 }
 
 static agent_floats floats_of(agent_job *job, const rapt_view *view)
@@ -129,7 +114,7 @@ static rapt_vulkan_buffer borders_of(const agent_job *job)
     return agent_buffer(&job->plan, job->plan.borders);
 }
 
-static agent_floats floats_at(const agent_job *job, agent_part part)
+static agent_floats floats_at(const agent_job *job, rapt_vulkan_range part)
 {
     const agent_floats floats = {agent_buffer(&job->plan, part), 0};
     return floats;

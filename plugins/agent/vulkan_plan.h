@@ -27,11 +27,6 @@ enum {
     AGENT_MOST = 1 << 29 /* positions that indices are safe for */
 };
 
-/* A range of the workspace. */
-typedef struct agent_part {
-    uint64_t offset, bytes;
-} agent_part;
-
 typedef struct agent_chunks {
     int64_t units, positions;
 } agent_chunks;
@@ -46,50 +41,24 @@ typedef struct agent_plan {
     bool pooled, backward, packed, weights;
     agent_chunks handing, gathering;
     int64_t slots;
-    agent_part a, u, most, total, parts, part_most, part_total, o, kernel;
-    agent_part logits, grads, delta_n, delta_a, du, da, dq, dv, query_bias, agent_bias, kernels;
-    agent_part greatest, scale_u, scale_du, scale_grads; /* for float16 operands */
-    agent_part borders, da_total, sinks;
+    rapt_vulkan_range a, u, most, total, parts, part_most, part_total, o, kernel;
+    rapt_vulkan_range logits, grads, delta_n, delta_a, du, da, dq, dv, query_bias, agent_bias,
+        kernels;
+    rapt_vulkan_range greatest, scale_u, scale_du, scale_grads; /* for float16 operands */
+    rapt_vulkan_range borders, da_total, sinks;
     uint64_t bytes;
 } agent_plan;
 
-static inline int64_t agent_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t agent_most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static inline int64_t agent_over(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static inline rapt_vulkan_buffer agent_buffer(const agent_plan *plan, agent_part part)
+static inline rapt_vulkan_buffer agent_buffer(const agent_plan *plan, rapt_vulkan_range part)
 {
     return rapt_vulkan_part(plan->call, part.offset, part.bytes);
 }
 
 /* Takes a * b * c * d floats; too many to bind or count leave plan->bytes at UINT64_MAX. */
-static inline agent_part agent_place(agent_plan *plan, int64_t a, int64_t b, int64_t c, int64_t d)
+static inline rapt_vulkan_range agent_place(agent_plan *plan, int64_t a, int64_t b, int64_t c,
+                                            int64_t d)
 {
-    agent_part part = {plan->bytes, 4};
-    uint64_t floats;
-    if (plan->bytes == UINT64_MAX)
-        return part;
-    if (__builtin_mul_overflow((uint64_t)a, (uint64_t)b, &floats) ||
-        __builtin_mul_overflow(floats, (uint64_t)c, &floats) ||
-        __builtin_mul_overflow(floats, (uint64_t)d, &floats) ||
-        floats > plan->device.limits->buffer_bytes / sizeof(float) || floats > UINT32_MAX) {
-        plan->bytes = UINT64_MAX;
-        return part;
-    }
-    part.bytes = floats ? floats * sizeof(float) : 4;
-    plan->bytes = rapt_vulkan_round(plan->bytes + part.bytes);
-    return part;
+    return rapt_vulkan_place(&plan->device, &plan->bytes, a, b, c, d);
 }
 
 /* Splits of `positions` for a result of `width` features of `units` sets of agents; fewer than for
@@ -97,12 +66,12 @@ static inline agent_part agent_place(agent_plan *plan, int64_t a, int64_t b, int
 static inline int64_t agent_splits_of(const agent_plan *plan, int64_t groups, int64_t units,
                                       int64_t positions, int64_t width, int64_t *each)
 {
-    const int64_t tiles = agent_most(1, units) * agent_most(1, agent_over(plan->A, AGENT_TILE)) *
-                          agent_most(1, agent_over(width, AGENT_TILE));
-    const int64_t most = agent_over(positions, AGENT_SPLIT);
-    const int64_t wanted = agent_most(1, agent_least(groups / tiles, most));
-    *each = agent_most(1, agent_over(agent_over(positions, wanted), AGENT_TILE)) * AGENT_TILE;
-    return agent_most(1, agent_over(positions, *each));
+    const int64_t tiles = rapt_most(1, units) * rapt_most(1, rapt_over(plan->A, AGENT_TILE)) *
+                          rapt_most(1, rapt_over(width, AGENT_TILE));
+    const int64_t most = rapt_over(positions, AGENT_SPLIT);
+    const int64_t wanted = rapt_most(1, rapt_least(groups / tiles, most));
+    *each = rapt_most(1, rapt_over(rapt_over(positions, wanted), AGENT_TILE)) * AGENT_TILE;
+    return rapt_most(1, rapt_over(positions, *each));
 }
 
 static inline int64_t agent_splits(const agent_plan *plan, int64_t units, int64_t positions,
@@ -115,24 +84,24 @@ static inline int64_t agent_splits(const agent_plan *plan, int64_t units, int64_
  * together. */
 static inline agent_chunks agent_chunk(const agent_plan *plan, int64_t length)
 {
-    const int64_t agents = agent_most(1, plan->A), units = agent_most(1, plan->units);
+    const int64_t agents = rapt_most(1, plan->A), units = rapt_most(1, plan->units);
     const int64_t together = AGENT_CHUNK / agents / units;
-    agent_chunks chunks = {units, agent_most(1, length)};
-    if (together >= agent_least(length, AGENT_POSITIONS)) {
+    agent_chunks chunks = {units, rapt_most(1, length)};
+    if (together >= rapt_least(length, AGENT_POSITIONS)) {
         if (together < length)
             chunks.positions = together / AGENT_TILE * AGENT_TILE;
         return chunks;
     }
     if (plan->packed) {
         chunks.positions =
-            agent_least(chunks.positions, agent_most(1, together / AGENT_TILE) * AGENT_TILE);
+            rapt_least(chunks.positions, rapt_most(1, together / AGENT_TILE) * AGENT_TILE);
         return chunks;
     }
-    chunks.positions = agent_most(1, agent_least(length, AGENT_POSITIONS));
+    chunks.positions = rapt_most(1, rapt_least(length, AGENT_POSITIONS));
     if (AGENT_CHUNK / agents < chunks.positions)
-        chunks.positions = agent_least(
-            chunks.positions, agent_most(1, AGENT_CHUNK / agents / AGENT_TILE) * AGENT_TILE);
-    chunks.units = agent_most(1, agent_least(units, AGENT_CHUNK / agents / chunks.positions));
+        chunks.positions = rapt_least(chunks.positions,
+                                      rapt_most(1, AGENT_CHUNK / agents / AGENT_TILE) * AGENT_TILE);
+    chunks.units = rapt_most(1, rapt_least(units, AGENT_CHUNK / agents / chunks.positions));
     return chunks;
 }
 
@@ -154,7 +123,7 @@ static inline int64_t agent_part_floats(const agent_plan *plan, agent_chunks chu
     const int64_t sets = agent_sets_of(plan, chunks.units);
     const int64_t values = agent_splits(plan, sets, chunks.positions, plan->E, &each);
     const int64_t widths = agent_splits(plan, sets, chunks.positions, plan->D, &each);
-    return sets * plan->A * agent_most(values * plan->E, widths * plan->D);
+    return sets * plan->A * rapt_most(values * plan->E, widths * plan->D);
 }
 
 static inline void agent_place_forward(agent_plan *plan)
@@ -176,10 +145,10 @@ static inline void agent_place_backward(agent_plan *plan)
     rapt_view *const *grads = plan->call->grad_inputs;
     const agent_chunks handing = plan->handing, gathering = plan->gathering;
     const int64_t matrix =
-        agent_most(agent_chunk_floats(plan, handing), agent_chunk_floats(plan, gathering));
+        rapt_most(agent_chunk_floats(plan, handing), agent_chunk_floats(plan, gathering));
     plan->parts = agent_place(
-        plan, agent_most(agent_part_floats(plan, handing), agent_part_floats(plan, gathering)), 1,
-        1, 1);
+        plan, rapt_most(agent_part_floats(plan, handing), agent_part_floats(plan, gathering)), 1, 1,
+        1);
     plan->logits = agent_place(plan, matrix, 1, 1, 1);
     plan->grads = agent_place(plan, matrix, 1, 1, 1);
     plan->delta_n = agent_place(plan, plan->units, plan->N, 1, 1);
@@ -191,7 +160,7 @@ static inline void agent_place_backward(agent_plan *plan)
     plan->sinks = agent_place(plan, AGENT_SLOTS, plan->H, grads[AGENT_SINK] != NULL, 1);
     plan->dq = agent_place(plan, plan->units, plan->N, plan->D, plan->pooled && grads[AGENT_Q]);
     plan->dv = agent_place(plan, plan->units, plan->M, plan->E, plan->taps && grads[AGENT_V]);
-    const int64_t groups = agent_over(agent_most(handing.positions, gathering.positions), 64);
+    const int64_t groups = rapt_over(rapt_most(handing.positions, gathering.positions), 64);
     plan->greatest = agent_place(plan, plan->units, groups, 1, 1);
     plan->scale_u = agent_place(plan, plan->units, 1, 1, 1);
     plan->scale_du = agent_place(plan, plan->units, 1, 1, 1);
@@ -216,7 +185,7 @@ static inline void agent_measure(agent_plan *plan)
     plan->E = call->phase == RAPT_WEIGHTS ? call->sizes['M'] : call->sizes['E'];
     plan->units = plan->B * plan->H;
     plan->packed = call->inputs[AGENT_BORDERS_Q] != NULL;
-    plan->sequences = plan->packed ? agent_most(1, call->sizes['P'] - 1) : plan->B;
+    plan->sequences = plan->packed ? rapt_most(1, call->sizes['P'] - 1) : plan->B;
     plan->sets = plan->sequences * plan->H;
     plan->pooled = !call->inputs[AGENT_AGENTS];
     plan->backward = call->phase == RAPT_BACKWARD;
@@ -249,7 +218,7 @@ static inline rapt_status agent_plan_call(rapt_call *call, agent_plan *plan)
     agent_measure(plan);
     plan->handing = agent_chunk(plan, plan->N);
     plan->gathering = agent_chunk(plan, plan->M);
-    plan->slots = agent_most(1, agent_least(AGENT_SLOTS, plan->B * plan->grid[0]));
+    plan->slots = rapt_most(1, rapt_least(AGENT_SLOTS, plan->B * plan->grid[0]));
     plan->borders = agent_place(plan, 2, plan->sequences + 1, plan->packed, 1);
     plan->a = agent_place(plan, plan->pooled ? plan->sets : plan->units, plan->A, plan->D,
                           !(plan->pooled && call->saved));

@@ -66,11 +66,6 @@
 #include "agent_unpool_half.h"
 #include "agent_weigh.h"
 
-/* A tensor [B, H, N, width]. */
-typedef struct agent_tensor_push {
-    uint32_t base, batch, head, row;
-} agent_tensor_push;
-
 /* CHUNK_FIELDS, WEIGHT_FIELDS, BIAS_FIELDS */
 typedef struct agent_chunk_push {
     uint32_t heads, agents, unit0, positions, first, count, sequences, borders_at;
@@ -96,13 +91,13 @@ typedef struct agent_bins_push {
 typedef struct agent_pool_push {
     uint32_t heads, width;
     agent_bins_push bins;
-    agent_tensor_push q;
+    rapt_vulkan_rows_push q;
     uint32_t to_base;
 } agent_pool_push;
 
 typedef struct agent_load_push {
     uint32_t heads, size, width;
-    agent_tensor_push from;
+    rapt_vulkan_rows_push from;
 } agent_load_push;
 
 typedef struct agent_store_push {
@@ -111,7 +106,7 @@ typedef struct agent_store_push {
 
 typedef struct agent_attend_push {
     uint32_t heads, units, rows, keys, width, values;
-    agent_tensor_push q, k, v, o;
+    rapt_vulkan_rows_push q, k, v, o;
     agent_bias_push bias;
     uint32_t split_keys; /* packed: the splits; handing out: where the sink begins */
     agent_stats_push stats;
@@ -130,7 +125,7 @@ typedef struct agent_gathered_push {
 typedef struct agent_product_push {
     agent_chunk_push chunk;
     uint32_t width, left_base;
-    agent_tensor_push right;
+    rapt_vulkan_rows_push right;
     agent_bias_push bias;
     float scale, softcap;
     uint32_t left_sets;
@@ -140,7 +135,7 @@ typedef struct agent_rows_push {
     agent_chunk_push chunk;
     agent_weight_push stats;
     uint32_t width;
-    agent_tensor_push right;
+    rapt_vulkan_rows_push right;
     uint32_t units, splits, split_positions;
 } agent_rows_push;
 
@@ -148,7 +143,7 @@ typedef struct agent_columns_push {
     agent_chunk_push chunk;
     agent_weight_push stats;
     uint32_t width, right_base;
-    agent_tensor_push to;
+    rapt_vulkan_rows_push to;
     float scale;
     uint32_t right_sets;
 } agent_columns_push;
@@ -181,7 +176,7 @@ typedef struct agent_bias_grad_push {
 typedef struct agent_unpool_push {
     uint32_t heads, width;
     agent_bins_push bins;
-    agent_tensor_push to;
+    rapt_vulkan_rows_push to;
     uint32_t sequences;
 } agent_unpool_push;
 
@@ -206,7 +201,7 @@ typedef struct agent_convolve_push {
     uint32_t heads, width;
     int32_t grid_y, grid_x, taps;
     uint32_t has_bias;
-    agent_tensor_push from, to;
+    rapt_vulkan_rows_push from, to;
     uint32_t add_base;
 } agent_convolve_push;
 
@@ -218,7 +213,7 @@ typedef struct agent_kernel_grad_push {
     uint32_t heads, batches, width;
     int32_t grid_y, grid_x, taps;
     uint32_t slots;
-    agent_tensor_push from, grad;
+    rapt_vulkan_rows_push from, grad;
 } agent_kernel_grad_push;
 
 typedef struct agent_kernel_sum_push {

@@ -7,7 +7,7 @@
 
 /* The tensors of a call. */
 typedef struct mta_tensors {
-    mta_tensor q, k, v, o, d_o, dq;
+    rapt_vulkan_rows q, k, v, o, d_o, dq;
 } mta_tensors;
 
 static rapt_status begin(rapt_call *call, mta_job *job)
@@ -55,10 +55,10 @@ size_t mta_vulkan_workspace(rapt_call *call)
 /* --- Forward, weights, step ------------------------------------------------------------------ */
 
 /* Rows `from` to `to` of a matrix, those of them that exist. */
-static mta_matrix matrix_at(const mta_plan *plan, mta_part part, int64_t from, int64_t to)
+static mta_matrix matrix_at(const mta_plan *plan, rapt_vulkan_range part, int64_t from, int64_t to)
 {
-    const int64_t first = mta_most(0, from);
-    const mta_matrix matrix = {part, first, mta_least(plan->N, to) - first, 0, 0, false};
+    const int64_t first = rapt_most(0, from);
+    const mta_matrix matrix = {part, first, rapt_least(plan->N, to) - first, 0, 0, false};
     return matrix;
 }
 
@@ -83,7 +83,7 @@ static mta_matrix make_weights(mta_job *job, const mta_tensors *tensors, int64_t
 }
 
 /* P' of the owned queries, in `room` where it has to be made. */
-static mta_matrix smear(mta_job *job, const mta_matrix *weights, mta_part room)
+static mta_matrix smear(mta_job *job, const mta_matrix *weights, rapt_vulkan_range room)
 {
     const mta_plan *plan = &job->plan;
     if (!plan->post.there)
@@ -117,7 +117,7 @@ static void walk(mta_job *job, const mta_tensors *tensors,
         for (int64_t u = 0; u < units && job->status == RAPT_OK; u += first.units) {
             job->stripe = first;
             job->stripe.unit0 = u;
-            job->stripe.units = mta_least(first.units, units - u);
+            job->stripe.units = rapt_least(first.units, units - u);
             stripe(job, tensors);
         }
     }
@@ -170,7 +170,7 @@ rapt_status mta_vulkan_step(rapt_call *call)
 /* dS of the owned queries from dS', in `room` where it has to be made; the gradient of qk_kernel.
  */
 static mta_matrix scores_back(mta_job *job, const mta_matrix *grad, const mta_matrix *scores,
-                              mta_part room)
+                              rapt_vulkan_range room)
 {
     const mta_plan *plan = &job->plan;
     const mta_matrix own =
@@ -224,22 +224,22 @@ static void write_zeros(mta_job *job, const rapt_view *view)
         count *= view->shape[d];
     if (!count)
         return;
-    mta_tensor to;
+    rapt_vulkan_rows to;
     memset(&to, 0, sizeof to);
     job->status = job->status != RAPT_OK ? job->status
                                          : rapt_vulkan_bind(job->plan.call, job->plan.device.limits,
                                                             view, &to.buffer, &to.push.base);
     const mta_merge_push push = {1, 0, 1, 0, (uint32_t)count, 1, {to.push.base, 0, 0, 1}, 0.0f};
     const rapt_vulkan_buffer buffers[2] = {mta_buffer(&job->plan, job->plan.part), to.buffer};
-    run(job, &merge_shader[rapt_view_dtype(view) != RAPT_F32], job->bf16, mta_over(count, 64), 1,
+    run(job, &merge_shader[rapt_view_dtype(view) != RAPT_F32], job->bf16, rapt_over(count, 64), 1,
         buffers, &push);
 }
 
 static void clear_sums(mta_job *job)
 {
-    const mta_part parts[] = {job->plan.dk,     job->plan.dv,    job->plan.d_qk,
-                              job->plan.d_post, job->plan.d_mix, job->plan.d_alibi,
-                              job->plan.d_sink, job->plan.d_bias};
+    const rapt_vulkan_range parts[] = {job->plan.dk,     job->plan.dv,    job->plan.d_qk,
+                                       job->plan.d_post, job->plan.d_mix, job->plan.d_alibi,
+                                       job->plan.d_sink, job->plan.d_bias};
     for (size_t i = 0; i < sizeof parts / sizeof *parts && job->status == RAPT_OK; i++) {
         if (!parts[i].bytes)
             continue;

@@ -45,7 +45,7 @@ static void make_sees(mta_job *job)
     if (options->borders) {
         const rapt_view *q = plan->call->inputs[MTA_BORDERS_Q];
         const rapt_view *k = plan->call->inputs[MTA_BORDERS_K];
-        const mta_tensor borders_q = tensor_of(job, q), borders_k = tensor_of(job, k);
+        const rapt_vulkan_rows borders_q = tensor_of(job, q), borders_k = tensor_of(job, k);
         buffers[0] = borders_q.buffer;
         buffers[1] = borders_k.buffer;
         push.base_q = borders_q.push.base;
@@ -58,7 +58,7 @@ static void make_sees(mta_job *job)
         run_of(job, &sees_shader, NULL, 0, 2, 1, 1, buffers, &push);
         push.clean = 0;
     }
-    run_of(job, &sees_shader, NULL, 0, mta_over(plan->N, 128), 1, 1, buffers, &push);
+    run_of(job, &sees_shader, NULL, 0, rapt_over(plan->N, 128), 1, 1, buffers, &push);
 }
 
 /* The gradient of scores becomes that of products with their bias; adds to that of alibi. */
@@ -87,7 +87,7 @@ static void shape_back(mta_job *job, const mta_matrix *grad, const mta_matrix *s
                                            mta_buffer(plan, grad->part), job->inputs.alibi.buffer,
                                            mta_buffer(plan, plan->d_alibi), sees_buffer(job)};
     run_matrix(job, &shape_back_shader, NULL, 0, shape,
-               mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, stripe->units, 1,
+               rapt_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, stripe->units, 1,
                buffers, &push);
 }
 
@@ -112,8 +112,8 @@ static void bias_back(mta_job *job, const mta_matrix *grad)
     const rapt_vulkan_buffer buffers[3] = {mta_buffer(plan, grad->part),
                                            mta_buffer(plan, plan->d_bias), sees_buffer(job)};
     run_matrix(job, &bias_back_shader, NULL, 0, 0,
-               options->bias[3] == 1 ? stripe->stripe_slots : mta_over(stripe->end, 64),
-               options->bias[2] == 1 ? mta_over(stripe->count, MTA_SLOT_ROWS) : stripe->count,
+               options->bias[3] == 1 ? stripe->stripe_slots : rapt_over(stripe->end, 64),
+               options->bias[2] == 1 ? rapt_over(stripe->count, MTA_SLOT_ROWS) : stripe->count,
                options->bias[0] * options->bias[1], buffers, &push);
 }
 

@@ -6,19 +6,12 @@
 #include "vulkan_plan.h"
 #include "vulkan_shaders.h"
 
-/* A tensor [B, H or G, N, width] as a binding; its dtype picks the shader. */
-typedef struct mta_tensor {
-    rapt_vulkan_buffer buffer;
-    mta_tensor_push push;
-    uint32_t half;
-} mta_tensor;
-
 /* Of what the options take. */
 typedef struct mta_score_inputs {
-    mta_tensor bias, alibi, sink;
-    mta_tensor lse;    /* backward: its gradient */
-    uint32_t bias_key; /* step from key to key */
-    uint32_t row;      /* MTA_* of passes over rows: of the sink and lse */
+    rapt_vulkan_rows bias, alibi, sink;
+    rapt_vulkan_rows lse; /* backward: its gradient */
+    uint32_t bias_key;    /* step from key to key */
+    uint32_t row;         /* MTA_* of passes over rows: of the sink and lse */
 } mta_score_inputs;
 
 typedef struct mta_job {
@@ -33,7 +26,7 @@ typedef struct mta_job {
 
 /* A matrix of the stripe: where its rows begin, and how it is read. */
 typedef struct mta_matrix {
-    mta_part part;
+    rapt_vulkan_range part;
     int64_t first, rows;
     uint32_t weights, mix; /* WEIGHTS and MIX of values.glsl */
     bool coop;             /* weights, so that they can be float16 operands */
@@ -72,21 +65,13 @@ static void run(mta_job *job, const rapt_vulkan_shader *shader, uint32_t bf16, i
     run_of(job, shader, &bf16, 1, x, y, 1, buffers, push);
 }
 
-static mta_tensor tensor_of(mta_job *job, const rapt_view *view)
+static rapt_vulkan_rows tensor_of(mta_job *job, const rapt_view *view)
 {
-    mta_tensor tensor;
-    uint32_t strides[RAPT_MAX_DIMS] = {0};
-    memset(&tensor, 0, sizeof tensor);
-    if (!view || job->status != RAPT_OK)
-        return tensor;
-    job->status = rapt_vulkan_bind(job->plan.call, job->plan.device.limits, view, &tensor.buffer,
-                                   &tensor.push.base);
-    rapt_vulkan_strides(view, strides);
-    tensor.push.batch = strides[0];
-    tensor.push.head = strides[1];
-    tensor.push.row = strides[2];
-    tensor.half = rapt_view_dtype(view) != RAPT_F32;
-    return tensor;
+    rapt_vulkan_rows rows;
+    memset(&rows, 0, sizeof rows);
+    if (job->status == RAPT_OK)
+        job->status = rapt_vulkan_bind_rows(&job->plan.device, view, &rows);
+    return rows;
 }
 
 /* Constant 0 for a tensor that may not be of the call's dtype: whether it is bfloat16. */
@@ -128,13 +113,13 @@ static void bind_values(const mta_job *job, const mta_matrix *matrix, rapt_vulka
 /* --- Kernels --------------------------------------------------------------------------------- */
 
 /* A kernel [x, y, z] as contiguous float32. */
-static void load_kernel(mta_job *job, const rapt_view *view, mta_part to)
+static void load_kernel(mta_job *job, const rapt_view *view, rapt_vulkan_range to)
 {
     mta_load_push push;
     uint32_t strides[RAPT_MAX_DIMS];
     if (!view)
         return;
-    const mta_tensor from = tensor_of(job, view);
+    const rapt_vulkan_rows from = tensor_of(job, view);
     rapt_vulkan_strides(view, strides);
     push.count = (uint32_t)(view->shape[0] * view->shape[1] * view->shape[2]);
     push.y = (uint32_t)view->shape[1];
@@ -144,25 +129,26 @@ static void load_kernel(mta_job *job, const rapt_view *view, mta_part to)
     push.stride_y = strides[1];
     push.stride_z = strides[2];
     const rapt_vulkan_buffer buffers[2] = {from.buffer, mta_buffer(&job->plan, to)};
-    run(job, &load_shader[from.half], is_bf16(view), mta_over(push.count, 64), 1, buffers, &push);
+    run(job, &load_shader[from.half], is_bf16(view), rapt_over(push.count, 64), 1, buffers, &push);
 }
 
 /* A gradient, `size` numbers for each of `heads`, from the sums of `batches` and of `slots` each.
  */
-static void store_sums(mta_job *job, mta_part sums, int64_t heads, int64_t batches, int64_t slots,
-                       int64_t size, const rapt_view *view)
+static void store_sums(mta_job *job, rapt_vulkan_range sums, int64_t heads, int64_t batches,
+                       int64_t slots, int64_t size, const rapt_view *view)
 {
     if (!view)
         return;
-    const mta_tensor to = tensor_of(job, view);
+    const rapt_vulkan_rows to = tensor_of(job, view);
     const mta_reduce_push push = {(uint32_t)heads, (uint32_t)batches, (uint32_t)slots,
                                   (uint32_t)size, to.push.base};
     const rapt_vulkan_buffer buffers[2] = {mta_buffer(&job->plan, sums), to.buffer};
-    run(job, &reduce_shader[to.half], is_bf16(view), mta_over(heads * size, 64), 1, buffers, &push);
+    run(job, &reduce_shader[to.half], is_bf16(view), rapt_over(heads * size, 64), 1, buffers,
+        &push);
 }
 
 /* That of a kernel, or of a number a head. */
-static void store_kernel(mta_job *job, mta_part sums, int64_t heads, int64_t size,
+static void store_kernel(mta_job *job, rapt_vulkan_range sums, int64_t heads, int64_t size,
                          const rapt_view *view)
 {
     store_sums(job, sums, heads, job->plan.B, job->plan.slots, size, view);
@@ -181,8 +167,8 @@ static const rapt_vulkan_shader *product_way(const mta_job *job, bool fits,
 
 /* to = factor left right^T, where left are queries' rows and right those of key/value heads;
  * `shape`: as the options shape scores. */
-static void product(mta_job *job, const mta_tensor *left, const mta_tensor *right, int64_t width,
-                    float factor, uint32_t shape, const mta_matrix *to)
+static void product(mta_job *job, const rapt_vulkan_rows *left, const rapt_vulkan_rows *right,
+                    int64_t width, float factor, uint32_t shape, const mta_matrix *to)
 {
     const mta_score_inputs *inputs = &job->inputs;
     const mta_product_push push = {stripe_push(job),
@@ -191,7 +177,7 @@ static void product(mta_job *job, const mta_tensor *left, const mta_tensor *righ
                                    (uint32_t)width,
                                    left->push,
                                    right->push,
-                                   (uint32_t)(job->plan.H / mta_most(1, job->plan.G)),
+                                   (uint32_t)(job->plan.H / rapt_most(1, job->plan.G)),
                                    width > 0 ? factor : 0.0f,
                                    {inputs->bias.push, inputs->bias_key, inputs->alibi.push.base,
                                     (int32_t)(job->plan.M - job->plan.N),
@@ -200,13 +186,13 @@ static void product(mta_job *job, const mta_tensor *left, const mta_tensor *righ
         left->buffer,        right->buffer,        mta_buffer(&job->plan, to->part),
         inputs->bias.buffer, inputs->alibi.buffer, sees_buffer(job)};
     run_matrix(job, product_way(job, true, product_coop_shader, product_shader, right->half),
-               &job->bf16, 1, shape, mta_over(job->stripe.ld, MTA_TILE),
-               mta_over(to->rows, MTA_TILE), job->stripe.units, buffers, &push);
+               &job->bf16, 1, shape, rapt_over(job->stripe.ld, MTA_TILE),
+               rapt_over(to->rows, MTA_TILE), job->stripe.units, buffers, &push);
 }
 
 /* The owned rows of `to` = factor matrix right. */
-static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tensor *right,
-                          int64_t width, float factor, const mta_tensor *to)
+static void multiply_rows(mta_job *job, const mta_matrix *matrix, const rapt_vulkan_rows *right,
+                          int64_t width, float factor, const rapt_vulkan_rows *to)
 {
     const mta_stripe *stripe = &job->stripe;
     int64_t keys;
@@ -218,7 +204,7 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
                                 (uint32_t)stripe->count,
                                 (uint32_t)width,
                                 right->push,
-                                (uint32_t)(job->plan.H / mta_most(1, job->plan.G)),
+                                (uint32_t)(job->plan.H / rapt_most(1, job->plan.G)),
                                 (uint32_t)stripe->units,
                                 (uint32_t)splits,
                                 (uint32_t)keys};
@@ -228,8 +214,8 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
     buffers[3] = right->buffer;
     buffers[4] = mta_buffer(&job->plan, job->plan.part);
     run_matrix(job, product_way(job, matrix->coop, rows_coop_shader, rows_shader, right->half),
-               constants, 3, 0, mta_over(width, MTA_TILE) * splits,
-               mta_over(stripe->count, MTA_TILE), stripe->units, buffers, &push);
+               constants, 3, 0, rapt_over(width, MTA_TILE) * splits,
+               rapt_over(stripe->count, MTA_TILE), stripe->units, buffers, &push);
 
     mta_merge_push merge = {(uint32_t)job->plan.H,
                             (uint32_t)stripe->unit0,
@@ -241,13 +227,13 @@ static void multiply_rows(mta_job *job, const mta_matrix *matrix, const mta_tens
                             factor};
     merge.to.base += (uint32_t)(stripe->own - job->plan.first) * to->push.row;
     const rapt_vulkan_buffer ends[2] = {buffers[4], to->buffer};
-    run(job, &merge_shader[to->half], job->bf16, mta_over(stripe->count * width, 64), stripe->units,
-        ends, &merge);
+    run(job, &merge_shader[to->half], job->bf16, rapt_over(stripe->count * width, 64),
+        stripe->units, ends, &merge);
 }
 
 /* sum[unit][key] += matrix^T right over the owned rows. */
-static void multiply_columns(mta_job *job, const mta_matrix *matrix, const mta_tensor *right,
-                             int64_t width, mta_part sum)
+static void multiply_columns(mta_job *job, const mta_matrix *matrix, const rapt_vulkan_rows *right,
+                             int64_t width, rapt_vulkan_range sum)
 {
     const mta_stripe *stripe = &job->stripe;
     const mta_columns_push push = {
@@ -261,25 +247,26 @@ static void multiply_columns(mta_job *job, const mta_matrix *matrix, const mta_t
     buffers[4] = mta_buffer(&job->plan, sum);
     run_matrix(job,
                product_way(job, matrix->coop, columns_coop_shader, columns_shader, right->half),
-               constants, 3, 0, mta_over(width, MTA_TILE), mta_over(stripe->end, MTA_TILE),
+               constants, 3, 0, rapt_over(width, MTA_TILE), rapt_over(stripe->end, MTA_TILE),
                stripe->units, buffers, &push);
 }
 
 /* The gradient of keys or values: the heads of each key/value head, added up. */
-static void gather(mta_job *job, mta_part sum, int64_t width, float factor, const rapt_view *view)
+static void gather(mta_job *job, rapt_vulkan_range sum, int64_t width, float factor,
+                   const rapt_view *view)
 {
     const mta_plan *plan = &job->plan;
     if (!view)
         return;
-    const mta_tensor to = tensor_of(job, view);
-    const mta_gather_push push = {(uint32_t)(plan->H / mta_most(1, plan->G)),
+    const rapt_vulkan_rows to = tensor_of(job, view);
+    const mta_gather_push push = {(uint32_t)(plan->H / rapt_most(1, plan->G)),
                                   (uint32_t)plan->G,
                                   (uint32_t)(plan->M * width),
                                   (uint32_t)width,
                                   to.push,
                                   factor};
     const rapt_vulkan_buffer buffers[2] = {mta_buffer(plan, sum), to.buffer};
-    run(job, &gather_shader[to.half], job->bf16, mta_over(plan->M * width, 64), plan->B * plan->G,
+    run(job, &gather_shader[to.half], job->bf16, rapt_over(plan->M * width, 64), plan->B * plan->G,
         buffers, &push);
 }
 
@@ -288,7 +275,7 @@ static void gather(mta_job *job, mta_part sum, int64_t width, float factor, cons
 /* COLUMNS and SHIFT of window.glsl. */
 static uint32_t window_columns(const mta_taps *taps)
 {
-    return (uint32_t)mta_least(taps->columns, MTA_PIECE_COLUMNS);
+    return (uint32_t)rapt_least(taps->columns, MTA_PIECE_COLUMNS);
 }
 
 static uint32_t window_shift(const mta_taps *taps)
@@ -297,8 +284,8 @@ static uint32_t window_shift(const mta_taps *taps)
 }
 
 /* `to` = matrix convolved with the taps; `back`: with the transposed kernel, a gradient. */
-static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *taps, mta_part values,
-                     bool back, const mta_matrix *to)
+static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *taps,
+                     rapt_vulkan_range values, bool back, const mta_matrix *to)
 {
     const mta_convolve_push push = {stripe_push(job),
                                     (int32_t)matrix->first,
@@ -317,7 +304,7 @@ static void convolve(mta_job *job, const mta_matrix *matrix, const mta_taps *tap
     buffers[3] = mta_buffer(&job->plan, values);
     buffers[4] = mta_buffer(&job->plan, to->part);
     run_matrix(job, &convolve_shader, constants, 6, job->plan.options.sight & MTA_PACKED,
-               mta_over(job->stripe.ld, MTA_TILE), mta_over(to->rows, MTA_WINDOW_ROWS),
+               rapt_over(job->stripe.ld, MTA_TILE), rapt_over(to->rows, MTA_WINDOW_ROWS),
                job->stripe.units, buffers, &push);
 }
 
@@ -363,7 +350,7 @@ static void softmax_back(mta_job *job, const mta_matrix *p, const mta_matrix *gr
 
 /* Adds to the gradient of a kernel: `grad` of what the convolution of `matrix` gave. */
 static void correlate(mta_job *job, const mta_matrix *matrix, const mta_matrix *grad,
-                      const mta_taps *taps, mta_part sums)
+                      const mta_taps *taps, rapt_vulkan_range sums)
 {
     const mta_stripe *stripe = &job->stripe;
     const mta_correlate_push push = {
@@ -371,8 +358,8 @@ static void correlate(mta_job *job, const mta_matrix *matrix, const mta_matrix *
         (int32_t)stripe->own,      (uint32_t)stripe->count, (int32_t)grad->first,
         (uint32_t)taps->rows,      (uint32_t)taps->columns, (uint32_t)taps->half,
         (uint32_t)job->plan.slots, MTA_SLOT_KEYS,           (uint32_t)stripe->stripe_slots};
-    const int64_t pieces = mta_most(1, mta_over(taps->rows, MTA_PIECE_ROWS));
-    const int64_t piece_rows = mta_most(1, mta_over(taps->rows, pieces));
+    const int64_t pieces = rapt_most(1, rapt_over(taps->rows, MTA_PIECE_ROWS));
+    const int64_t piece_rows = rapt_most(1, rapt_over(taps->rows, pieces));
     const uint32_t constants[7] = {0,
                                    matrix->weights,
                                    0,
@@ -385,13 +372,14 @@ static void correlate(mta_job *job, const mta_matrix *matrix, const mta_matrix *
     buffers[3] = mta_buffer(&job->plan, grad->part);
     buffers[4] = mta_buffer(&job->plan, sums);
     run_matrix(job, &correlate_shader, constants, 7, job->plan.options.sight & MTA_PACKED,
-               mta_over(stripe->count, MTA_WINDOW_ROWS) * stripe->stripe_slots,
-               mta_over(taps->rows, piece_rows) * mta_over(taps->columns, MTA_PIECE_COLUMNS),
+               rapt_over(stripe->count, MTA_WINDOW_ROWS) * stripe->stripe_slots,
+               rapt_over(taps->rows, piece_rows) * rapt_over(taps->columns, MTA_PIECE_COLUMNS),
                stripe->units, buffers, &push);
 }
 
 /* Adds to the gradient of head_kernel. */
-static void mix_grad(mta_job *job, const mta_matrix *matrix, const mta_matrix *grad, mta_part sums)
+static void mix_grad(mta_job *job, const mta_matrix *matrix, const mta_matrix *grad,
+                     rapt_vulkan_range sums)
 {
     const mta_stripe *stripe = &job->stripe;
     const int64_t mixed = job->plan.mixed;
@@ -405,12 +393,12 @@ static void mix_grad(mta_job *job, const mta_matrix *matrix, const mta_matrix *g
     buffers[3] = mta_buffer(&job->plan, grad->part);
     buffers[4] = mta_buffer(&job->plan, sums);
     run_matrix(job, &mix_grad_shader, constants, 2, 0,
-               mta_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, mixed * mixed,
+               rapt_over(stripe->count, MTA_SLOT_ROWS) * stripe->stripe_slots, mixed * mixed,
                stripe->units / mixed, buffers, &push);
 }
 
 /* The owned rows of the matrix itself, to the float32 tensor [B, H, N, M] of `weights`. */
-static void show(mta_job *job, const mta_matrix *matrix, const mta_tensor *to)
+static void show(mta_job *job, const mta_matrix *matrix, const rapt_vulkan_rows *to)
 {
     const mta_weights_push push = {stripe_push(job),       (int32_t)matrix->first,
                                    (uint32_t)matrix->rows, (int32_t)job->stripe.own,
@@ -420,7 +408,7 @@ static void show(mta_job *job, const mta_matrix *matrix, const mta_tensor *to)
     bind_values(job, matrix, buffers);
     buffers[3] = to->buffer;
     buffers[4] = buffers[5];
-    run_matrix(job, &weights_shader, constants, 3, 0, mta_over(job->plan.M, 64), job->stripe.count,
+    run_matrix(job, &weights_shader, constants, 3, 0, rapt_over(job->plan.M, 64), job->stripe.count,
                job->stripe.units, buffers, &push);
 }
 

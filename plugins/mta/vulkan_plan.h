@@ -35,11 +35,6 @@ enum {
     MTA_MOST = 1 << 29      /* positions that indices are safe for */
 };
 
-/* A range of the workspace. */
-typedef struct mta_part {
-    uint64_t offset, bytes;
-} mta_part;
-
 /* Rows and columns of a convolution's kernels; 1 x 1 where absent. */
 typedef struct mta_taps {
     bool there;
@@ -56,9 +51,9 @@ typedef struct mta_plan {
     int64_t first;        /* queries before it are not asked for */
     int64_t rows, height; /* queries that a stripe owns; rows of its matrices */
     int64_t slots;
-    mta_part taps_qk, taps_post, mixture, stats, part, s, p, g, t;
-    mta_part dk, dv, d_qk, d_post, d_mix, d_alibi, d_sink, d_bias;
-    mta_part sees, rising; /* what queries see; borders as they are used */
+    rapt_vulkan_range taps_qk, taps_post, mixture, stats, part, s, p, g, t;
+    rapt_vulkan_range dk, dv, d_qk, d_post, d_mix, d_alibi, d_sink, d_bias;
+    rapt_vulkan_range sees, rising; /* what queries see; borders as they are used */
     uint64_t bytes;
 } mta_plan;
 
@@ -71,26 +66,11 @@ typedef struct mta_stripe {
     int64_t stripe_slots;
 } mta_stripe;
 
-static inline int64_t mta_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t mta_most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static inline int64_t mta_over(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Query i sees no key from there on. */
 static inline int64_t mta_seen(const mta_plan *plan, int64_t i)
 {
     const mta_options *options = &plan->options;
-    i = mta_least(i, plan->N - 1);
+    i = rapt_least(i, plan->N - 1);
     if (options->right < 0 || options->sight & MTA_PACKED)
         return plan->M;
     return mta_clamp(i + plan->M - plan->N + options->right + 1, 0, plan->M);
@@ -111,7 +91,7 @@ static inline mta_taps mta_taps_of(const rapt_view *kernel, int64_t queries)
     if (kernel) {
         taps.rows = kernel->shape[1];
         taps.columns = kernel->shape[2];
-        taps.reach = mta_least(taps.rows - 1, queries);
+        taps.reach = rapt_least(taps.rows - 1, queries);
         taps.half = (taps.columns - 1) / 2;
     }
     return taps;
@@ -120,13 +100,13 @@ static inline mta_taps mta_taps_of(const rapt_view *kernel, int64_t queries)
 /* Splits of the keys of a stripe for a result of `width` features: enough workgroups. */
 static inline int64_t mta_splits(const mta_stripe *stripe, int64_t width, int64_t *keys)
 {
-    const int64_t tiles =
-        mta_most(1, stripe->units * mta_over(stripe->count, MTA_TILE) * mta_over(width, MTA_TILE));
-    const int64_t all = mta_most(0, stripe->end - stripe->begin);
-    const int64_t most = mta_over(all, MTA_SPLIT);
-    const int64_t wanted = mta_most(1, mta_least(MTA_GROUPS / tiles, most));
-    *keys = mta_most(1, mta_over(mta_over(all, wanted), MTA_TILE)) * MTA_TILE;
-    return mta_most(1, mta_over(all, *keys));
+    const int64_t tiles = rapt_most(1, stripe->units * rapt_over(stripe->count, MTA_TILE) *
+                                           rapt_over(width, MTA_TILE));
+    const int64_t all = rapt_most(0, stripe->end - stripe->begin);
+    const int64_t most = rapt_over(all, MTA_SPLIT);
+    const int64_t wanted = rapt_most(1, rapt_least(MTA_GROUPS / tiles, most));
+    *keys = rapt_most(1, rapt_over(rapt_over(all, wanted), MTA_TILE)) * MTA_TILE;
+    return rapt_most(1, rapt_over(all, *keys));
 }
 
 /* The stripe of block `index`, at its first units. */
@@ -134,61 +114,49 @@ static inline mta_stripe mta_stripe_at(const mta_plan *plan, int64_t index)
 {
     mta_stripe stripe;
     stripe.own = plan->first + index * plan->rows;
-    stripe.count = mta_least(plan->rows, plan->N - stripe.own);
+    stripe.count = rapt_least(plan->rows, plan->N - stripe.own);
     const int64_t last = stripe.own + stripe.count - 1;
     const int64_t ahead = plan->backward ? plan->qk.reach + plan->post.reach : 0;
-    stripe.ld = mta_over(mta_most(1, mta_seen(plan, last + ahead)), 16) * 16;
+    stripe.ld = rapt_over(rapt_most(1, mta_seen(plan, last + ahead)), 16) * 16;
     stripe.begin = mta_low(plan, stripe.own) / MTA_TILE * MTA_TILE;
     stripe.end = mta_seen(plan, last);
     const int64_t group = plan->mixed * plan->height * stripe.ld;
     stripe.unit0 = 0;
-    stripe.units = mta_least(mta_most(1, MTA_STRIPE / group) * plan->mixed, plan->B * plan->H);
-    stripe.stripe_slots = mta_most(1, mta_over(stripe.end, MTA_SLOT_KEYS));
+    stripe.units = rapt_least(rapt_most(1, MTA_STRIPE / group) * plan->mixed, plan->B * plan->H);
+    stripe.stripe_slots = rapt_most(1, rapt_over(stripe.end, MTA_SLOT_KEYS));
     return stripe;
 }
 
 static inline int64_t mta_blocks(const mta_plan *plan)
 {
-    return mta_over(plan->N - plan->first, plan->rows);
+    return rapt_over(plan->N - plan->first, plan->rows);
 }
 
-static inline rapt_vulkan_buffer mta_buffer(const mta_plan *plan, mta_part part)
+static inline rapt_vulkan_buffer mta_buffer(const mta_plan *plan, rapt_vulkan_range part)
 {
     return rapt_vulkan_part(plan->call, part.offset, part.bytes);
 }
 
 /* Takes a * b * c * d floats; too many to bind or count leave plan->bytes at UINT64_MAX. */
-static inline mta_part mta_place(mta_plan *plan, int64_t a, int64_t b, int64_t c, int64_t d)
+static inline rapt_vulkan_range mta_place(mta_plan *plan, int64_t a, int64_t b, int64_t c,
+                                          int64_t d)
 {
-    mta_part part = {plan->bytes, 4};
-    uint64_t floats;
-    if (plan->bytes == UINT64_MAX)
-        return part;
-    if (__builtin_mul_overflow((uint64_t)a, (uint64_t)b, &floats) ||
-        __builtin_mul_overflow(floats, (uint64_t)c, &floats) ||
-        __builtin_mul_overflow(floats, (uint64_t)d, &floats) ||
-        floats > plan->device.limits->buffer_bytes / sizeof(float) || floats > UINT32_MAX) {
-        plan->bytes = UINT64_MAX;
-        return part;
-    }
-    part.bytes = floats ? floats * sizeof(float) : 4;
-    plan->bytes = rapt_vulkan_round(plan->bytes + part.bytes);
-    return part;
+    return rapt_vulkan_place(&plan->device, &plan->bytes, a, b, c, d);
 }
 
 /* How many rows a stripe owns and holds: those that fit a binding, for the widest. */
 static inline void mta_choose_rows(mta_plan *plan)
 {
     const int64_t around = plan->qk.reach * (plan->backward ? 2 : 1) + plan->post.reach;
-    const int64_t halo = mta_least(around, plan->N);
+    const int64_t halo = rapt_least(around, plan->N);
     const int64_t most = (int64_t)(plan->device.limits->buffer_bytes / sizeof(float));
-    const int64_t ld = mta_over(mta_most(1, plan->M), 16) * 16;
-    int64_t rows = mta_most(MTA_HEIGHT, mta_over(halo + MTA_TILE, MTA_TILE) * MTA_TILE) - halo;
-    rows = mta_most(1, mta_least(rows, plan->N - plan->first));
-    while (rows > 1 && mta_least(rows + halo, plan->N) > most / (ld * plan->mixed))
+    const int64_t ld = rapt_over(rapt_most(1, plan->M), 16) * 16;
+    int64_t rows = rapt_most(MTA_HEIGHT, rapt_over(halo + MTA_TILE, MTA_TILE) * MTA_TILE) - halo;
+    rows = rapt_most(1, rapt_least(rows, plan->N - plan->first));
+    while (rows > 1 && rapt_least(rows + halo, plan->N) > most / (ld * plan->mixed))
         rows = rows / 2;
     plan->rows = rows;
-    plan->height = mta_most(1, mta_least(rows + halo, plan->N));
+    plan->height = rapt_most(1, rapt_least(rows + halo, plan->N));
 }
 
 static inline void mta_place_backward(mta_plan *plan, int64_t matrix)
@@ -209,8 +177,9 @@ static inline void mta_place_backward(mta_plan *plan, int64_t matrix)
     if (!grads[MTA_BIAS])
         return;
     mta_options *options = &plan->options;
-    options->row_slots = options->bias[2] == 1 ? mta_over(plan->rows, MTA_SLOT_ROWS) : 1;
-    options->key_slots = options->bias[3] == 1 ? mta_most(1, mta_over(plan->M, MTA_SLOT_KEYS)) : 1;
+    options->row_slots = options->bias[2] == 1 ? rapt_over(plan->rows, MTA_SLOT_ROWS) : 1;
+    options->key_slots =
+        options->bias[3] == 1 ? rapt_most(1, rapt_over(plan->M, MTA_SLOT_KEYS)) : 1;
     plan->d_bias =
         mta_place(plan, options->bias[0] * options->bias[1],
                   options->row_slots * options->key_slots, options->bias[2], options->bias[3]);
@@ -223,21 +192,21 @@ static inline void mta_place_all(mta_plan *plan)
     for (int64_t i = 0; i < mta_blocks(plan); i++) {
         const mta_stripe stripe = mta_stripe_at(plan, i);
         const int64_t each = stripe.units * stripe.count;
-        matrix = mta_most(matrix, stripe.units * plan->height * stripe.ld);
-        parts = mta_most(parts, each * plan->E * mta_splits(&stripe, plan->E, &keys));
+        matrix = rapt_most(matrix, stripe.units * plan->height * stripe.ld);
+        parts = rapt_most(parts, each * plan->E * mta_splits(&stripe, plan->E, &keys));
         if (plan->backward)
-            parts = mta_most(parts, each * plan->D * mta_splits(&stripe, plan->D, &keys));
+            parts = rapt_most(parts, each * plan->D * mta_splits(&stripe, plan->D, &keys));
     }
     const int64_t units = plan->B * plan->H;
     plan->slots =
-        mta_over(plan->rows, MTA_SLOT_ROWS) * mta_most(1, mta_over(plan->M, MTA_SLOT_KEYS));
+        rapt_over(plan->rows, MTA_SLOT_ROWS) * rapt_most(1, rapt_over(plan->M, MTA_SLOT_KEYS));
     plan->bytes = 0;
     plan->taps_qk = mta_place(plan, plan->H, plan->qk.rows, plan->qk.columns, plan->qk.there);
     plan->taps_post =
         mta_place(plan, plan->H, plan->post.rows, plan->post.columns, plan->post.there);
     plan->mixture = mta_place(plan, plan->H, plan->mixed, plan->mix, 1);
     plan->stats = mta_place(plan, units, plan->height, 4, 1);
-    plan->part = mta_place(plan, mta_most(0, parts), 1, 1, 1);
+    plan->part = mta_place(plan, rapt_most(0, parts), 1, 1, 1);
     plan->s = mta_place(plan, matrix, plan->qk.there || plan->post.there, 1, 1);
     plan->p = mta_place(plan, matrix, 1, 1, 1);
     plan->sees = mta_place(plan, plan->N, plan->options.sight != 0, 4, 1);

@@ -49,14 +49,9 @@ typedef struct mta_stripe_push {
     int32_t open;
 } mta_stripe_push;
 
-/* A tensor [B, H, N, width]. */
-typedef struct mta_tensor_push {
-    uint32_t base, batch, head, row;
-} mta_tensor_push;
-
 /* What shapes scores. */
 typedef struct mta_shape_push {
-    mta_tensor_push bias;
+    rapt_vulkan_rows_push bias;
     uint32_t bias_key, alibi_base;
     int32_t offset;
     float softcap;
@@ -66,7 +61,7 @@ typedef struct mta_product_push {
     mta_stripe_push stripe;
     int32_t first;
     uint32_t rows, width;
-    mta_tensor_push left, right;
+    rapt_vulkan_rows_push left, right;
     uint32_t readers;
     float factor;
     mta_shape_push shape;
@@ -78,7 +73,7 @@ typedef struct mta_rows_push {
     uint32_t rows;
     int32_t own;
     uint32_t count, width;
-    mta_tensor_push right;
+    rapt_vulkan_rows_push right;
     uint32_t readers, units, splits, split_keys;
 } mta_rows_push;
 
@@ -88,7 +83,7 @@ typedef struct mta_columns_push {
     uint32_t rows;
     int32_t own;
     uint32_t count, width;
-    mta_tensor_push right;
+    rapt_vulkan_rows_push right;
 } mta_columns_push;
 
 typedef struct mta_convolve_push {
@@ -104,7 +99,7 @@ typedef struct mta_stats_push {
     mta_stripe_push stripe;
     int32_t first, own;
     uint32_t count, sink_base;
-    mta_tensor_push lse;
+    rapt_vulkan_rows_push lse;
     int32_t lse_first;
 } mta_stats_push;
 
@@ -174,13 +169,13 @@ typedef struct mta_load_push {
 
 typedef struct mta_merge_push {
     uint32_t heads, unit0, units, splits, count, width;
-    mta_tensor_push to;
+    rapt_vulkan_rows_push to;
     float factor;
 } mta_merge_push;
 
 typedef struct mta_gather_push {
     uint32_t readers, sources, size, width;
-    mta_tensor_push to;
+    rapt_vulkan_rows_push to;
     float factor;
 } mta_gather_push;
 
