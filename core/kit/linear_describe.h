@@ -38,6 +38,36 @@
     "!given(state) || given(cu_seqlens_q) || S == B; "                                             \
     "!given(state) || !given(cu_seqlens_q) || S == P - 1"
 
+/* The functions of an operator on both devices, and its kernels made of them; `cpu_supports`: those
+ * of the CPU's, or NULL. */
+#define RAPT_LINEAR_DECLARE(op)                                                                    \
+    rapt_status op##_infer(rapt_call *call, int64_t(*shapes)[RAPT_MAX_DIMS], int32_t *ndims);      \
+    rapt_status op##_cpu_forward(rapt_call *call);                                                 \
+    rapt_status op##_cpu_backward(rapt_call *call);                                                \
+    rapt_status op##_cpu_step(rapt_call *call);                                                    \
+    rapt_status op##_vulkan_supports(rapt_call *call);                                             \
+    size_t op##_vulkan_workspace(rapt_call *call);                                                 \
+    rapt_status op##_vulkan_forward(rapt_call *call);                                              \
+    rapt_status op##_vulkan_backward(rapt_call *call);                                             \
+    rapt_status op##_vulkan_step(rapt_call *call)
+#define RAPT_LINEAR_KERNELS(op, cpu_supports)                                                      \
+    {                                                                                              \
+        .size = sizeof(rapt_kernel),                                                               \
+        .name = "cpu",                                                                             \
+        .device = "cpu",                                                                           \
+        .dtypes = RAPT_DTYPES_COMPUTE,                                                             \
+        .supports = cpu_supports,                                                                  \
+        .forward = op##_cpu_forward,                                                               \
+        .backward = op##_cpu_backward,                                                             \
+        .step = op##_cpu_step,                                                                     \
+    },                                                                                             \
+    {                                                                                              \
+        .size = sizeof(rapt_kernel), .name = "vulkan", .device = "vulkan",                         \
+        .dtypes = RAPT_DTYPES_COMPUTE, .supports = op##_vulkan_supports,                           \
+        .workspace = op##_vulkan_workspace, .forward = op##_vulkan_forward,                        \
+        .backward = op##_vulkan_backward, .step = op##_vulkan_step,                                \
+    }
+
 /* Number of sequences of a call. */
 static inline int64_t rapt_linear_count(const rapt_call *call)
 {

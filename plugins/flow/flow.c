@@ -102,29 +102,7 @@ static const rapt_state_arg states[] = {
     {.size = sizeof(rapt_state_arg), .input = "sums", .output = "final_sums"},
 };
 
-static const rapt_kernel kernels[] = {
-    {
-        .size = sizeof(rapt_kernel),
-        .name = "cpu",
-        .device = "cpu",
-        .dtypes = RAPT_DTYPES_COMPUTE,
-        .supports = flow_supports,
-        .forward = flow_cpu_forward,
-        .backward = flow_cpu_backward,
-        .step = flow_cpu_step,
-    },
-    {
-        .size = sizeof(rapt_kernel),
-        .name = "vulkan",
-        .device = "vulkan",
-        .dtypes = RAPT_DTYPES_COMPUTE,
-        .supports = flow_vulkan_supports,
-        .workspace = flow_vulkan_workspace,
-        .forward = flow_vulkan_forward,
-        .backward = flow_vulkan_backward,
-        .step = flow_vulkan_step,
-    },
-};
+static const rapt_kernel kernels[] = {RAPT_LINEAR_KERNELS(flow, flow_supports)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

@@ -2,6 +2,7 @@
 #ifndef RAPT_FLOW_H
 #define RAPT_FLOW_H
 
+#include "kit/linear_describe.h"
 #include <rapt/plugin.h>
 
 enum { FLOW_Q, FLOW_K, FLOW_V, FLOW_BORDERS_Q, FLOW_BORDERS_K, FLOW_STATE, FLOW_SUMS };
@@ -20,16 +21,7 @@ enum {
     FLOW_SUM_ROWS
 };
 
-rapt_status flow_infer(rapt_call *call, int64_t (*shapes)[RAPT_MAX_DIMS], int32_t *ndims);
 rapt_status flow_supports(rapt_call *call);
-rapt_status flow_cpu_forward(rapt_call *call);
-rapt_status flow_cpu_backward(rapt_call *call);
-rapt_status flow_cpu_step(rapt_call *call);
-
-rapt_status flow_vulkan_supports(rapt_call *call);
-size_t flow_vulkan_workspace(rapt_call *call);
-rapt_status flow_vulkan_forward(rapt_call *call);
-rapt_status flow_vulkan_backward(rapt_call *call);
-rapt_status flow_vulkan_step(rapt_call *call);
+RAPT_LINEAR_DECLARE(flow);
 
 #endif

@@ -5,32 +5,29 @@
 
 #include "vulkan_full.h"
 
+/* What shaders take wherever sums of sequences come in or go out; shaders/flow/sums.glsl. */
+typedef struct flow_sums_push {
+    rapt_linear_place from;
+    uint32_t to, n, packed, slots, sequences, lanes, width, heads, first_head, flags;
+} flow_sums_push;
+
 typedef struct flow_running_push {
-    rapt_linear_place q, k, from;
-    uint32_t n, m, packed, slots, lanes, lane_rows, width, flags;
+    rapt_linear_place q, k;
+    flow_sums_push sums;
+    uint32_t m, lane_rows;
     float eps, bound;
 } flow_running_push;
 
 typedef struct flow_weigh_push {
-    rapt_linear_place from;
-    uint32_t n, m, packed, slots, lanes, lane_rows, flags;
+    flow_sums_push sums;
+    uint32_t m, lane_rows;
     float bound;
 } flow_weigh_push;
 
-typedef struct flow_pairs_push {
-    rapt_linear_place from;
-    uint32_t n, packed, slots, sequences, flags;
-} flow_pairs_push;
-
 typedef struct flow_vectors_push {
-    rapt_linear_place from;
-    uint32_t to, row_q, row_k, n, packed, slots, lanes, width, heads, first_head, flags;
+    flow_sums_push sums;
+    uint32_t row_q, row_k;
 } flow_vectors_push;
-
-typedef struct flow_ends_push {
-    rapt_linear_place from;
-    uint32_t to, n, packed, slots, sequences, width, heads, first_head, flags;
-} flow_ends_push;
 
 typedef struct flow_open_push {
     rapt_linear_place q, v, to;
@@ -46,31 +43,34 @@ typedef struct flow_close_push {
 
 RAPT_LINEAR_SHADER(flow, running, 9, sizeof(flow_running_push));
 RAPT_LINEAR_SHADER_ONE(flow, weigh, 4, sizeof(flow_weigh_push));
-RAPT_LINEAR_SHADER_ONE(flow, pairs, 4, sizeof(flow_pairs_push));
+RAPT_LINEAR_SHADER_ONE(flow, pairs, 4, sizeof(flow_sums_push));
 RAPT_LINEAR_SHADER_ONE(flow, vectors, 4, sizeof(flow_vectors_push));
-RAPT_LINEAR_SHADER_ONE(flow, ends, 5, sizeof(flow_ends_push));
+RAPT_LINEAR_SHADER_ONE(flow, ends, 5, sizeof(flow_sums_push));
 RAPT_LINEAR_SHADER(flow, open, 8, sizeof(flow_open_push));
 RAPT_LINEAR_SHADER(flow, close, 9, sizeof(flow_close_push));
 
-/* Sums, or a gradient of theirs, that come in, of the heads in work, and those that go out; either
- * may be absent. */
-typedef struct flow_bound {
-    rapt_linear_place from;
-    rapt_vulkan_buffer from_buffer, to_buffer;
-    uint32_t to, flags;
-} flow_bound;
-
+/* What is pushed where `from` (sums of all heads, or a gradient of theirs) come in and `to` go out,
+ * each or NULL; `buffers` are theirs. */
 static inline rapt_status flow_bind(rapt_linear_vulkan *x, const rapt_view *from,
-                                    const rapt_view *to, flow_bound *bound)
+                                    const rapt_view *to, flow_sums_push *push,
+                                    rapt_vulkan_buffer buffers[2])
 {
     rapt_linear_rows rows;
     const rapt_status status = rapt_linear_rows_of(x, from, &rows);
     if (status != RAPT_OK)
         return status;
-    bound->from = rapt_linear_at(x, &rows, false);
-    bound->from_buffer = rows.buffer;
-    bound->flags = (from && x->d > 0 ? FLOW_HAS_FROM : 0u) | (to ? FLOW_HAS_TO : 0u);
-    return rapt_vulkan_bind(x->call, x->device.limits, to, &bound->to_buffer, &bound->to);
+    buffers[0] = rows.buffer;
+    push->from = rapt_linear_at(x, &rows, false);
+    push->n = (uint32_t)x->n;
+    push->packed = (uint32_t)x->packed;
+    push->slots = (uint32_t)x->slots;
+    push->sequences = (uint32_t)x->sequences;
+    push->lanes = (uint32_t)x->round;
+    push->width = (uint32_t)x->d;
+    push->heads = (uint32_t)x->heads;
+    push->first_head = (uint32_t)x->first;
+    push->flags = (from && x->d > 0 ? FLOW_HAS_FROM : 0u) | (to ? FLOW_HAS_TO : 0u);
+    return rapt_vulkan_bind(x->call, x->device.limits, to, &buffers[1], &push->to);
 }
 
 /* A stage of running.comp with the sums before (backward: behind) each chunk in `prefix`; what the
@@ -80,30 +80,23 @@ static inline rapt_status flow_record_running(flow_vulkan *job, uint32_t stage,
                                               rapt_vulkan_buffer pairs)
 {
     rapt_linear_vulkan *x = &job->x;
-    flow_bound sums;
-    const rapt_status status = flow_bind(x, x->call->inputs[FLOW_SUMS], NULL, &sums);
-    if (status != RAPT_OK)
-        return status;
-    const flow_running_push push = {
+    rapt_vulkan_buffer ends[2];
+    flow_running_push push = {
         .q = rapt_linear_at(x, &job->q, false),
         .k = rapt_linear_at(x, &job->k, false),
-        .from = sums.from,
-        .n = (uint32_t)x->n,
         .m = (uint32_t)x->m,
-        .packed = (uint32_t)x->packed,
-        .slots = (uint32_t)x->slots,
-        .lanes = (uint32_t)x->round,
         .lane_rows = (uint32_t)job->lane_rows,
-        .width = (uint32_t)x->d,
-        .flags = sums.flags,
         .eps = job->eps,
         .bound = job->clamp,
     };
+    const rapt_status status = flow_bind(x, x->call->inputs[FLOW_SUMS], NULL, &push.sums, ends);
+    if (status != RAPT_OK)
+        return status;
     uint32_t constants[3] = {0, 0, stage};
     rapt_linear_constants(x, false, constants);
-    const rapt_vulkan_buffer buffers[] = {job->q.buffer,    job->k.buffer, x->table,
-                                          job->numbers,     prefix,        parts,
-                                          sums.from_buffer, pairs,         job->lengths};
+    const rapt_vulkan_buffer buffers[] = {job->q.buffer, job->k.buffer, x->table,
+                                          job->numbers,  prefix,        parts,
+                                          ends[0],       pairs,         job->lengths};
     return rapt_vulkan_run(&x->device, &flow_running_shader[rapt_linear_half(x)], constants, 3,
                            (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -115,51 +108,30 @@ static inline rapt_status flow_record_vectors(flow_vulkan *job, int set, bool re
                                               const rapt_linear_ends *ends)
 {
     rapt_linear_vulkan *x = &job->x;
-    flow_bound sums;
-    const rapt_status status = flow_bind(x, ends->from, ends->to, &sums);
+    flow_vectors_push push = {.row_q = row_q, .row_k = row_k};
+    rapt_vulkan_buffer buffers[4] = {flow_set(job, set), x->table};
+    const uint32_t constants[3] = {0, 0, reverse};
+    const rapt_status status = flow_bind(x, ends->from, ends->to, &push.sums, &buffers[2]);
     if (status != RAPT_OK)
         return status;
-    const flow_vectors_push push = {
-        .from = sums.from,
-        .to = sums.to,
-        .row_q = row_q,
-        .row_k = row_k,
-        .n = (uint32_t)x->n,
-        .packed = (uint32_t)x->packed,
-        .slots = (uint32_t)x->slots,
-        .lanes = (uint32_t)x->round,
-        .width = (uint32_t)x->d,
-        .heads = (uint32_t)x->heads,
-        .first_head = (uint32_t)x->first,
-        .flags = sums.flags,
-    };
-    const uint32_t constants[3] = {0, 0, reverse};
-    const rapt_vulkan_buffer buffers[] = {flow_set(job, set), x->table, sums.from_buffer,
-                                          sums.to_buffer};
     return rapt_vulkan_run(&x->device, &flow_vectors_shader, constants, 3,
                            rapt_vulkan_groups(x->d, 64), (uint32_t)(2 * x->round),
                            (uint32_t)x->sequences, buffers, &push, NULL);
 }
 
-/* Sums of e^cr, or backward what is said of their inverses, along the sequences. */
+/* Sums of e^cr, or backward what is said of their inverses, along the sequences; `lead`: those of
+ * the tensor `sums`, or its gradient, or NULL. */
 static inline rapt_status flow_record_pairs(flow_vulkan *job, rapt_vulkan_buffer pairs,
-                                            bool reverse, const rapt_view *from)
+                                            bool reverse, const rapt_view *lead)
 {
     rapt_linear_vulkan *x = &job->x;
-    flow_bound sums;
-    const rapt_status status = flow_bind(x, from, NULL, &sums);
+    rapt_vulkan_buffer buffers[4] = {pairs, x->table};
+    const uint32_t constants[3] = {0, 0, reverse};
+    flow_sums_push push;
+    const rapt_status status = flow_bind(x, lead, NULL, &push, &buffers[2]);
+    buffers[3] = job->ends;
     if (status != RAPT_OK)
         return status;
-    const flow_pairs_push push = {
-        .from = sums.from,
-        .n = (uint32_t)x->n,
-        .packed = (uint32_t)x->packed,
-        .slots = (uint32_t)x->slots,
-        .sequences = (uint32_t)x->sequences,
-        .flags = sums.flags,
-    };
-    const uint32_t constants[3] = {0, 0, reverse};
-    const rapt_vulkan_buffer buffers[] = {pairs, x->table, sums.from_buffer, job->ends};
     return rapt_vulkan_run(&x->device, &flow_pairs_shader, constants, 3, (uint32_t)x->sequences,
                            (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -169,25 +141,13 @@ static inline rapt_status flow_record_ends(flow_vulkan *job, bool reverse,
                                            const rapt_linear_ends *ends)
 {
     rapt_linear_vulkan *x = &job->x;
-    flow_bound sums;
-    const rapt_status status = flow_bind(x, ends->from, ends->to, &sums);
+    rapt_vulkan_buffer buffers[5] = {job->ends, x->table};
+    const uint32_t constants[3] = {0, 0, reverse};
+    flow_sums_push push;
+    const rapt_status status = flow_bind(x, ends->from, ends->to, &push, &buffers[2]);
+    buffers[4] = job->lengths;
     if (status != RAPT_OK || !ends->to || !x->d)
         return status;
-    const flow_ends_push push = {
-        .from = sums.from,
-        .to = sums.to,
-        .n = (uint32_t)x->n,
-        .packed = (uint32_t)x->packed,
-        .slots = (uint32_t)x->slots,
-        .sequences = (uint32_t)x->sequences,
-        .width = (uint32_t)x->d,
-        .heads = (uint32_t)x->heads,
-        .first_head = (uint32_t)x->first,
-        .flags = sums.flags,
-    };
-    const uint32_t constants[3] = {0, 0, reverse};
-    const rapt_vulkan_buffer buffers[] = {job->ends, x->table, sums.from_buffer, sums.to_buffer,
-                                          job->lengths};
     return rapt_vulkan_run(&x->device, &flow_ends_shader, constants, 3, (uint32_t)x->sequences,
                            (uint32_t)x->count, 1, buffers, &push, NULL);
 }
@@ -195,22 +155,13 @@ static inline rapt_status flow_record_ends(flow_vulkan *job, bool reverse,
 static inline rapt_status flow_record_weigh(flow_vulkan *job)
 {
     rapt_linear_vulkan *x = &job->x;
-    flow_bound sums;
-    const rapt_status status = flow_bind(x, x->call->inputs[FLOW_SUMS], NULL, &sums);
+    rapt_vulkan_buffer ends[2];
+    flow_weigh_push push = {
+        .m = (uint32_t)x->m, .lane_rows = (uint32_t)job->lane_rows, .bound = job->clamp};
+    const rapt_status status = flow_bind(x, x->call->inputs[FLOW_SUMS], NULL, &push.sums, ends);
     if (status != RAPT_OK)
         return status;
-    const flow_weigh_push push = {
-        .from = sums.from,
-        .n = (uint32_t)x->n,
-        .m = (uint32_t)x->m,
-        .packed = (uint32_t)x->packed,
-        .slots = (uint32_t)x->slots,
-        .lanes = (uint32_t)x->round,
-        .lane_rows = (uint32_t)job->lane_rows,
-        .flags = sums.flags,
-        .bound = job->clamp,
-    };
-    const rapt_vulkan_buffer buffers[] = {job->pairs, sums.from_buffer, x->table, job->numbers};
+    const rapt_vulkan_buffer buffers[] = {job->pairs, ends[0], x->table, job->numbers};
     return rapt_vulkan_run(&x->device, &flow_weigh_shader, NULL, 0, (uint32_t)x->slots,
                            (uint32_t)x->count, 1, buffers, &push, NULL);
 }

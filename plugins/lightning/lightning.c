@@ -49,28 +49,7 @@ static const rapt_attr attrs[] = {
 
 static const rapt_state_arg states[] = {RAPT_LINEAR_STATES};
 
-static const rapt_kernel kernels[] = {
-    {
-        .size = sizeof(rapt_kernel),
-        .name = "cpu",
-        .device = "cpu",
-        .dtypes = RAPT_DTYPES_COMPUTE,
-        .forward = lightning_cpu_forward,
-        .backward = lightning_cpu_backward,
-        .step = lightning_cpu_step,
-    },
-    {
-        .size = sizeof(rapt_kernel),
-        .name = "vulkan",
-        .device = "vulkan",
-        .dtypes = RAPT_DTYPES_COMPUTE,
-        .supports = lightning_vulkan_supports,
-        .workspace = lightning_vulkan_workspace,
-        .forward = lightning_vulkan_forward,
-        .backward = lightning_vulkan_backward,
-        .step = lightning_vulkan_step,
-    },
-};
+static const rapt_kernel kernels[] = {RAPT_LINEAR_KERNELS(lightning, NULL)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

@@ -79,28 +79,7 @@ static const rapt_attr attrs[] = {
 
 static const rapt_state_arg states[] = {RAPT_LINEAR_STATES};
 
-static const rapt_kernel kernels[] = {
-    {
-        .size = sizeof(rapt_kernel),
-        .name = "cpu",
-        .device = "cpu",
-        .dtypes = RAPT_DTYPES_COMPUTE,
-        .forward = log_linear_cpu_forward,
-        .backward = log_linear_cpu_backward,
-        .step = log_linear_cpu_step,
-    },
-    {
-        .size = sizeof(rapt_kernel),
-        .name = "vulkan",
-        .device = "vulkan",
-        .dtypes = RAPT_DTYPES_COMPUTE,
-        .supports = log_linear_vulkan_supports,
-        .workspace = log_linear_vulkan_workspace,
-        .forward = log_linear_vulkan_forward,
-        .backward = log_linear_vulkan_backward,
-        .step = log_linear_vulkan_step,
-    },
-};
+static const rapt_kernel kernels[] = {RAPT_LINEAR_KERNELS(log_linear, NULL)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

@@ -11,10 +11,11 @@ layout(local_size_x = 64) in;
 
 layout(constant_id = 2) const uint REVERSE = 0;
 
+#include "flow/sums.glsl"
+
 layout(push_constant) uniform push_block
 {
-    linear_rows from;
-    uint n, packed, slots, sequences, flags;
+    SUMS_PUSHED
 };
 
 const uint HAS_FROM = 1;

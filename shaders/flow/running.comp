@@ -17,12 +17,13 @@ layout(local_size_x = 64) in;
 
 layout(constant_id = 2) const uint STAGE = 1;
 
+#include "flow/sums.glsl"
+
 layout(push_constant) uniform push_block
 {
     linear_rows q, k;
-    linear_rows from; // `sums` before the first position: [sequence, head, row, column]
-    uint n, m, packed, slots;
-    uint lanes, lane_rows, width, flags;
+    SUMS_PUSHED // those before the first position
+    uint m, lane_rows;
     float eps, bound;
 };
 

@@ -11,13 +11,12 @@ layout(local_size_x = 64) in;
 
 layout(constant_id = 2) const uint REVERSE = 0;
 
+#include "flow/sums.glsl"
+
 layout(push_constant) uniform push_block
 {
-    linear_rows from;  // [sequence, head, row, column]
-    uint to;           // where what goes out begins, contiguous
+    SUMS_PUSHED
     uint row_q, row_k; // the rows of the two sides' sums
-    uint n, packed, slots, lanes, width;
-    uint heads, first_head, flags;
 };
 
 const uint HAS_FROM = 1;

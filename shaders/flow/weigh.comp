@@ -8,10 +8,12 @@
 
 layout(local_size_x = 64) in;
 
+#include "flow/sums.glsl"
+
 layout(push_constant) uniform push_block
 {
-    linear_rows from;
-    uint n, m, packed, slots, lanes, lane_rows, flags;
+    SUMS_PUSHED
+    uint m, lane_rows;
     float bound;
 };
 
