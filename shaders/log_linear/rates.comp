@@ -61,6 +61,9 @@ float near[NEAR_LEVELS]; // of the invocation's row: pairs by level, without the
 #include "kit/linear_operand.glsl"
 #include "kit/linear_pairs.glsl"
 
+// Zero, but no constant: SPIR-V has none of 16 bits without arithmetic on them.
+#define nothing float(gl_LocalInvocationID.y)
+
 // What rows have said of each level's weights, into the tensor.
 void store_level(linear_chunk chunk, uint lane, uint i, uint level, float value)
 {
@@ -147,7 +150,7 @@ float from_states(linear_chunk chunk, uint slot, uint lane, uint t)
         const bool piece = GOES_ON != 0 && bit < CHUNK_LOG;
         if (piece ? !tree_has_piece(chunk, bit) : !tree_bit(chunk.index, bit - CHUNK_LOG)) {
             if (i < CHUNK && !piece)
-                store_level(chunk, lane, i, bit + 1, 0.0);
+                store_level(chunk, lane, i, bit + 1, nothing);
             continue;
         }
         if (i < CHUNK)

@@ -2,7 +2,9 @@
  * layers, which must stay silent (RAPT_VULKAN_VALIDATE=1). */
 #include "vulkan_case.h"
 
+#include "component.h"
 #include "grid.h"
+#include "invocation.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +311,49 @@ static void grids_are_split(void **unused)
     rapt_vulkan_dispatch empty = none;
     empty.buffers = &nothing;
     assert_int_equal(vulkan_run(&empty), RAPT_OK);
+}
+
+/* Numbers of invocations, in workgroups whose size is a constant, and of the grid's workgroups. */
+static void parts_know_their_place(void **unused)
+{
+    enum { X = 5, Y = 4, Z = 2, SIZE = 4, N = X * SIZE * Y * Z };
+    static const rapt_vulkan_shader invocation = {.size = sizeof(rapt_vulkan_shader),
+                                                  .name = "test.invocation",
+                                                  .code = invocation_code,
+                                                  .code_bytes = sizeof invocation_code,
+                                                  .n_buffers = 1};
+    static const rapt_vulkan_shader component = {.size = sizeof(rapt_vulkan_shader),
+                                                 .name = "test.component",
+                                                 .code = component_code,
+                                                 .code_bytes = sizeof component_code,
+                                                 .n_buffers = 1,
+                                                 .push_bytes = 4};
+    uint32_t *most = vulkan_device()->features.properties.limits.maxComputeWorkGroupCount;
+    const uint32_t were[3] = {most[0], most[1], most[2]}, size = SIZE, none = 0;
+    uint32_t x[N];
+    void *memory = vulkan_take(sizeof x);
+    const rapt_vulkan_buffer y = {memory, 0, sizeof x};
+    rapt_vulkan_dispatch grid = {.size = sizeof grid,
+                                 .shader = &invocation,
+                                 .groups = {X, Y, Z},
+                                 .constants = &size,
+                                 .n_constants = 1,
+                                 .buffers = &y,
+                                 .push = &none};
+    (void)unused;
+    most[0] = 2, most[1] = 3, most[2] = 1;
+    assert_int_equal(vulkan_driver()->clear(vulkan_driver(), memory, 0, sizeof x, NULL), RAPT_OK);
+    assert_int_equal(vulkan_run(&grid), RAPT_OK);
+    vulkan_get(memory, 0, x, sizeof x);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(x[i], Y);
+    grid.shader = &component;
+    grid.n_constants = 0;
+    assert_int_equal(vulkan_run(&grid), RAPT_UNSUPPORTED);
+    assert_non_null(strstr(vulkan_error.message, "test.component has more workgroups"));
+    memcpy(most, were, sizeof were);
+    assert_int_equal(vulkan_run(&grid), RAPT_OK);
+    vulkan_give(memory, sizeof x);
 }
 
 static void bad_dispatches_are_refused(void **unused)
@@ -702,6 +747,7 @@ int main(void)
         cmocka_unit_test(many_dispatches),
         cmocka_unit_test(constants_make_pipelines),
         cmocka_unit_test(grids_are_split),
+        cmocka_unit_test(parts_know_their_place),
         cmocka_unit_test(bad_dispatches_are_refused),
         cmocka_unit_test(memory_is_reused),
         cmocka_unit_test(budget_is_kept),

@@ -161,51 +161,18 @@ static void bind_buffers(rapt_vk_device *device, rapt_vk_batch *batch,
 
 /* --- Recording ------------------------------------------------------------------------------- */
 
-/* Grids beyond what the device counts are split; the parts need no order among themselves, but a
- * barrier between them costs nothing beside their size. */
-static rapt_status record_groups(rapt_vk_device *device, rapt_vk_batch *batch,
-                                 const uint32_t *groups, rapt_error *error)
-{
-    const uint32_t *most = device->features.properties.limits.maxComputeWorkGroupCount;
-    rapt_status status = RAPT_OK;
-    bool first = true;
-    for (uint64_t z = 0; z < groups[2]; z += most[2])
-        for (uint64_t y = 0; y < groups[1]; y += most[1])
-            for (uint64_t x = 0; x < groups[0]; x += most[0]) {
-                const uint64_t n[3] = {groups[0] - x, groups[1] - y, groups[2] - z};
-                if (!first) {
-                    batch->count++;
-                    status = rapt_vk_record(device, false, &batch, error);
-                    if (status != RAPT_OK)
-                        return status;
-                }
-                first = false;
-                device->vk.CmdDispatchBase(batch->commands, (uint32_t)x, (uint32_t)y, (uint32_t)z,
-                                           n[0] < most[0] ? (uint32_t)n[0] : most[0],
-                                           n[1] < most[1] ? (uint32_t)n[1] : most[1],
-                                           n[2] < most[2] ? (uint32_t)n[2] : most[2]);
-            }
-    return status;
-}
-
-rapt_status rapt_vk_dispatch(rapt_vk_device *device, const rapt_vulkan_dispatch *d,
-                             rapt_error *error)
+/* One grid that the device counts: all of the dispatch, or a part. */
+static rapt_status record_grid(rapt_vk_device *device, const rapt_vulkan_dispatch *d,
+                               const rapt_vk_pipeline *pipeline, const uint32_t *groups,
+                               rapt_error *error)
 {
     const rapt_vulkan_shader *s = d->shader;
-    rapt_status status = check_shader(device, d, error);
-    for (uint32_t i = 0; status == RAPT_OK && i < s->n_buffers; i++)
-        status = check_buffer(device, s, i, &d->buffers[i], error);
-    if (status != RAPT_OK || d->groups[0] == 0 || d->groups[1] == 0 || d->groups[2] == 0)
-        return status;
-    const rapt_vk_pipeline *pipeline;
     rapt_vk_batch *batch;
-    status = rapt_vk_pipeline_get(device, s, d->constants, d->n_constants, &pipeline, error);
-    if (status == RAPT_OK)
-        status = params_ready(device, d, &batch, error);
+    const rapt_status status = params_ready(device, d, &batch, error);
     if (status != RAPT_OK)
         return status;
-    VkDescriptorSet set = VK_NULL_HANDLE;
     if (pipeline->layout->bindings > 0) {
+        VkDescriptorSet set = VK_NULL_HANDLE;
         const VkResult result = take_set(device, batch, pipeline->layout, &set);
         if (result != VK_SUCCESS)
             return rapt_vk_failed(device, result, "taking a descriptor set", error);
@@ -218,9 +185,52 @@ rapt_status rapt_vk_dispatch(rapt_vk_device *device, const rapt_vulkan_dispatch 
         device->vk.CmdPushConstants(batch->commands, pipeline->layout->pipeline,
                                     VK_SHADER_STAGE_COMPUTE_BIT, 0, s->push_bytes, d->push);
     rapt_vk_profile_stamp(device, batch, s->name, false);
-    status = record_groups(device, batch, d->groups, error);
+    device->vk.CmdDispatch(batch->commands, groups[0], groups[1], groups[2]);
     rapt_vk_profile_stamp(device, batch, s->name, true);
-    return status == RAPT_OK ? rapt_vk_recorded(device, error) : status;
+    return rapt_vk_recorded(device, error);
+}
+
+/* A grid beyond what the device counts, in parts. Their code is made before the first is recorded,
+ * so that a grid is recorded whole or not at all. */
+static rapt_status record_parts(rapt_vk_device *device, const rapt_vulkan_dispatch *d, bool record,
+                                rapt_error *error)
+{
+    const uint32_t *most = device->features.properties.limits.maxComputeWorkGroupCount;
+    const uint32_t *all = d->groups;
+    rapt_status status = RAPT_OK;
+    for (uint64_t z = 0; z < all[2]; z += most[2])
+        for (uint64_t y = 0; y < all[1]; y += most[1])
+            for (uint64_t x = 0; status == RAPT_OK && x < all[0]; x += most[0]) {
+                const rapt_vk_part part = {{(uint32_t)x, (uint32_t)y, (uint32_t)z},
+                                           {all[0], all[1], all[2]}};
+                const rapt_vk_pipeline *pipeline;
+                uint32_t groups[3];
+                for (int i = 0; i < 3; i++)
+                    groups[i] = all[i] - part.base[i] < most[i] ? all[i] - part.base[i] : most[i];
+                status = rapt_vk_pipeline_get(device, d, &part, &pipeline, error);
+                if (status == RAPT_OK && record)
+                    status = record_grid(device, d, pipeline, groups, error);
+            }
+    return status;
+}
+
+rapt_status rapt_vk_dispatch(rapt_vk_device *device, const rapt_vulkan_dispatch *d,
+                             rapt_error *error)
+{
+    const uint32_t *most = device->features.properties.limits.maxComputeWorkGroupCount;
+    const uint32_t *groups = d->groups;
+    const rapt_vk_pipeline *pipeline;
+    rapt_status status = check_shader(device, d, error);
+    for (uint32_t i = 0; status == RAPT_OK && i < d->shader->n_buffers; i++)
+        status = check_buffer(device, d->shader, i, &d->buffers[i], error);
+    if (status != RAPT_OK || groups[0] == 0 || groups[1] == 0 || groups[2] == 0)
+        return status;
+    if (groups[0] > most[0] || groups[1] > most[1] || groups[2] > most[2]) {
+        status = record_parts(device, d, false, error);
+        return status == RAPT_OK ? record_parts(device, d, true, error) : status;
+    }
+    status = rapt_vk_pipeline_get(device, d, NULL, &pipeline, error);
+    return status == RAPT_OK ? record_grid(device, d, pipeline, groups, error) : status;
 }
 
 /* --- The service ----------------------------------------------------------------------------- */

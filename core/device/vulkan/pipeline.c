@@ -142,7 +142,6 @@ static VkResult compile(rapt_vk_device *device, const rapt_vk_words *words,
                                            .pCode = words->code};
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .pNext = pipeline->subgroup ? &size : NULL,
                   .flags = pipeline->subgroup
@@ -172,6 +171,7 @@ static bool same(const rapt_vk_pipeline *a, const rapt_vk_pipeline *b)
 {
     return a->hash == b->hash && a->subgroup == b->subgroup && a->n_constants == b->n_constants &&
            a->layout == b->layout && memcmp(a->code, b->code, sizeof a->code) == 0 &&
+           memcmp(&a->part, &b->part, sizeof a->part) == 0 &&
            (a->n_constants == 0 ||
             memcmp(a->constants, b->constants, 4 * (size_t)a->n_constants) == 0);
 }
@@ -198,12 +198,27 @@ static rapt_status subgroup_of(rapt_vk_device *device, const rapt_vulkan_shader 
                      f->subgroup_control ? f->subgroup_max : f->subgroup_size);
 }
 
-rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_shader *shader,
-                                 const uint32_t *constants, uint32_t n_constants,
-                                 const rapt_vk_pipeline **out, rapt_error *error)
+/* The words that a pipeline is made of. */
+static rapt_status words_of(const rapt_vulkan_shader *shader, const rapt_vk_part *part,
+                            rapt_vk_words *words, rapt_error *error)
+{
+    rapt_vk_words whole;
+    rapt_status status = rapt_vk_unpack(shader, words, error);
+    if (status != RAPT_OK || !part)
+        return status;
+    whole = *words;
+    status = rapt_vk_part_code(shader->name, &whole, part, words, error);
+    free(whole.owned);
+    return status;
+}
+
+rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispatch *dispatch,
+                                 const rapt_vk_part *part, const rapt_vk_pipeline **out,
+                                 rapt_error *error)
 {
     rapt_vk_pipelines *p = &device->pipelines;
-    rapt_vk_pipeline key = {.n_constants = n_constants};
+    const rapt_vulkan_shader *shader = dispatch->shader;
+    rapt_vk_pipeline key = {.n_constants = dispatch->n_constants};
     const uint32_t bindings = shader->n_buffers + (shader->params_bytes ? 1 : 0);
     rapt_status status = subgroup_of(device, shader, &key.subgroup, error);
     if (status != RAPT_OK)
@@ -217,10 +232,14 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_shade
         return rapt_vk_failed(device, result, "making a pipeline's layout", error);
     memcpy(&key.hash, key.code, sizeof key.hash);
     key.hash = mix(key.hash, key.subgroup);
-    for (uint32_t i = 0; i < n_constants; i++) {
-        key.constants[i] = constants[i];
-        key.hash = mix(key.hash, constants[i]);
+    for (uint32_t i = 0; i < dispatch->n_constants; i++) {
+        key.constants[i] = dispatch->constants[i];
+        key.hash = mix(key.hash, dispatch->constants[i]);
     }
+    if (part)
+        key.part = *part;
+    for (int i = 0; part && i < 3; i++)
+        key.hash = mix(key.hash, (uint64_t)part->whole[i] << 32 | part->base[i]);
     rapt_vk_pipeline **bucket = &p->bucket[key.hash % 256];
     for (const rapt_vk_pipeline *at = *bucket; at; at = at->next)
         if (same(at, &key)) {
@@ -228,7 +247,7 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_shade
             return RAPT_OK;
         }
     rapt_vk_words words;
-    status = rapt_vk_unpack(shader, &words, error);
+    status = words_of(shader, part, &words, error);
     if (status != RAPT_OK)
         return status;
     rapt_vk_pipeline *made = malloc(sizeof *made);

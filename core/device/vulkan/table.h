@@ -67,7 +67,7 @@
     X(CmdBindPipeline)                                                                             \
     X(CmdBindDescriptorSets)                                                                       \
     X(CmdPushConstants)                                                                            \
-    X(CmdDispatchBase)                                                                             \
+    X(CmdDispatch)                                                                                 \
     X(CmdPipelineBarrier)                                                                          \
     X(CmdCopyBuffer)                                                                               \
     X(CmdUpdateBuffer)                                                                             \

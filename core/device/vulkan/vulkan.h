@@ -10,6 +10,8 @@
  *   transfer.c  bytes between the host and the device; clearing
  *   copy.c      strided copies and conversions on the device
  *   fill.c      random numbers made on the device
+ *   code.c      SPIR-V as shaders carry it
+ *   part.c      code for a part of a grid that is too large for the device
  *   pipeline.c  pipelines by code and constants; the cache on disk
  *   dispatch.c  dispatches checked and recorded; the service given to kernels
  *   measure.c   rates of the device
@@ -26,6 +28,7 @@
 #define RAPT_DEVICE_VULKAN_VULKAN_H
 
 #include "device/device.h"
+#include "device/vulkan/part.h"
 #include "device/vulkan/table.h"
 #include <pthread.h>
 
@@ -253,6 +256,7 @@ struct rapt_vk_pipeline {
     uint8_t code[32]; /* SHA-256 of the SPIR-V */
     uint32_t subgroup, n_constants;
     uint32_t constants[RAPT_VK_MAX_CONSTANTS];
+    rapt_vk_part part; /* of a grid; zeros: all of it */
     uint64_t hash;
     rapt_vk_pipeline *next;
 };
@@ -279,10 +283,11 @@ rapt_status rapt_vk_pipelines_open(rapt_vk_device *device, rapt_error *error);
 void rapt_vk_pipelines_close(rapt_vk_device *device);
 /* [locked] Code addresses may stand for other code from now on: a plugin was loaded. */
 void rapt_vk_forget(rapt_vk_device *device);
-/* [locked] The pipeline of a shader with constants, made if need be. */
-rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_shader *shader,
-                                 const uint32_t *constants, uint32_t n_constants,
-                                 const rapt_vk_pipeline **pipeline, rapt_error *error);
+/* [locked] The pipeline of a shader with the dispatch's constants, made if need be; for a part of a
+ * grid, or NULL. */
+rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispatch *dispatch,
+                                 const rapt_vk_part *part, const rapt_vk_pipeline **pipeline,
+                                 rapt_error *error);
 /* [locked] Writes the cache to disk if enough came to it. */
 void rapt_vk_pipelines_save(rapt_vk_device *device, bool now);
 

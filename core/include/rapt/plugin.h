@@ -507,8 +507,8 @@ typedef struct rapt_vulkan_dispatch {
     const rapt_vulkan_shader *shader;
     const uint32_t *constants; /* specialization constants with ids 0, 1, ...; 32 bits each */
     uint32_t n_constants;      /* never made of sequence lengths: every combination is a pipeline */
-    uint32_t groups[3];        /* any number: split where the device counts less far, so that
-                                  gl_WorkGroupID is right but gl_NumWorkGroups is not; 0: nothing */
+    uint32_t groups[3];        /* any number: where the device counts less far, in parts whose
+                                  numbers of workgroups are the whole grid's; 0: nothing */
     const rapt_vulkan_buffer *buffers;
     const void *push;   /* shader->push_bytes, copied */
     const void *params; /* shader->params_bytes, copied */
