@@ -161,6 +161,7 @@ static rapt_status begin(rapt_vk_device *device, rapt_error *error)
     queue->barrier_needed = true;
     barrier(device, batch->commands);
     queue->barrier_needed = false;
+    queue->nothings = 0;
     stamp(device, batch, 0);
     rapt_vk_profile_begin(device, batch);
     return RAPT_OK;
@@ -178,6 +179,7 @@ rapt_status rapt_vk_record(rapt_vk_device *device, bool concurrent, rapt_vk_batc
     } else if (batch->count > 0 && (!concurrent || queue->barrier_needed)) {
         barrier(device, batch->commands);
         queue->barrier_needed = false;
+        queue->nothings = 0;
     }
     *out = batch;
     return RAPT_OK;

@@ -57,7 +57,8 @@ static rapt_status open_parts(rapt_vk_device *device, rapt_error *error)
     if (status == RAPT_OK)
         status = rapt_vk_pipelines_open(device, error);
     if (status == RAPT_OK)
-        status = rapt_vk_memory_take(device, RAPT_VK_ALIGN, &device->nothing, error);
+        status =
+            rapt_vk_memory_take(device, RAPT_VK_NOTHINGS * RAPT_VK_ALIGN, &device->nothing, error);
     return status;
 }
 

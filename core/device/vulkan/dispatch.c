@@ -140,9 +140,12 @@ static void bind_buffers(rapt_vk_device *device, rapt_vk_batch *batch,
             b->memory ? (rapt_vk_memory *)(uintptr_t)b->memory : device->nothing;
         /* Whole words, so that shaders may read elements of less than 32 bits in words; memory is
          * rounded up to more than that. */
-        info[n] =
-            (VkDescriptorBufferInfo){memory->block->buffer, memory->offset + b->offset,
-                                     b->memory ? (b->bytes + 3) & ~(uint64_t)3 : memory->bytes};
+        info[n] = (VkDescriptorBufferInfo){memory->block->buffer, memory->offset + b->offset,
+                                           (b->bytes + 3) & ~(uint64_t)3};
+        if (!b->memory) {
+            info[n].offset = memory->offset + RAPT_VK_ALIGN * device->queue.nothings++;
+            info[n].range = RAPT_VK_ALIGN;
+        }
         memory->last_use = device->queue.recording;
     }
     if (d->shader->params_bytes > 0) {
@@ -168,6 +171,8 @@ static rapt_status record_grid(rapt_vk_device *device, const rapt_vulkan_dispatc
 {
     const rapt_vulkan_shader *s = d->shader;
     rapt_vk_batch *batch;
+    if (device->queue.nothings + s->n_buffers > RAPT_VK_NOTHINGS)
+        device->queue.barrier_needed = true;
     const rapt_status status = params_ready(device, d, &batch, error);
     if (status != RAPT_OK)
         return status;

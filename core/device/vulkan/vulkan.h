@@ -130,7 +130,7 @@ struct rapt_vk_block {
     rapt_vk_block *next;
 };
 
-enum { RAPT_VK_ALIGN = 256, RAPT_VK_CLASSES = 256 };
+enum { RAPT_VK_ALIGN = 256, RAPT_VK_CLASSES = 256, RAPT_VK_NOTHINGS = 256 };
 
 typedef struct rapt_vk_heap {
     rapt_vk_block *blocks;
@@ -202,6 +202,7 @@ typedef struct rapt_vk_queue {
     uint64_t completed;  /* greatest serial known to be done */
     uint32_t target;     /* commands after which the current batch is submitted */
     bool barrier_needed; /* memory changed hands since the last barrier */
+    uint32_t nothings;   /* pieces of device->nothing bound since then */
     double seconds;      /* that finished batches took */
 } rapt_vk_queue;
 
@@ -311,8 +312,10 @@ struct rapt_vk_device {
     _Atomic(rapt_vk_judged *) judged; /* operators, the last one first */
     atomic_bool failing;              /* some path of some operator is off for it */
     rapt_vk_profile *profile;         /* NULL: nobody asked */
-    rapt_vk_memory *nothing;          /* bound where a shader declares a buffer that is absent */
-    rapt_vk_memory *normal_table;     /* of fill.c; NULL until it is needed */
+    /* Bound where a shader declares a buffer that is absent, another piece each time until the next
+     * barrier: what runs side by side shares nothing that is declared to be written. */
+    rapt_vk_memory *nothing;
+    rapt_vk_memory *normal_table; /* of fill.c; NULL until it is needed */
 };
 
 /* [locked] Opens the logical device if it is not; RAPT_DEVICE_LOST once it was lost. */
