@@ -290,9 +290,12 @@ static inline rapt_status rapt_linear_apply(rapt_linear_vulkan *x, const rapt_vu
                  (values ? 0u : RAPT_LINEAR_GROUPED) |
                  (abc[0]->sigmoid ? RAPT_LINEAR_SIGMOID : 0u) |
                  (abc[1]->sigmoid ? RAPT_LINEAR_SIGMOID * 2u : 0u) |
-                 (abc[2]->sigmoid ? RAPT_LINEAR_SIGMOID * 4u : 0u),
+                 (abc[2]->sigmoid ? RAPT_LINEAR_SIGMOID * 4u : 0u) |
+                 (upper ? RAPT_LINEAR_IS_UPPER : 0u) | (wide ? RAPT_LINEAR_IS_WIDE : 0u),
     };
-    uint32_t constants[6] = {0, 0, upper, !values, wide, x->goes_on};
+    const bool lean = x->device.limits->vendor == RAPT_VULKAN_SOFTWARE;
+    uint32_t constants[6] = {0,         0, lean ? 2 : upper, lean ? 2 : !values, lean ? 2 : wide,
+                             x->goes_on};
     rapt_linear_constants(x, rapt_linear_aligned(x, rows, 4), constants);
     rapt_linear_tail_of(x, rows, 3, &push.tail, &push.flags);
     const rapt_vulkan_buffer factor = x->levels           ? x->decays

@@ -20,9 +20,11 @@ enum {
     RAPT_LINEAR_HAS_TO = 2,   /* carry: the state that goes out is wanted */
     RAPT_LINEAR_HAS_SLOPE = 4,
     RAPT_LINEAR_WIDE_L = 8,
-    RAPT_LINEAR_SIGMOID = 16,   /* of operand a; 32 of b, 64 of c */
-    RAPT_LINEAR_HAS_FINAL = 128 /* hierarchical: the final state has a gradient */
-    /* From bit 8 on: rapt_linear_start. */
+    RAPT_LINEAR_SIGMOID = 16,    /* of operand a; 32 of b, 64 of c */
+    RAPT_LINEAR_HAS_FINAL = 128, /* hierarchical: the final state has a gradient */
+    /* From bit 8 on: rapt_linear_start. What linear_apply.glsl's constants leave to the flags: */
+    RAPT_LINEAR_IS_UPPER = 1 << 14,
+    RAPT_LINEAR_IS_WIDE = 1 << 15
 };
 
 /* A shader for float32 and for 16-bit elements. */

@@ -13,9 +13,6 @@
 #include "vulkan.h"
 #include <stdlib.h>
 
-/* PCI vendor that Mesa's software driver gives. */
-#define RAPT_PRODUCT_SOFTWARE 0x10005u
-
 /* Positions in a table of cooperative shaders. */
 enum {
     RAPT_PRODUCT_PLAIN = -1,
@@ -50,7 +47,7 @@ static inline const rapt_vulkan_shader *rapt_product_shader(int way, const rapt_
 {
     if (way != RAPT_PRODUCT_PLAIN)
         return &coop[way];
-    return &plain[half + (limits->vendor == RAPT_PRODUCT_SOFTWARE ? 2u : 0u)];
+    return &plain[half + (limits->vendor == RAPT_VULKAN_SOFTWARE ? 2u : 0u)];
 }
 
 /* A shader from the array PREFIX_KERNEL, called TITLE.KERNEL. */

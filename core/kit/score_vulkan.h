@@ -40,8 +40,7 @@ enum {
     RAPT_SCORE_VULKAN_OTHERS = 64,    /* columns of a tile */
     RAPT_SCORE_VULKAN_GROUPS = 512,   /* workgroups that fill a large device */
     RAPT_SCORE_VULKAN_PART = 128,     /* least keys of a part of few queries' pass */
-    RAPT_SCORE_VULKAN_LARGEST = 1 << 30,
-    RAPT_SCORE_VULKAN_SOFTWARE = 0x10005 /* vendor of Mesa's drivers that run on the CPU */
+    RAPT_SCORE_VULKAN_LARGEST = 1 << 30
 };
 
 /* SCORE_* of shaders/kit/score.glsl. */
@@ -507,7 +506,7 @@ static inline rapt_status rapt_score_vulkan_start(rapt_score_vulkan *s, rapt_cal
     if (status != RAPT_OK)
         return status;
     s->code = &codes[(call->dtype != RAPT_F32) +
-                     (s->device.limits->vendor == RAPT_SCORE_VULKAN_SOFTWARE ? 2 : 0)];
+                     (s->device.limits->vendor == RAPT_VULKAN_SOFTWARE ? 2 : 0)];
     if (call->workspace_size < s->work.bytes)
         return call->host->error(call, RAPT_INTERNAL,
                                  "the workspace has %zu bytes but the kernel needs %zu",

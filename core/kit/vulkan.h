@@ -25,6 +25,9 @@
 extern "C" {
 #endif
 
+/* PCI vendor of Mesa's drivers that run on the CPU. */
+#define RAPT_VULKAN_SOFTWARE 0x10005u
+
 /* The device of a call. */
 typedef struct rapt_vulkan {
     rapt_call *call;

@@ -13,9 +13,11 @@
 #define LINEAR_TABLE 5
 #include "kit/linear_tile.glsl"
 
-layout(constant_id = 2) const uint UPPER = 0;      // j >= i
-layout(constant_id = 3) const uint TRANSPOSED = 0; // the states are
-layout(constant_id = 4) const uint WIDE = 0;       // out is float32 whatever the inputs are
+// 0 or 1; 2: as `flags` say, so that one pipeline does for all (software drivers compile for longer than
+// they run).
+layout(constant_id = 2) const uint UPPER_IS = 0;
+layout(constant_id = 3) const uint TRANSPOSED_IS = 0;
+layout(constant_id = 4) const uint WIDE_IS = 0;
 
 layout(push_constant) uniform push_block
 {
@@ -42,7 +44,13 @@ const uint GROUPED = 2;    // out, c have a row a group, a and b one a head; oth
 const uint HAS_SLOPE = 4;
 const uint WIDE_L = 8;     // l is float32 whatever the inputs are
 const uint SIGMOID = 16;   // 16 of a, 32 of b, 64 of c
+const uint IS_UPPER = 1 << 14;
+const uint IS_WIDE = 1 << 15;
 const uint NONE = 0xffffffffu;
+
+#define UPPER      (UPPER_IS == 2 ? flags & IS_UPPER : UPPER_IS)          // j >= i
+#define TRANSPOSED (TRANSPOSED_IS == 2 ? flags & GROUPED : TRANSPOSED_IS) // the states are
+#define WIDE       (WIDE_IS == 2 ? flags & IS_WIDE : WIDE_IS) // out is float32 whatever the inputs are
 
 LINEAR_INPUT(0, a)
 LINEAR_INPUT(1, b)
