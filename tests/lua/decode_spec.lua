@@ -121,3 +121,38 @@ describe("a decoding state", function()
     fails("none.safetensors", function() rapt.state("/nonexistent/none.safetensors") end)
   end)
 end)
+
+describe("the final state of log_linear", function()
+  -- It is linear in k and in v, so that each times its gradient sums to what the state's gradient says of it.
+  it("has gradients where as few levels as can be hold a power of two", function()
+    rapt.manual_seed(5)
+    for _, L in ipairs { 8, 9 } do
+      local k, v = rapt.randn(1, 2, 128, 3):requires_grad_(), rapt.randn(1, 2, 128, 4):requires_grad_()
+      local _, extra = rapt.ops.log_linear { q = rapt.randn(1, 2, 128, 3), k = k, v = v,
+        g = -rapt.rand(1, 2, 128) * 0.05, l = rapt.rand(1, 2, 128, L), returns = { "final_state" } }
+      local seed = rapt.randn(1, 2, L, 3, 4)
+      local said = (extra.final_state * seed):sum()
+      said:backward()
+      for _, x in ipairs { k, v } do
+        assert.near(said:item(), (x:detach() * x.grad):sum():item(), 1e-3 * (1 + math.abs(said:item())))
+      end
+    end
+  end)
+
+  it("without a new position is the one that came in, and so is its gradient", function()
+    local function through(state)
+      local _, extra = rapt.ops.log_linear { q = rapt.zeros(1, 2, 0, 3), k = rapt.zeros(1, 2, 0, 3),
+        v = rapt.zeros(1, 2, 0, 4), g = rapt.zeros(1, 2, 0), l = rapt.zeros(1, 2, 0, 5), state = state,
+        position = 13, returns = { "final_state" } }
+      return extra.final_state
+    end
+    -- Position 13 has sums of 1, 4 and 8 positions; the other levels hold nothing.
+    local held = through(rapt.ones(1, 2, 5, 3, 4))
+    assert.equal(3 * 2 * 3 * 4, held:sum():item())
+    local state, seed = rapt.randn(1, 2, 5, 3, 4):requires_grad_(), rapt.randn(1, 2, 5, 3, 4)
+    local final = through(state)
+    assert.same((state:detach() * held):totable(), final:detach():totable());
+    (final * seed):sum():backward()
+    assert.same((seed * held):totable(), state.grad:totable())
+  end)
+end)
