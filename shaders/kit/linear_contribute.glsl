@@ -78,7 +78,8 @@ float factor_at(linear_chunk chunk, uint slot, uint lane, uint level, vec2 gap, 
 #elif defined(LINEAR_TREE)
     return tree_left(i);
 #else
-    return scale * exp(step_of(lane) * float(REVERSE != 0 ? int(i) + 1 : int(chunk.count) - 1 - int(i)));
+    // Finite behind the last position, too: it meets a zero there.
+    return scale * exp(step_of(lane) * float(REVERSE != 0 ? int(i) + 1 : max(int(chunk.count) - 1 - int(i), 0)));
 #endif
 }
 

@@ -241,7 +241,7 @@ describe("on Vulkan as on the CPU:", function()
   it("decays from none to all", function()
     local H, N, D, E = 4, 200, 8, 12
     local inputs, seeds = case("lightning", { H = H, N = N, D = D, E = E })
-    inputs.slope = rapt.tensor { 0, 50, 1e-3, 1e6 }
+    inputs.slope, seeds.final_state = rapt.tensor { 0, 50, 1e-3, 1e6 }, R(1, H, D, E)
     agree("lightning", "f32", inputs, nil, {}, seeds)
     for _, g in ipairs { 0, -1e-4, -50, -1e9 } do
       inputs, seeds = case("log_linear", { H = H, G = 2, N = N, D = D, E = E })
