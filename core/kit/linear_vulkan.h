@@ -201,8 +201,9 @@ rapt_linear_contribute(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
             (a->sigmoid ? RAPT_LINEAR_SIGMOID : 0u) | (c->sigmoid ? RAPT_LINEAR_SIGMOID * 4u : 0u),
         .unit_log = unit_log,
     };
+    const bool aligned = rapt_linear_aligned(x, rows, 2);
     uint32_t constants[4] = {0, 0, reverse, x->goes_on};
-    rapt_linear_constants(x, rapt_linear_aligned(x, rows, 2), constants);
+    rapt_linear_constants(x, aligned, constants);
     rapt_linear_tail_of(x, rows, 2, &push.tail, &push.flags);
     const rapt_vulkan_buffer factor = x->levels           ? x->decays
                                       : x->factors.memory ? x->factors
@@ -211,8 +212,8 @@ rapt_linear_contribute(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
                                           x->zeros,  factor,    x->spans, x->l.buffer};
     const uint32_t tiles = rapt_vulkan_groups(x->d, 64) * rapt_vulkan_groups(x->e, 64);
     const uint32_t groups[3] = {(uint32_t)x->slots, (uint32_t)x->count, tiles};
-    return rapt_linear_run(x, &shader[rapt_linear_half(x)], constants, 4, groups, buffers, &push,
-                           NULL);
+    return rapt_linear_run(x, &shader[rapt_linear_form(x, aligned)], constants, 4, groups, buffers,
+                           &push, NULL);
 }
 
 /* A state that comes in, [S, H, D, E] with any outer strides, and one that goes out, contiguous;
@@ -294,9 +295,10 @@ static inline rapt_status rapt_linear_apply(rapt_linear_vulkan *x, const rapt_vu
                  (upper ? RAPT_LINEAR_IS_UPPER : 0u) | (wide ? RAPT_LINEAR_IS_WIDE : 0u),
     };
     const bool lean = x->device.limits->vendor == RAPT_VULKAN_SOFTWARE;
+    const bool aligned = rapt_linear_aligned(x, rows, 4);
     uint32_t constants[6] = {0,         0, lean ? 2 : upper, lean ? 2 : !values, lean ? 2 : wide,
                              x->goes_on};
-    rapt_linear_constants(x, rapt_linear_aligned(x, rows, 4), constants);
+    rapt_linear_constants(x, aligned, constants);
     rapt_linear_tail_of(x, rows, 3, &push.tail, &push.flags);
     const rapt_vulkan_buffer factor = x->levels           ? x->decays
                                       : x->factors.memory ? x->factors
@@ -306,8 +308,8 @@ static inline rapt_status rapt_linear_apply(rapt_linear_vulkan *x, const rapt_vu
                                           factor,         x->spans,       x->l.buffer};
     const uint32_t lanes = (uint32_t)(values ? x->count : x->count / x->share);
     const uint32_t groups[3] = {(uint32_t)x->slots, lanes, 1};
-    return rapt_linear_run(x, &shader[rapt_linear_half(x)], constants, 6, groups, buffers, &push,
-                           NULL);
+    return rapt_linear_run(x, &shader[rapt_linear_form(x, aligned)], constants, 6, groups, buffers,
+                           &push, NULL);
 }
 
 /* dq, dk and dv of the heads in work, each to a view of `to` or, NULL, not at all. `rows`: of q, k,

@@ -6,6 +6,7 @@
 #define RAPT_KIT_LINEAR_VULKAN_PLAN_H
 
 #include "kit/vulkan.h"
+#include <stdlib.h>
 
 #define RAPT_LINEAR_CHUNK     64
 #define RAPT_LINEAR_CHUNK_LOG 6
@@ -27,23 +28,29 @@ enum {
     RAPT_LINEAR_IS_WIDE = 1 << 15
 };
 
+#define RAPT_LINEAR_FORM(op, part, form, needs, lanes, buffers, push)                              \
+    {                                                                                              \
+        .size = sizeof(rapt_vulkan_shader), .features = (needs), .name = #op "." #part "." #form,  \
+        .code = op##_##part##_##form, .code_bytes = sizeof op##_##part##_##form,                   \
+        .n_buffers = (buffers), .push_bytes = (push), .subgroup = (lanes)                          \
+    }
 /* A shader for float32 and for 16-bit elements. */
 #define RAPT_LINEAR_SHADER(op, part, buffers, push)                                                \
     static const rapt_vulkan_shader op##_##part##_shader[2] = {                                    \
-        {.size = sizeof(rapt_vulkan_shader),                                                       \
-         .name = #op "." #part ".f32",                                                             \
-         .code = op##_##part##_f32,                                                                \
-         .code_bytes = sizeof op##_##part##_f32,                                                   \
-         .n_buffers = buffers,                                                                     \
-         .push_bytes = push},                                                                      \
-        {.size = sizeof(rapt_vulkan_shader),                                                       \
-         .features = RAPT_VULKAN_STORAGE16,                                                        \
-         .name = #op "." #part ".half",                                                            \
-         .code = op##_##part##_half,                                                               \
-         .code_bytes = sizeof op##_##part##_half,                                                  \
-         .n_buffers = buffers,                                                                     \
-         .push_bytes = push},                                                                      \
+        RAPT_LINEAR_FORM(op, part, f32, 0, 0, buffers, push),                                      \
+        RAPT_LINEAR_FORM(op, part, half, RAPT_VULKAN_STORAGE16, 0, buffers, push),                 \
     }
+/* For those, and for float16 by cooperative matrices: at rapt_linear_form. */
+#define RAPT_LINEAR_SHADER_COOP(op, part, buffers, push)                                           \
+    static const rapt_vulkan_shader op##_##part##_shader[4] = {                                    \
+        RAPT_LINEAR_FORM(op, part, f32, 0, 0, buffers, push),                                      \
+        RAPT_LINEAR_FORM(op, part, half, RAPT_VULKAN_STORAGE16, 0, buffers, push),                 \
+        RAPT_LINEAR_FORM(op, part, coop_khr, RAPT_LINEAR_COOP_NEEDS | RAPT_LINEAR_COOP_KHR, 32,    \
+                         buffers, push),                                                           \
+        RAPT_LINEAR_FORM(op, part, coop_emulated, RAPT_LINEAR_COOP_NEEDS, 0, buffers, push),       \
+    }
+#define RAPT_LINEAR_COOP_NEEDS (RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16)
+#define RAPT_LINEAR_COOP_KHR   (RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_KHR)
 /* One that knows no compute type. */
 #define RAPT_LINEAR_SHADER_ONE(op, part, buffers, push)                                            \
     static const rapt_vulkan_shader op##_##part##_shader = {.size = sizeof(rapt_vulkan_shader),    \
@@ -88,6 +95,7 @@ typedef struct rapt_linear_vulkan {
         lane_extra; /* the longest buffer that the plugin itself needs for one head, in bytes */
     /* ---- set by rapt_linear_plan ---- */
     rapt_vulkan device;
+    bool coop;                       /* the kernel is that by cooperative matrices */
     int64_t sequences, slots;        /* chunks of all sequences, empty slots among them */
     int64_t slots_k;                 /* those of the keys */
     int64_t packed;                  /* sequences if there are borders, otherwise 0 */
@@ -256,6 +264,56 @@ static inline uint64_t rapt_linear_lane_bytes(const rapt_linear_vulkan *x)
     return bytes;
 }
 
+/* --- By cooperative matrices: kernel "vulkan.coopmat" ------------------------------------------
+ * The two heavy shaders, contribute and apply, where all rows begin at a multiple of four elements
+ * and have a multiple of four columns; other rows, and other shaders, are the plain kernel's. It is
+ * not measured on a GPU yet: the plain kernel goes before it, and leaves it the calls that it can
+ * take only where the environment asks for that. */
+
+enum { RAPT_LINEAR_COOP_BYTES = 32768 }; /* shared memory that suffices for each of them */
+
+static inline uint32_t rapt_linear_coop_needs(const rapt_linear_vulkan *x)
+{
+    const bool khr = x->device.limits->features & RAPT_VULKAN_COOPMAT_KHR;
+    return !khr && getenv("RAPT_VULKAN_EMULATE_COOPMAT")
+               ? RAPT_LINEAR_COOP_NEEDS
+               : RAPT_LINEAR_COOP_NEEDS | RAPT_LINEAR_COOP_KHR;
+}
+
+/* In `supports` of the kernel: what the device lacks. */
+static inline rapt_status rapt_linear_coop_fits(const rapt_linear_vulkan *x)
+{
+    const rapt_vulkan_limits *limits = x->device.limits;
+    const rapt_status status = rapt_vulkan_require(&x->device, rapt_linear_coop_needs(x));
+    if (status == RAPT_OK && limits->shared_bytes < RAPT_LINEAR_COOP_BYTES)
+        return x->call->host->error(x->call, RAPT_UNSUPPORTED,
+                                    "tiles take %d bytes of shared memory; the device has %u",
+                                    RAPT_LINEAR_COOP_BYTES, limits->shared_bytes);
+    return status;
+}
+
+/* In `supports` of the plain kernel: whether it leaves the call to the other one. */
+static inline rapt_status rapt_linear_coop_asked(const rapt_linear_vulkan *x)
+{
+    const rapt_vulkan_limits *limits = x->device.limits;
+    if (x->call->dtype != RAPT_F16 || x->call->phase == RAPT_STEP)
+        return RAPT_OK;
+    const char *asked = getenv("RAPT_VULKAN_LINEAR_COOPMAT");
+    if (!asked || strcmp(asked, "1") != 0 || rapt_linear_coop_needs(x) & ~limits->features ||
+        limits->shared_bytes < RAPT_LINEAR_COOP_BYTES)
+        return RAPT_OK;
+    return x->call->host->error(x->call, RAPT_UNSUPPORTED,
+                                "RAPT_VULKAN_LINEAR_COOPMAT=1 asks for vulkan.coopmat");
+}
+
+/* The shader of a table of RAPT_LINEAR_SHADER_COOP that takes rows that are `aligned` or not. */
+static inline int rapt_linear_form(const rapt_linear_vulkan *x, bool aligned)
+{
+    if (!x->coop || !aligned)
+        return rapt_linear_half(x);
+    return x->device.limits->features & RAPT_VULKAN_COOPMAT_KHR ? 2 : 3;
+}
+
 /* Lays out the table and the states. In `supports` (views without data) it says what does not fit.
  */
 static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
@@ -266,6 +324,7 @@ static inline rapt_status rapt_linear_plan(rapt_linear_vulkan *x)
         status = rapt_linear_check_borders(call, "cu_seqlens_q", x->borders, x->n);
     if (status != RAPT_OK)
         return status;
+    x->coop = strcmp(call->kernel->name, "vulkan.coopmat") == 0;
     x->sequences = x->borders ? x->borders->shape[0] - 1 : x->batch;
     x->packed = x->borders ? x->sequences : 0;
     x->slots = rapt_linear_slots(x, x->n);
@@ -314,6 +373,8 @@ static inline rapt_status rapt_linear_fits(rapt_linear_vulkan *x)
     rapt_status status = RAPT_OK;
     if (rapt_linear_half(x))
         status = rapt_vulkan_require(&x->device, RAPT_VULKAN_STORAGE16);
+    if (status == RAPT_OK)
+        status = x->coop ? rapt_linear_coop_fits(x) : rapt_linear_coop_asked(x);
     for (uint32_t i = 0; status == RAPT_OK && i < call->op->n_inputs; i++)
         status = rapt_vulkan_fits(call, x->device.limits, call->inputs[i]);
     for (uint32_t i = 0; status == RAPT_OK && call->outputs && i < call->op->n_outputs; i++)

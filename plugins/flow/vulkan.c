@@ -1,12 +1,16 @@
 /* flow on Vulkan. */
 #include "kit/linear_vulkan.h"
 
+#include "flow_apply_coop_emulated.h"
+#include "flow_apply_coop_khr.h"
 #include "flow_apply_f32.h"
 #include "flow_apply_half.h"
 #include "flow_carry.h"
 #include "flow_close_f32.h"
 #include "flow_close_half.h"
 #include "flow_compete.h"
+#include "flow_contribute_coop_emulated.h"
+#include "flow_contribute_coop_khr.h"
 #include "flow_contribute_f32.h"
 #include "flow_contribute_half.h"
 #include "flow_ends.h"
@@ -29,8 +33,8 @@
 #include "flow_weigh.h"
 
 /* Of the kit's factors, contribute takes two operands' and apply three's. */
-RAPT_LINEAR_SHADER(flow, contribute, 7, RAPT_LINEAR_CONTRIBUTE_BYTES + 12);
-RAPT_LINEAR_SHADER(flow, apply, 7, RAPT_LINEAR_APPLY_BYTES + 16);
+RAPT_LINEAR_SHADER_COOP(flow, contribute, 7, RAPT_LINEAR_CONTRIBUTE_BYTES + 12);
+RAPT_LINEAR_SHADER_COOP(flow, apply, 7, RAPT_LINEAR_APPLY_BYTES + 16);
 RAPT_LINEAR_SHADER_ONE(flow, carry, 5, sizeof(rapt_linear_carry_push));
 RAPT_LINEAR_SHADER_ONE(flow, table, 2, sizeof(rapt_linear_table_push));
 

@@ -2,9 +2,13 @@
 #include "kit/linear_vulkan.h"
 #include "lightning.h"
 
+#include "lightning_apply_coop_emulated.h"
+#include "lightning_apply_coop_khr.h"
 #include "lightning_apply_f32.h"
 #include "lightning_apply_half.h"
 #include "lightning_carry.h"
+#include "lightning_contribute_coop_emulated.h"
+#include "lightning_contribute_coop_khr.h"
 #include "lightning_contribute_f32.h"
 #include "lightning_contribute_half.h"
 #include "lightning_slope_f32.h"
@@ -30,8 +34,8 @@ typedef struct total_push {
     uint32_t slots, to;
 } total_push;
 
-RAPT_LINEAR_SHADER(lightning, contribute, 7, RAPT_LINEAR_CONTRIBUTE_BYTES + 4);
-RAPT_LINEAR_SHADER(lightning, apply, 7, RAPT_LINEAR_APPLY_BYTES + 4);
+RAPT_LINEAR_SHADER_COOP(lightning, contribute, 7, RAPT_LINEAR_CONTRIBUTE_BYTES + 4);
+RAPT_LINEAR_SHADER_COOP(lightning, apply, 7, RAPT_LINEAR_APPLY_BYTES + 4);
 RAPT_LINEAR_SHADER(lightning, slope, 9, sizeof(slope_push));
 RAPT_LINEAR_SHADER(lightning, step, 6, sizeof(step_push));
 RAPT_LINEAR_SHADER_ONE(lightning, carry, 5, sizeof(rapt_linear_carry_push));

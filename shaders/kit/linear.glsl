@@ -10,7 +10,11 @@
 #define RAPT_KIT_LINEAR_GLSL
 
 #extension GL_EXT_control_flow_attributes : require
+#ifdef LINEAR_COOP
+#include "kit/element_f16.glsl"
+#else
 #include "kit/element.glsl"
+#endif
 
 layout(constant_id = 1) const uint ALIGNED = 0;
 
@@ -37,8 +41,10 @@ uint linear_row(linear_rows rows, uint batch, uint head, uint row)
 
 vec4 quad_decode(uvec2 raw)
 {
+#ifndef LINEAR_COOP
     if (ELEMENT_BF16 != 0)
         return uintBitsToFloat(uvec4(raw.x << 16, raw.x & 0xffff0000u, raw.y << 16, raw.y & 0xffff0000u));
+#endif
     return vec4(unpackHalf2x16(raw.x), unpackHalf2x16(raw.y));
 }
 
@@ -52,8 +58,10 @@ vec2 quad_round(vec2 x)
 
 uvec2 quad_encode(vec4 x)
 {
+#ifndef LINEAR_COOP
     if (ELEMENT_BF16 != 0)
         return uvec2(bf16_encode(x.x) | bf16_encode(x.y) << 16, bf16_encode(x.z) | bf16_encode(x.w) << 16);
+#endif
     return uvec2(packHalf2x16(quad_round(x.xy)), packHalf2x16(quad_round(x.zw)));
 }
 #else
@@ -78,6 +86,34 @@ vec4 linear_columns(int left)
     return vec4(greaterThan(ivec4(left), ivec4(0, 1, 2, 3)));
 }
 
+#ifdef LINEAR_COOP
+// What is below, where the host has seen to it that quads are whole.
+#define LINEAR_INPUT(number, name)                                                                  \
+    layout(std430, set = 0, binding = number) readonly buffer name##_quads_block                    \
+    {                                                                                               \
+        QUAD name##_quad[];                                                                         \
+    };
+#define LINEAR_OUTPUT(number, name)                                                                 \
+    layout(std430, set = 0, binding = number) writeonly buffer name##_quads_block                   \
+    {                                                                                               \
+        QUAD name##_quad[];                                                                         \
+    };                                                                                              \
+    void name##_store(uint at, int left, vec4 x)                                                    \
+    {                                                                                               \
+        if (left > 0)                                                                               \
+            name##_quad[at >> 2] = quad_encode(x);                                                  \
+    }
+#define LINEAR_FLOATS(number, name)                                                                 \
+    layout(std430, set = 0, binding = number) buffer name##_quads_block                             \
+    {                                                                                               \
+        vec4 name##_quad[];                                                                         \
+    };                                                                                              \
+    void name##_store(uint at, int left, vec4 x)                                                    \
+    {                                                                                               \
+        if (left > 0)                                                                               \
+            name##_quad[at >> 2] = x;                                                               \
+    }
+#else
 // A tensor of the compute type that is read: NAME_load gives up to four columns from element `at`, of
 // which `left` exist; the others are 0.
 #define LINEAR_INPUT(number, name)                                                                  \
@@ -161,6 +197,7 @@ vec4 linear_columns(int left)
         for (int i = 0; ALIGNED == 0 && i < min(left, 4); i++)                                      \
             name##_one[at + i] = x[i];                                                              \
     }
+#endif
 
 // --- Chunks --------------------------------------------------------------------------------------
 // Slots of chunks: of sequences of one length one behind the other; of packed sequences s begins at

@@ -82,10 +82,28 @@ shared float near_decay[CHUNK]; // by distance
 #endif
 shared float row_factor[CHUNK];
 
-vec4 pairs[8];
 vec4 sums[8];
 
 #include "kit/linear_operand.glsl"
+
+// The weight of a pair of a chunk's rows: 0 on the other side of the diagonal.
+float pair_weight(uint i, uint j)
+{
+    const uint later = UPPER != 0 ? j : i, earlier = UPPER != 0 ? i : j;
+    if (earlier > later)
+        return 0.0;
+#ifdef LINEAR_TREE
+    return near_scale * tree_weight(later, earlier);
+#else
+    return near_scale * near_decay[later - earlier];
+#endif
+}
+
+#ifdef LINEAR_COOP
+#include "kit/linear_apply_coop.glsl"
+#else
+
+vec4 pairs[8];
 
 // The operands of a slice are loaded while the slice before it may still be in use: then a barrier, then
 // they are put there.
@@ -111,24 +129,12 @@ void multiply_pairs(linear_chunk chunk, uint head, uint t)
     }
 }
 
-// pairs *= their weights; 0 on the other side of the diagonal.
+// pairs *= their weights
 void weigh_pairs(uint t)
 {
-    [[unroll]] for (uint r = 0; r < 8; r++) {
-        [[unroll]] for (uint c = 0; c < 4; c++) {
-            const uint i = (t >> 4) * 8 + r, j = (t & 15u) * 4 + c;
-            const uint later = UPPER != 0 ? j : i, earlier = UPPER != 0 ? i : j;
-            float weight = 0.0;
-            if (earlier <= later) {
-#ifdef LINEAR_TREE
-                weight = near_scale * tree_weight(later, earlier);
-#else
-                weight = near_scale * near_decay[later - earlier];
-#endif
-            }
-            pairs[r][c] *= weight;
-        }
-    }
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            pairs[r][c] *= pair_weight((t >> 4) * 8 + r, (t & 15u) * 4 + c);
 }
 
 // sums += pairs c
@@ -186,37 +192,37 @@ void multiply_far(linear_chunk chunk, uint head, uint at, uint w, uint t)
     }
 }
 
+#endif
+
 // The states at the chunk's border, with the rows' factors.
 void multiply_states(linear_chunk chunk, uint slot, uint lane, uint head, uint w, uint t)
 {
     const uint i = gl_LocalInvocationID.x, size = inner * width;
 #ifdef LINEAR_TREE
-    if (UPPER != 0) {
-        // The state after the chunk; of a last chunk the tails too.
-        for (uint tail = 0; tail <= (GOES_ON != 0 ? CHUNK_LOG : 0); tail++) {
-            const bool ends = GOES_ON != 0 && tail > 0;
-            if (ends && !tree_has_tail(chunk, tail - 1))
+    // After the chunk: its state, of a last chunk the tails too. Before it, by bits of positions: pieces, then
+    // whole chunks.
+    for (uint bit = UPPER != 0 || GOES_ON != 0 ? 0 : CHUNK_LOG;
+         UPPER != 0 ? bit <= (GOES_ON != 0 ? CHUNK_LOG : 0)
+                    : GOES_ON != 0 && bit < CHUNK_LOG || tree_reaches(chunk.index, bit - CHUNK_LOG); bit++) {
+        uint node;
+        if (UPPER != 0) {
+            const bool ends = GOES_ON != 0 && bit > 0;
+            if (ends && !tree_has_tail(chunk, bit - 1))
                 continue;
             if (i < CHUNK)
-                row_factor[i] = far_scale * (ends ? tree_tail_weight(chunk, tail - 1, i) : tree_left(i));
-            barrier();
-            const uint after = ends ? tree_tail(chunk, lane_states, tail - 1) : tree_leaf(chunk);
-            multiply_far(chunk, head, (lane * lane_states + after) * size, w, t);
+                row_factor[i] = far_scale * (ends ? tree_tail_weight(chunk, bit - 1, i) : tree_left(i));
+            node = ends ? tree_tail(chunk, lane_states, bit - 1) : tree_leaf(chunk);
+        } else {
+            const bool piece = GOES_ON != 0 && bit < CHUNK_LOG;
+            if (piece ? !tree_has_piece(chunk, bit) : !tree_bit(chunk.index, bit - CHUNK_LOG))
+                continue;
+            if (i < CHUNK)
+                row_factor[i] = far_scale * (piece ? tree_piece_weight(bit, i)
+                                                   : tree_far(chunk, slot, lane, bit - CHUNK_LOG, i));
+            node = piece ? tree_piece(chunk, lane_states, bit) : tree_before(chunk, bit - CHUNK_LOG);
         }
-        return;
-    }
-    // By bits of positions: pieces, then whole chunks.
-    for (uint bit = GOES_ON != 0 ? 0 : CHUNK_LOG;
-         GOES_ON != 0 && bit < CHUNK_LOG || tree_reaches(chunk.index, bit - CHUNK_LOG); bit++) {
-        const bool piece = GOES_ON != 0 && bit < CHUNK_LOG;
-        if (piece ? !tree_has_piece(chunk, bit) : !tree_bit(chunk.index, bit - CHUNK_LOG))
-            continue;
-        if (i < CHUNK)
-            row_factor[i] = far_scale * (piece ? tree_piece_weight(bit, i)
-                                               : tree_far(chunk, slot, lane, bit - CHUNK_LOG, i));
         barrier();
-        const uint before = piece ? tree_piece(chunk, lane_states, bit) : tree_before(chunk, bit - CHUNK_LOG);
-        multiply_far(chunk, head, (lane * lane_states + before) * size, w, t);
+        multiply_far(chunk, head, (lane * lane_states + node) * size, w, t);
     }
 #else
     const bool last = UPPER != 0 ? chunk.index + 1 == chunk.chunks : chunk.index == 0;
@@ -232,9 +238,8 @@ void multiply_states(linear_chunk chunk, uint slot, uint lane, uint head, uint w
 
 void store_rows(linear_chunk chunk, uint lane, uint w, uint t)
 {
-    const uint column = w + (t & 15u) * 4;
     [[unroll]] for (uint r = 0; r < 8; r++) {
-        const uint i = (t >> 4) * 8 + r;
+        const uint i = LINEAR_ROW(t, r), column = w + LINEAR_COLUMN(t, r);
         if (!linear_has(chunk, i))
             continue;
         const uint at = linear_row(to, chunk.batch, lane, chunk.row + i) + column;
@@ -257,6 +262,9 @@ void main()
 #endif
     if (chunk.count == 0)
         return;
+#ifdef LINEAR_COOP
+    linear_start();
+#endif
     const bool grouped = (flags & GROUPED) != 0;
     const uint several = grouped ? share : 1;
 #ifndef LINEAR_TREE
@@ -271,15 +279,24 @@ void main()
             const uint head = grouped ? lane * share + one : lane;
             const uint inner_head = grouped ? head : head / share;
             const uint outer_head = grouped ? lane : head;
-            if (w == 0 || several > 1) {
+            const bool begins = w == 0 || several > 1;
 #ifdef LINEAR_TREE
+            if (begins)
                 tree_load(chunk, slot, head);
 #endif
+#ifdef LINEAR_COOP
+            multiply_states(chunk, slot, head, inner_head, w, t);
+            if (begins)
+                multiply_pairs(chunk, inner_head, outer_head, t);
+            multiply_near(chunk, outer_head, w, t);
+#else
+            if (begins) {
                 multiply_pairs(chunk, inner_head, t);
                 weigh_pairs(t);
             }
             multiply_near(chunk, outer_head, w, t);
             multiply_states(chunk, slot, head, inner_head, w, t);
+#endif
         }
         store_rows(chunk, lane, w, t);
     }

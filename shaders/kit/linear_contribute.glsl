@@ -84,6 +84,38 @@ float factor_at(linear_chunk chunk, uint slot, uint lane, uint level, vec2 gap, 
 }
 
 // sums += the chunk's rows, columns d and up of a, e and up of c
+#ifdef LINEAR_COOP
+void add_chunk(linear_chunk chunk, uint lane, uint d, uint e)
+{
+    uvec2 own[8], other[8];
+    vec4 weighed[8];
+    LINEAR_TAKE(own, a, chunk, lane / share, d, height, SIGMOID)
+    LINEAR_TAKE(other, c, chunk, lane, e, width, SIGMOID * 4)
+    LINEAR_UNROLL for (uint r = 0; r < 8; r++) {
+        const uint i = LINEAR_LINE + 8 * r;
+        weighed[r] = row_factor[i] * operand_factor(a_factor, chunk, lane / share, i) *
+                     operand_factor(c_factor, chunk, lane, i) * quad_decode(own[r]);
+    }
+    const uint bits = linear_greatest(weighed);
+    const float down = linear_down(bits);
+    const float factors[4] = float[](down, down, down, down);
+    LINEAR_PLACE_SCALED(left_tile, weighed, linear_up(bits))
+    LINEAR_PLACE(right_tile, other)
+    barrier();
+    COOP_C part[4];
+    LINEAR_ZERO(part)
+    LINEAR_UNROLL for (uint k = 0; k < 4; k++) {
+        COOP_A left;
+        COOP_LOAD_A_T(left, left_tile, 16 * k * TILE_STEP + linear_own() / 4, TILE_STEP);
+        LINEAR_UNROLL for (uint x = 0; x < 4; x++) {
+            COOP_B right;
+            COOP_LOAD_B(right, right_tile, 16 * k * TILE_STEP + 4 * x, TILE_STEP);
+            COOP_MULTIPLY(part[x], left, right);
+        }
+    }
+    LINEAR_HAND_OUT(part, factors)
+}
+#else
 void add_chunk(linear_chunk chunk, uint lane, uint d, uint e)
 {
     const uint t = gl_LocalInvocationID.x, quad = (t & 15u) * 4;
@@ -106,6 +138,7 @@ void add_chunk(linear_chunk chunk, uint lane, uint d, uint e)
         LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
     }
 }
+#endif
 
 void main()
 {
@@ -131,6 +164,9 @@ void main()
     if (first.count == 0 || !reads || !begins)
         return;
     const uint several = min((1u << unit) - ahead, first.chunks - first.index);
+#ifdef LINEAR_COOP
+    linear_start();
+#endif
     LINEAR_CLEAR(sums)
     for (uint u = 0; u < several; u++) {
         vec2 gap = vec2(0.0);
@@ -164,7 +200,7 @@ void main()
     const uint parts = ((lane * part_levels + level - PART_LOG - 1) * lane_parts + place) * height;
 #endif
     [[unroll]] for (uint r = 0; r < 8; r++) {
-        const uint row = d + (t >> 4) * 8 + r, column = e + (t & 15u) * 4;
+        const uint row = d + LINEAR_ROW(t, r), column = e + LINEAR_COLUMN(t, r);
         const int left = row < height ? int(width) - int(column) : 0;
 #ifdef LINEAR_READERS
         if (in_parts) {

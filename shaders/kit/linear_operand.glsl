@@ -32,3 +32,15 @@ vec4 operand_scaled(vec4 x, linear_chunk chunk, uint head, uint i, int left, uin
     name##_load(linear_row(name, chunk.batch, head, chunk.row + (i)) + (column),                     \
                 linear_has(chunk, i) ? int(extent) - int(column) : 0)
 #endif
+
+// What a position's row is multiplied with where rows are loaded without it; 0 where there is no position.
+#ifdef LINEAR_FLOW
+float operand_factor(uint factors, linear_chunk chunk, uint head, uint i)
+{
+    if (!linear_has(chunk, i))
+        return 0.0;
+    return factors != NONE ? factor_of[factors + (chunk.batch * heads + head) * n + chunk.row + i] : 1.0;
+}
+#else
+#define operand_factor(factors, chunk, head, i) 1.0
+#endif

@@ -7,6 +7,10 @@
 
 layout(local_size_x = 128) in;
 
+#ifdef LINEAR_COOP
+#include "kit/linear_coop.glsl"
+#else
+
 shared vec4 left_slice[SLICE * STRIDE];  // [summed][row / 4]
 shared vec4 right_slice[SLICE * STRIDE]; // [summed][column / 4]
 
@@ -16,6 +20,10 @@ uint linear_self(uint slot)
 {
     return (gl_LocalInvocationID.x + 32u * (slot & 3u)) & 127u;
 }
+
+// The row and the first column of quad `r` of an invocation's sums.
+#define LINEAR_ROW(t, r)    (((t) >> 4) * 8 + (r))
+#define LINEAR_COLUMN(t, r) (((t) & 15u) * 4)
 
 // sums[8] += the product of the slices; `at` is the quad of the invocation's first row, `column` that of
 // its columns.
@@ -46,4 +54,5 @@ uint linear_self(uint slot)
     slice[((column) + 2) * STRIDE + ((line) >> 2)][(line) & 3u] = quad.z;                           \
     slice[((column) + 3) * STRIDE + ((line) >> 2)][(line) & 3u] = quad.w;
 
+#endif
 #endif

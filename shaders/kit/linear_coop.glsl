@@ -1,0 +1,177 @@
+// kit/linear_tile.glsl by cooperative matrices (LINEAR_COOP), for float16: operands are float16, sums
+// float32. A subgroup owns 16 of the 64 rows of a product. What is not float16 already - states, weighed
+// rows and pairs - becomes an operand times a power of two that brings its greatest value below 2^15, so
+// that nothing overflows and what is small beside the others alone is lost. Every product of tiles goes
+// through shared memory into sums that the invocations hold as the plain ones do: there the power of two
+// and the rows' factors are put on, in float32, and no element of a cooperative matrix is touched.
+//
+// Not measured on a GPU yet: the kernel that has these is chosen only where it is asked for.
+#ifndef RAPT_KIT_LINEAR_COOP_GLSL
+#define RAPT_KIT_LINEAR_COOP_GLSL
+
+#include "kit/coopmat.glsl"
+
+// Drivers keep matrices in registers where loops over them are unrolled; those in shared memory need not be.
+// They go through eight elements at a turn here: software drivers end a shader's loops after 65536 turns in all.
+#ifdef RAPT_COOPMAT_KHR
+#define LINEAR_UNROLL [[unroll]]
+#else
+#define LINEAR_UNROLL [[dont_unroll]]
+#undef COOP_LOAD_B
+#undef COOP_LOAD_B_T
+#undef COOP_MULTIPLY
+#define LINEAR_EIGHTS(does)                                                                         \
+    for (uint k_ = 0; k_ < 16; k_++)                                                                \
+        [[unroll]] for (uint i_ = 0; i_ < 8; i_++)                                                  \
+            does;
+#define COOP_LOAD_B(m, array, at, step)                                                             \
+    LINEAR_EIGHTS(m.e[8 * k_ + i_] = COOP_ELEMENT(array, at, step, k_, COOP_COLUMN + i_))
+#define COOP_LOAD_B_T(m, array, at, step)                                                           \
+    LINEAR_EIGHTS(m.e[8 * k_ + i_] = COOP_ELEMENT(array, at, step, COOP_COLUMN + i_, k_))
+#define COOP_MULTIPLY(c, a, b) LINEAR_EIGHTS(c.e[i_] += a.e[k_] * b.e[8 * k_ + i_])
+#endif
+
+const uint TILE_STEP = 18;  // vectors of four from row to row: two more than there are, for the banks
+const uint STAGE_STEP = 10; // the same of 32 columns
+
+shared COOP_HALF4 left_tile[CHUNK * TILE_STEP];
+shared COOP_HALF4 right_tile[CHUNK * TILE_STEP];
+shared COOP_FLOAT4 stage[CHUNK * STAGE_STEP]; // each subgroup's 16 rows on their way
+shared uint greatest[2];
+
+uint greatest_turn = 0;
+
+uint linear_self(uint slot)
+{
+    return gl_LocalInvocationIndex;
+}
+
+// The first of the subgroup's rows, turned from slot to slot: of a triangle some have more to do.
+uint linear_own()
+{
+    return (COOP_GROUP + gl_WorkGroupID.x & 3u) * 16;
+}
+
+// The row and the first column of quad `r` of an invocation's sums.
+#define LINEAR_ROW(t, r)    (linear_own() + 4 * ((r) & 3u) + (COOP_LANE >> 3))
+#define LINEAR_COLUMN(t, r) (32 * ((r) >> 2) + 4 * (COOP_LANE & 7u))
+
+// Before all else.
+void linear_start()
+{
+    if (gl_LocalInvocationIndex == 0)
+        greatest[0] = 0;
+    barrier();
+}
+
+// --- Tiles -----------------------------------------------------------------------------------------
+// An invocation loads eight quads of a tile: of row index / 16 + 8 r and column 4 (index % 16).
+
+#define LINEAR_LINE (gl_LocalInvocationIndex >> 4)
+#define LINEAR_QUAD ((gl_LocalInvocationIndex & 15u) * 4)
+
+// Rows of a chunk, 64 columns from `column` on of `extent`. Most tiles are whole and lie so that nothing need
+// be asked of a quad. With LINEAR_FLOW rows may be opened by a sigmoid.
+#define LINEAR_TAKE(taken, name, chunk, lane_, column, extent, bit)                                 \
+    {                                                                                               \
+        const uint quad_ = (column) + LINEAR_QUAD;                                                  \
+        const uint at_ = name.base + chunk.batch * name.batch + (lane_) * name.head +               \
+                         (chunk.row + LINEAR_LINE) * name.row + quad_;                              \
+        if (chunk.skip == 0 && chunk.count == CHUNK && (column) + CHUNK <= (extent)) {              \
+            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                              \
+                taken[r_] = name##_quad[at_ + 8 * r_ * name.row >> 2];                              \
+        } else {                                                                                    \
+            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++) {                                            \
+                taken[r_] = uvec2(0);                                                               \
+                if (LINEAR_THERE(chunk, r_) && quad_ < (extent))                                    \
+                    taken[r_] = name##_quad[at_ + 8 * r_ * name.row >> 2];                          \
+            }                                                                                       \
+        }                                                                                           \
+        LINEAR_OPEN(taken, chunk, quad_ < (extent), bit)                                            \
+    }
+#define LINEAR_THERE(chunk, r)                                                                      \
+    (LINEAR_LINE + 8 * (r) - chunk.skip < chunk.count - chunk.skip)
+#ifdef LINEAR_FLOW
+#define LINEAR_OPEN(taken, chunk, inside, bit)                                                      \
+    if ((flags & (bit)) != 0)                                                                       \
+        LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                  \
+            if (LINEAR_THERE(chunk, r_) && (inside))                                                \
+                taken[r_] = quad_encode(linear_sigmoids(quad_decode(taken[r_])));
+#else
+#define LINEAR_OPEN(taken, chunk, inside, bit)
+#endif
+
+#define LINEAR_AT(r) ((LINEAR_LINE + 8 * (r)) * TILE_STEP + (gl_LocalInvocationIndex & 15u))
+
+#define LINEAR_PLACE(tile, taken)                                                                   \
+    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                      \
+        tile[LINEAR_AT(r_)] = COOP_TO_HALF4(f16vec4(unpackFloat2x16(taken[r_].x),                   \
+                                                    unpackFloat2x16(taken[r_].y)));
+
+#define LINEAR_PLACE_SCALED(tile, quads, scale)                                                     \
+    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                      \
+        tile[LINEAR_AT(r_)] = COOP_TO_HALF4(f16vec4(quads[r_] * (scale)));
+
+// The power of two that brings a number with these bits below 2^15, and its inverse.
+float linear_up(uint bits)
+{
+    return uintBitsToFloat(268u - clamp(bits >> 23, 15u, 253u) << 23);
+}
+
+float linear_down(uint bits)
+{
+    return uintBitsToFloat(clamp(bits >> 23, 15u, 253u) - 14u << 23);
+}
+
+float linear_most(vec4 x)
+{
+    const vec4 size = abs(x);
+    return max(max(size.x, size.y), max(size.z, size.w));
+}
+
+// The bits of the greatest size in a tile of eight quads of each invocation. It waits for all: whatever was
+// in use before may be overwritten behind it. There must be a barrier before it is called again.
+uint linear_greatest(vec4 quads[8])
+{
+    float most = 0.0;
+    LINEAR_UNROLL for (uint r = 0; r < 8; r++)
+        most = max(most, linear_most(quads[r]));
+    atomicMax(greatest[greatest_turn], floatBitsToUint(most));
+    barrier();
+    const uint bits = greatest[greatest_turn];
+    greatest_turn ^= 1u;
+    if (gl_LocalInvocationIndex == 0)
+        greatest[greatest_turn] = 0;
+    return bits;
+}
+
+// --- Sums ------------------------------------------------------------------------------------------
+
+#define LINEAR_CLEAR(sums)                                                                          \
+    LINEAR_UNROLL for (uint linear_i = 0; linear_i < 8; linear_i++)                                    \
+        sums[linear_i] = vec4(0.0);
+#define LINEAR_ZERO(part)                                                                           \
+    LINEAR_UNROLL for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+        COOP_ZERO(part[n_]);                                                                        \
+    }
+
+// Half h of the subgroup's rows, 32 columns, of four sums side by side into its part of the stage.
+#define LINEAR_STAGE(part, h)                                                                       \
+    COOP_SYNC                                                                                       \
+    LINEAR_UNROLL for (uint n_ = 0; n_ < 2; n_++) {                                                    \
+        COOP_STORE_C(part[2 * (h) + n_], stage, COOP_GROUP * 16 * STAGE_STEP + 4 * n_, STAGE_STEP); \
+    }                                                                                               \
+    COOP_SYNC
+
+#define LINEAR_STAGED(row, quad) COOP_FROM_FLOAT4(stage[(COOP_GROUP * 16 + (row)) * STAGE_STEP + (quad)])
+
+// sums += the factors of the invocation's rows times `part`.
+#define LINEAR_HAND_OUT(part, factors)                                                              \
+    LINEAR_UNROLL for (uint h_ = 0; h_ < 2; h_++) {                                                    \
+        LINEAR_STAGE(part, h_)                                                                      \
+        LINEAR_UNROLL for (uint i_ = 0; i_ < 4; i_++)                                                  \
+            sums[4 * h_ + i_] +=                                                                    \
+                factors[i_] * LINEAR_STAGED(4 * i_ + (COOP_LANE >> 3), COOP_LANE & 7u);             \
+    }
+
+#endif
