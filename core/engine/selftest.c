@@ -246,11 +246,13 @@ static void name_code(rapt_context *context, const char *op, char *code, size_t 
     snprintf(code, size, "rapt %s %s", RAPT_VERSION, hash);
 }
 
+/* As much of it as there is room for. */
 static void add_reason(rapt_verdict *verdict, const char *name, const char *message)
 {
     const size_t used = strlen(verdict->why);
-    snprintf(verdict->why + used, sizeof verdict->why - used, "%s%s: %s", used ? "; " : "", name,
-             message);
+    if (snprintf(verdict->why + used, sizeof verdict->why - used, "%s%s: %s", used ? "; " : "",
+                 name, message) < 0)
+        verdict->why[used] = 0;
 }
 
 /* Numbers that f16 does not hold, or nearly: they say nothing about a kernel. */

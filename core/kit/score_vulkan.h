@@ -140,6 +140,8 @@ typedef struct rapt_score_vulkan_coop {
 /* Where parts of the workspace begin, in bytes. */
 typedef struct rapt_score_vulkan_work {
     uint64_t rows, delta, slopes, partials, reference, sum, greatest, bytes;
+    uint64_t
+        slopes_bytes; /* gradients of queries and of keys see what lies before the slopes alone */
 } rapt_score_vulkan_work;
 
 typedef struct rapt_score_vulkan {
@@ -275,10 +277,11 @@ static inline void rapt_score_vulkan_layout(rapt_score_vulkan *s, const rapt_cal
         const uint64_t bias = (uint64_t)p->bias_B * p->bias_H * p->bias_N * p->bias_M;
         const uint64_t parts = (uint64_t)p->row_parts * p->key_parts;
         w->delta = rapt_score_vulkan_take(&w->bytes, rows);
-        w->slopes = rapt_score_vulkan_take(
-            &w->bytes, (uint64_t)p->B * p->H * rapt_score_vulkan_tiles(p->N, 8 * s->rows));
-        w->partials = rapt_score_vulkan_take(&w->bytes, parts > 1 ? parts * bias : 0);
         w->greatest = rapt_score_vulkan_take(&w->bytes, (uint64_t)p->B * p->G);
+        const uint64_t tiles = (uint64_t)p->B * p->H * rapt_score_vulkan_tiles(p->N, 8 * s->rows);
+        w->slopes = rapt_score_vulkan_take(&w->bytes, tiles);
+        w->slopes_bytes = 4 * tiles;
+        w->partials = rapt_score_vulkan_take(&w->bytes, parts > 1 ? parts * bias : 0);
     } else {
         if (p->parts > 1)
             w->partials = rapt_score_vulkan_take(&w->bytes, p->parts * rows * (p->E + 2));

@@ -70,6 +70,9 @@ static inline rapt_status rapt_score_vulkan_back_queries(rapt_score_vulkan *s)
         s, rapt_score_vulkan_grad(call, "q"), rapt_score_vulkan_grad(call, "tau_q"), NULL);
     if (status != RAPT_OK)
         return status;
+    rapt_score_vulkan_put_work(s, RAPT_SCORE_SLOT_WORK, 0, s->work.slopes);
+    if (p->wants & RAPT_SCORE_WANTS_ALIBI)
+        rapt_score_vulkan_put_work(s, RAPT_SCORE_SLOT_C, s->work.slopes, s->work.slopes_bytes);
     const int64_t height = s->coop ? RAPT_SCORE_VULKAN_OTHERS : 8 * s->rows;
     return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_QUERIES, rapt_score_vulkan_tiles(p->N, height),
                                  p->H, p->B, 0);
@@ -84,6 +87,7 @@ static inline rapt_status rapt_score_vulkan_back_keys(rapt_score_vulkan *s, int 
                                                           rapt_score_vulkan_grad(call, "tau_v"));
     if (status != RAPT_OK)
         return status;
+    rapt_score_vulkan_put_work(s, RAPT_SCORE_SLOT_WORK, 0, s->work.slopes);
     const int64_t height = s->coop ? RAPT_SCORE_VULKAN_OTHERS : 8 * s->rows;
     return rapt_score_vulkan_run(s, RAPT_SCORE_PASS_KEYS, rapt_score_vulkan_tiles(p->M, height),
                                  p->G, p->B, beside);
@@ -150,6 +154,7 @@ static inline rapt_status rapt_score_vulkan_backward(rapt_call *call,
     if (status == RAPT_OK &&
         (wants & (RAPT_SCORE_WANTS_K | RAPT_SCORE_WANTS_V | RAPT_SCORE_WANTS_TAU_V)))
         status = rapt_score_vulkan_back_keys(&s, queries);
+    rapt_score_vulkan_put_work(&s, RAPT_SCORE_SLOT_WORK, 0, s.work.bytes);
     if (status == RAPT_OK)
         status = rapt_score_vulkan_back_bias(&s);
     if (status == RAPT_OK && (wants & (RAPT_SCORE_WANTS_ALIBI | RAPT_SCORE_WANTS_SINK)))

@@ -110,11 +110,18 @@ layout(std430, set = 0, binding = 4) readonly buffer Alibi { float alibi_data[];
 layout(std430, set = 0, binding = 5) readonly buffer Sink { float sink_data[]; };
 layout(std430, set = 0, binding = 6) readonly buffer TauQ { STORED tau_q_data[]; };
 layout(std430, set = 0, binding = 7) readonly buffer TauV { STORED tau_v_data[]; };
-layout(std430, set = 0, binding = 8) buffer Reference { float reference_data[]; };
-layout(std430, set = 0, binding = 9) buffer Sum { float sum_data[]; };
-layout(std430, set = 0, binding = 10) buffer Work { float work[]; };
-layout(std430, set = 0, binding = 10) buffer WorkInts { int work_ints[]; };
-layout(std430, set = 0, binding = 10) buffer WorkUints { uint work_uints[]; };
+// Gradients of queries and of keys run side by side: neither may be said to write what both read.
+#if SCORE_PASS == SCORE_QUERIES || SCORE_PASS == SCORE_KEYS || SCORE_PASS == SCORE_COOP_QUERIES ||              \
+    SCORE_PASS == SCORE_COOP_KEYS
+#define SCORE_SHARED readonly
+#else
+#define SCORE_SHARED
+#endif
+layout(std430, set = 0, binding = 8) SCORE_SHARED buffer Reference { float reference_data[]; };
+layout(std430, set = 0, binding = 9) SCORE_SHARED buffer Sum { float sum_data[]; };
+layout(std430, set = 0, binding = 10) SCORE_SHARED buffer Work { float work[]; };
+layout(std430, set = 0, binding = 10) SCORE_SHARED buffer WorkInts { int work_ints[]; };
+layout(std430, set = 0, binding = 10) SCORE_SHARED buffer WorkUints { uint work_uints[]; };
 
 // Below every logit: what is hidden, and the greatest of nothing.
 const float LOWEST = -3.4e38;

@@ -8,6 +8,7 @@ layout(std430, set = 0, binding = 14) readonly buffer G4 { f16vec4 g_four[]; };
 layout(std430, set = 0, binding = 14) readonly buffer G1 { float16_t g_half[]; };
 layout(std430, set = 0, binding = 11) writeonly buffer GradQ { STORED grad_q_data[]; };
 layout(std430, set = 0, binding = 12) writeonly buffer GradTauQ { STORED grad_tau_data[]; };
+layout(std430, set = 0, binding = 13) writeonly buffer Slopes { float slopes_data[]; }; // of tiles
 
 const uint MOST_STEP = D_STEP > E_STEP ? D_STEP : E_STEP;
 const uint OWN_SIZE = 64 * MOST_STEP;
@@ -100,7 +101,7 @@ void main()
         for (uint i = 0; i < 128; i++)
             all += by_row[i];
         if (group == 0 && lane == 0)
-            work[call.slopes + (b * call.H + h) * tiles + tile] = all;
+            slopes_data[(b * call.H + h) * tiles + tile] = all;
         barrier();
     }
     if (side == 0)

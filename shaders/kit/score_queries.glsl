@@ -4,6 +4,7 @@
 
 layout(std430, set = 0, binding = 11) writeonly buffer GradQ { STORED grad_q_data[]; };
 layout(std430, set = 0, binding = 12) writeonly buffer GradTauQ { STORED grad_tau_data[]; };
+layout(std430, set = 0, binding = 13) writeonly buffer Slopes { float slopes_data[]; }; // of tiles
 
 vec4 sums[16];
 
@@ -85,7 +86,7 @@ void main()
         barrier();
         if (id == 0) {
             const vec4 a = score_chunk[0] + score_chunk[1];
-            work[call.slopes + (b * call.H + h) * tiles + tile] = a.x + a.y + (a.z + a.w);
+            slopes_data[(b * call.H + h) * tiles + tile] = a.x + a.y + (a.z + a.w);
         }
     }
 }

@@ -15,8 +15,8 @@ end
 
 local function half(name) return name ~= "state" and name ~= "sums" and name ~= "slope" end
 
--- What a call gives on a device, and gradients fed back with `seeds`, as float32 on the host: those that these
--- shaders make.
+-- What a call gives on a device, and gradients fed back with `seeds`, as float32 on the host: those that
+-- these shaders make.
 local function run(op, where, inputs, options, seeds, arrange)
   local call, leaves, results, loss = {}, {}, {}, nil
   for name, t in pairs(inputs) do
@@ -125,7 +125,7 @@ describe("by cooperative matrices as on the CPU:", function()
     end
   end
 
-  for what, c in pairs { ["rows that begin anywhere, which the plain shaders take"] = { "lightning", 70, 9, 3 },
+  for what, c in pairs { ["rows anywhere, which the plain shaders take"] = { "lightning", 70, 9, 3 },
     ["flow that is not causal"] = { "flow", 300 } } do
     it(what, function()
       local inputs, results = case(c[1], { N = c[2], D = c[3], E = c[4] }), {}
