@@ -1,9 +1,10 @@
 /*
- * embed IN NAME OUT: SPIR-V as an array of C, deflated (zlib, RFC 1950), which makes it about a
- * third as large. IN is a SPIR-V file or a text that holds its words as hexadecimal numbers
- * (shaders/kept). The array is `const uint32_t NAME[]`; bytes beyond the end of the stream are
- * zero.
+ * embed IN NAME OUT: SPIR-V as an array of C, packed (device/vulkan/packed.h) and deflated (zlib,
+ * RFC 1950), which makes it about a quarter as large. IN is a SPIR-V file or a text that holds its
+ * words as hexadecimal numbers (shaders/kept). The array is `const uint32_t NAME[]`; bytes beyond
+ * the end of the stream are zero.
  */
+#include "device/vulkan/packed.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,54 @@ static size_t words_of_text(char *text)
     return n;
 }
 
+/* --- Packing --------------------------------------------------------------------------------- */
+
+static unsigned char *put(unsigned char *to, uint32_t number)
+{
+    for (; number >= 128; number >>= 7)
+        *to++ = (unsigned char)(number | 128);
+    *to++ = (unsigned char)number;
+    return to;
+}
+
+static unsigned char *put_distance(unsigned char *to, uint32_t word, uint32_t from)
+{
+    const uint32_t d = word - from;
+    return put(to, d << 1 ^ (d >> 31 ? UINT32_MAX : 0));
+}
+
+static unsigned char *put_word(unsigned char *to, uint32_t word)
+{
+    for (int i = 0; i < 4; i++)
+        *to++ = (unsigned char)(word >> 8 * i);
+    return to;
+}
+
+/* `to` has room for 6 bytes a word and the head. NULL: the words are no instructions. */
+static unsigned char *pack(unsigned char *to, const uint32_t *code, size_t words)
+{
+    uint32_t last = 0;
+    to = put_word(put_word(to, RAPT_PACKED_MAGIC), (uint32_t)words);
+    for (size_t i = 0; i < 5 && i < words; i++)
+        to = put(to, code[i]);
+    for (size_t i = 5; i < words;) {
+        const uint32_t op = code[i] & 0xffff, n = code[i] >> 16;
+        if (n == 0 || n > words - i)
+            return NULL;
+        to = put(to, op << 5 | (n < 32 ? n : 0));
+        if (n >= 32)
+            to = put(to, n);
+        for (uint32_t k = 1; k < n; k++) {
+            const uint32_t word = code[i + k];
+            to = k == 1 || rapt_packed_plain(op) ? put(to, word) : put_distance(to, word, last);
+            if (k == 2 && rapt_packed_result(op))
+                last = word;
+        }
+        i += n;
+    }
+    return to;
+}
+
 static int write_array(const char *path, const char *name, const unsigned char *bytes, size_t size)
 {
     FILE *file = fopen(path, "w");
@@ -91,11 +140,17 @@ int main(int argc, char **argv)
         if (size < sizeof magic || magic != SPIRV_MAGIC)
             return fail("no SPIR-V in", argv[1]);
     }
-    uLongf room = compressBound(size);
+    unsigned char *packed = malloc(size / 4 * 6 + RAPT_PACKED_HEAD), *end = NULL;
+    if (packed && size % 4 == 0)
+        end = pack(packed, (const uint32_t *)(const void *)code, size / 4);
+    if (!end)
+        return fail("no instructions in", argv[1]);
+    uLongf room = compressBound((uLong)(end - packed));
     unsigned char *deflated = calloc(1, room + 3);
     if (!deflated ||
-        compress2(deflated, &room, (const Bytef *)code, size, Z_BEST_COMPRESSION) != Z_OK)
+        compress2(deflated, &room, packed, (uLong)(end - packed), Z_BEST_COMPRESSION) != Z_OK)
         return fail("cannot deflate", argv[1]);
+    free(packed);
     const int status = write_array(argv[3], argv[2], deflated, (room + 3) & ~(size_t)3);
     free(deflated);
     free(code);
