@@ -20,9 +20,11 @@ static int levels(const simd_test **tests)
 {
     int n = 0;
     tests[n++] = &level_test_portable;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(RAPT_LEVELS_WITHOUT_AVX2)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         tests[n++] = &level_test_avx2;
+#endif
+#if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         tests[n++] = &level_test_avx512;
