@@ -116,50 +116,25 @@ static const rapt_attr attrs[] = {
 #define AGENTS "if(given(agents),A,n_agents)"
 
 /* The agents and what they gathered, and of each row of both attentions the reference of its
- * exponents and their sum. */
-static const rapt_arg saved[] = {
-    [AGENT_POOLED] = {.size = sizeof(rapt_arg),
-                      .spec = "pooled: B H if(given(agents),0,n_agents) D",
-                      .dtype = "f32"},
-    [AGENT_GATHERED] = {.size = sizeof(rapt_arg),
-                        .spec = "gathered: B H " AGENTS " E",
-                        .dtype = "f32"},
-    [AGENT_GATHER_REFERENCE] = {.size = sizeof(rapt_arg),
-                                .spec = "gather_reference: B H " AGENTS,
-                                .dtype = "f32"},
-    [AGENT_GATHER_SUM] = {.size = sizeof(rapt_arg),
-                          .spec = "gather_sum: B H " AGENTS,
-                          .dtype = "f32"},
-    [AGENT_HAND_OUT_REFERENCE] = {.size = sizeof(rapt_arg),
-                                  .spec = "hand_out_reference: B H N",
-                                  .dtype = "f32"},
-    [AGENT_HAND_OUT_SUM] = {.size = sizeof(rapt_arg),
-                            .spec = "hand_out_sum: B H N",
-                            .dtype = "f32"},
-};
+ * exponents and their sum; `sets` of agents. */
+#define SAVED_BY(sets)                                                                             \
+    {                                                                                              \
+        [AGENT_POOLED] = KEPT("pooled: " sets " H if(given(agents),0,n_agents) D"),                \
+        [AGENT_GATHERED] = KEPT("gathered: " sets " H " AGENTS " E"),                              \
+        [AGENT_GATHER_REFERENCE] = KEPT("gather_reference: " sets " H " AGENTS),                   \
+        [AGENT_GATHER_SUM] = KEPT("gather_sum: " sets " H " AGENTS),                               \
+        [AGENT_HAND_OUT_REFERENCE] = KEPT("hand_out_reference: B H N"),                            \
+        [AGENT_HAND_OUT_SUM] = KEPT("hand_out_sum: B H N"),                                        \
+    }
+#define KEPT(text)                                                                                 \
+    {                                                                                              \
+        .size = sizeof(rapt_arg), .spec = text, .dtype = "f32"                                     \
+    }
 
-/* The same, where packed sequences have their own agents side by side, in the place of a batch. */
-#define BATCH "if(given(cu_seqlens_q),max(P-1,1),B)"
-static const rapt_arg saved_vulkan[] = {
-    [AGENT_POOLED] = {.size = sizeof(rapt_arg),
-                      .spec = "pooled: " BATCH " H if(given(agents),0,n_agents) D",
-                      .dtype = "f32"},
-    [AGENT_GATHERED] = {.size = sizeof(rapt_arg),
-                        .spec = "gathered: " BATCH " H " AGENTS " E",
-                        .dtype = "f32"},
-    [AGENT_GATHER_REFERENCE] = {.size = sizeof(rapt_arg),
-                                .spec = "gather_reference: " BATCH " H " AGENTS,
-                                .dtype = "f32"},
-    [AGENT_GATHER_SUM] = {.size = sizeof(rapt_arg),
-                          .spec = "gather_sum: " BATCH " H " AGENTS,
-                          .dtype = "f32"},
-    [AGENT_HAND_OUT_REFERENCE] = {.size = sizeof(rapt_arg),
-                                  .spec = "hand_out_reference: B H N",
-                                  .dtype = "f32"},
-    [AGENT_HAND_OUT_SUM] = {.size = sizeof(rapt_arg),
-                            .spec = "hand_out_sum: B H N",
-                            .dtype = "f32"},
-};
+static const rapt_arg saved[] = SAVED_BY("B");
+
+/* On Vulkan packed sequences have their own agents side by side, in the place of a batch. */
+static const rapt_arg saved_vulkan[] = SAVED_BY("if(given(cu_seqlens_q),max(P-1,1),B)");
 
 static const rapt_kernel kernels[] = {
     {

@@ -6,17 +6,8 @@ local vulkan = require "vulkan_helper"
 
 local golden = assert(os.getenv("RAPT_GOLDEN"), "RAPT_GOLDEN must name the folder of golden vectors")
 
--- Within `tolerance` of the greatest absolute reference value.
-local function matches(reference, t, tolerance, what)
-  local greatest = reference:numel() > 0 and reference:abs():max():item() or 0
-  local ok, err = rapt.allclose(t, reference, { rtol = 0, atol = tolerance * greatest + 1e-30 })
-  assert.is_true(ok, ("%s is off by %g of at most %g"):format(what, err or -1, tolerance * greatest))
-end
-
--- The same values with other strides: B H N D as it comes out of B N H D.
-local function transposed(t)
-  return #t.shape == 4 and t:transpose(2, 3):contiguous():transpose(2, 3) or t
-end
+local matches = vulkan.matches
+local transposed = vulkan.transposed
 
 local function same(t) return t end
 

@@ -6,16 +6,8 @@ local vulkan = require "vulkan_helper"
 -- Inputs that keep their dtype: the sink is float32.
 local own = { sink = "f32", cu_seqlens_q = "i32", cu_seqlens_k = "i64" }
 
-local function matches(reference, t, tolerance, what)
-  local greatest = reference:numel() > 0 and reference:abs():max():item() or 0
-  local ok, err = rapt.allclose(t, reference, { rtol = 0, atol = tolerance * greatest + 1e-30 })
-  assert.is_true(ok, ("%s is off by %g of at most %g"):format(what, err or -1, tolerance * greatest))
-end
-
--- The same values with other strides: B H N D as it comes out of B N H D.
-local function transposed(t)
-  return #t.shape == 4 and t:transpose(2, 3):contiguous():transpose(2, 3) or t
-end
+local matches = vulkan.matches
+local transposed = vulkan.transposed
 
 -- Inputs, and the gradient of o. `c`: sizes, `A` agents given, `bias`, `sink`, `r` of the convolution,
 -- `q` and `k`: borders.

@@ -28,6 +28,19 @@ function helper.to(tensor)
   return tensor.requires_grad and there:requires_grad_() or there
 end
 
+-- Asserts that `t` is within `tolerance` of the greatest absolute value of `reference`, or within `least`
+-- where what is compared may cancel to zeros.
+function helper.matches(reference, t, tolerance, what, least)
+  local greatest = reference:numel() > 0 and reference:abs():max():item() or 0
+  local ok, err = rapt.allclose(t, reference, { rtol = 0, atol = tolerance * greatest + (least or 1e-30) })
+  assert(ok, ("%s is off by %g of at most %g"):format(what, err or -1, tolerance * greatest))
+end
+
+-- The same values with other strides: B H N D as it comes out of B N H D.
+function helper.transposed(t)
+  return #t.shape == 4 and t:transpose(2, 3):contiguous():transpose(2, 3) or t
+end
+
 -- To be called last: RAPT_VULKAN_VALIDATE=1 must be set, and the layers silent.
 function helper.assert_silent()
   assert(os.getenv "RAPT_VULKAN_VALIDATE" == "1", "RAPT_VULKAN_VALIDATE=1 was expected")
