@@ -34,11 +34,11 @@ static const path half_paths[] = {
     {"coopmat KHR", RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_COOPMAT_KHR, RAPT_VULKAN_COOPMAT_KHR},
     {"coopmat NV", RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_COOPMAT_NV, RAPT_VULKAN_COOPMAT_NV},
 };
-
-static bool is_half(rapt_dtype dtype)
-{
-    return dtype == RAPT_F16 || dtype == RAPT_BF16;
-}
+static const path bfloat_paths[] = {
+    {"f16", RAPT_VULKAN_STORAGE16, RAPT_VULKAN_STORAGE16 | COOP_FEATURES},
+    {"coopmat bf16", RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_COOPMAT_KHR | RAPT_VULKAN_BFLOAT16,
+     RAPT_VULKAN_BFLOAT16},
+};
 
 /* Of the greatest value of a result. */
 static double tolerance(rapt_dtype dtype)
@@ -292,9 +292,12 @@ static rapt_status find_probe(trial *t, uint32_t with, rapt_probe *probe, outcom
 static rapt_status judge_paths(const trial *t, rapt_device_driver *driver, const outcome *here,
                                rapt_verdict *verdict)
 {
-    const bool half = is_half(t->dtype);
-    const path *paths = half ? half_paths : wide_paths;
-    const size_t n = half ? sizeof half_paths / sizeof *half_paths : 1;
+    const path *paths = t->dtype == RAPT_F16    ? half_paths
+                        : t->dtype == RAPT_BF16 ? bfloat_paths
+                                                : wide_paths;
+    const size_t n = t->dtype == RAPT_F16    ? sizeof half_paths / sizeof *half_paths
+                     : t->dtype == RAPT_BF16 ? sizeof bfloat_paths / sizeof *bfloat_paths
+                                             : 1;
     for (size_t i = 0; i < n; i++) {
         const path *p = &paths[i];
         outcome there = {0};

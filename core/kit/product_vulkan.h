@@ -3,40 +3,24 @@
  * the ways in which a product of tiles is made, and the tables of shaders by way.
  *
  *     plain          float32; for the software driver with loops that stay loops (lean)
- *     cooperative    float16 operands and float32 sums, in the kernel "vulkan.coopmat": by the KHR
- * or the NV extension or, for tests of the flow of data on a device that has neither, by shared
- * memory (the environment variable RAPT_VULKAN_EMULATE_COOPMAT)
+ *     cooperative    16-bit operands and float32 sums, in the kernel "vulkan.coopmat"
  */
 #ifndef RAPT_KIT_PRODUCT_VULKAN_H
 #define RAPT_KIT_PRODUCT_VULKAN_H
 
 #include "vulkan.h"
-#include <stdlib.h>
 
 /* Positions in a table of cooperative shaders. */
 enum {
-    RAPT_PRODUCT_PLAIN = -1,
-    RAPT_PRODUCT_KHR,
-    RAPT_PRODUCT_NV,
-    RAPT_PRODUCT_EMULATED,
-    RAPT_PRODUCT_WAYS
+    RAPT_PRODUCT_PLAIN = -1, /* else RAPT_VULKAN_BY_* */
+    RAPT_PRODUCT_WAYS = 3
 };
 
-/* The extension that cooperative products would use. */
-static inline int rapt_product_coop(const rapt_vulkan_limits *limits)
-{
-    if (limits->features & RAPT_VULKAN_COOPMAT_KHR)
-        return RAPT_PRODUCT_KHR;
-    if (limits->features & RAPT_VULKAN_COOPMAT_NV || !getenv("RAPT_VULKAN_EMULATE_COOPMAT"))
-        return RAPT_PRODUCT_NV;
-    return RAPT_PRODUCT_EMULATED;
-}
-
 /* That of the call's kernel. */
-static inline int rapt_product_way(const rapt_call *call, const rapt_vulkan_limits *limits)
+static inline int rapt_product_way(const rapt_vulkan *device)
 {
-    return strcmp(call->kernel->name, "vulkan.coopmat") == 0 ? rapt_product_coop(limits)
-                                                             : RAPT_PRODUCT_PLAIN;
+    return strcmp(device->call->kernel->name, "vulkan.coopmat") == 0 ? rapt_vulkan_coop_way(device)
+                                                                     : RAPT_PRODUCT_PLAIN;
 }
 
 /* The shader of a product. `plain` has four: float32, 16 bits, and both again, lean. */
@@ -86,14 +70,8 @@ static inline const rapt_vulkan_shader *rapt_product_shader(int way, const rapt_
 static inline rapt_status rapt_product_require_coop(rapt_call *call)
 {
     rapt_vulkan device;
-    rapt_status status = rapt_vulkan_begin(call, &device);
-    if (status != RAPT_OK)
-        return status;
-    const int way = rapt_product_coop(device.limits);
-    const uint32_t coop = way == RAPT_PRODUCT_EMULATED ? 0u
-                          : way == RAPT_PRODUCT_NV ? RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_NV
-                                                   : RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_KHR;
-    return rapt_vulkan_require(&device, RAPT_PRODUCT_NEEDS | coop);
+    const rapt_status status = rapt_vulkan_begin(call, &device);
+    return status == RAPT_OK ? rapt_vulkan_require_coop(&device) : status;
 }
 
 #endif

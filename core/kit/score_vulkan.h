@@ -131,10 +131,9 @@ typedef struct rapt_score_vulkan_code {
     rapt_vulkan_shader pass[RAPT_SCORE_PASSES];
 } rapt_score_vulkan_code;
 
-/* The same three passes, forward, queries and keys, by cooperative matrices: KHR's, NV's, and for
- * tests by shared memory (RAPT_VULKAN_EMULATE_COOPMAT). */
+/* The same three passes, forward, queries and keys, by cooperative matrices (RAPT_VULKAN_BY_*). */
 typedef struct rapt_score_vulkan_coop {
-    rapt_vulkan_shader khr[3], nv[3], emulated[3];
+    rapt_vulkan_shader pass[3][3];
 } rapt_score_vulkan_coop;
 
 /* Where parts of the workspace begin, in bytes. */
@@ -450,6 +449,7 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
     const int64_t run = coop >= 0 ? 16 : 64; /* features that a block has */
     const int takes_d = pass == RAPT_SCORE_PASS_QUERIES || pass == RAPT_SCORE_PASS_KEYS;
     const int takes_e = pass == RAPT_SCORE_PASS_FORWARD || pass == RAPT_SCORE_PASS_KEYS;
+    const rapt_vulkan_shader *shader = coop >= 0 ? &s->coop[coop] : &s->code->pass[pass];
     const uint32_t constants[] = {
         s->device.call->dtype == RAPT_BF16,
         s->coop && pass == RAPT_SCORE_PASS_HEADS ? 8 : s->rows, /* as the pass that it reads */
@@ -460,8 +460,9 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
     };
     const rapt_vulkan_dispatch dispatch = {
         .size = sizeof dispatch,
-        .flags = beside ? RAPT_VULKAN_CONCURRENT : 0,
-        .shader = coop >= 0 ? &s->coop[coop] : &s->code->pass[pass],
+        .flags = (beside ? (uint32_t)RAPT_VULKAN_CONCURRENT : 0u) |
+                 rapt_vulkan_operands(s->device.call, shader),
+        .shader = shader,
         .constants = constants,
         .n_constants = sizeof constants / sizeof *constants,
         .groups = {x, y, z},

@@ -3,13 +3,12 @@
  * kit/score_vulkan.h.
  *
  * The shaders are shaders/kit/score_coop*.glsl: 64 rows a workgroup, four subgroups of 32, float16
- * operands and float32 sums. With the environment variable RAPT_VULKAN_EMULATE_COOPMAT a device
- * without cooperative matrices runs them through shared memory: for tests of the flow of data.
+ * operands (bfloat16, by KHR's extension) and float32 sums. With the environment variable
+ * RAPT_VULKAN_EMULATE_COOPMAT a device without cooperative matrices runs them through shared
+ * memory: for tests of the flow of data.
  */
 #ifndef RAPT_KIT_SCORE_VULKAN_COOP_H
 #define RAPT_KIT_SCORE_VULKAN_COOP_H
-
-#include <stdlib.h>
 
 enum {
     RAPT_SCORE_VULKAN_COOP_FEATURES = 128, /* most of q and k, and of v */
@@ -33,16 +32,6 @@ static inline uint32_t rapt_score_vulkan_coop_keys(const rapt_vulkan_limits *lim
     return rapt_score_vulkan_coop_bytes(D, E, 32) <= limits->shared_bytes ? 32 : 0;
 }
 
-static inline const rapt_vulkan_shader *
-rapt_score_vulkan_coop_way(const rapt_vulkan_limits *limits, const rapt_score_vulkan_coop *coop)
-{
-    if (limits->features & RAPT_VULKAN_COOPMAT_KHR)
-        return coop->khr;
-    if (limits->features & RAPT_VULKAN_COOPMAT_NV)
-        return coop->nv;
-    return coop->emulated;
-}
-
 /* Takes the cooperative passes where the kernel is the one that has them. */
 static inline void rapt_score_vulkan_choose(rapt_score_vulkan *s,
                                             const rapt_score_vulkan_coop *coop)
@@ -50,7 +39,7 @@ static inline void rapt_score_vulkan_choose(rapt_score_vulkan *s,
     const rapt_vulkan_limits *limits = s->device.limits;
     if (!coop)
         return;
-    s->coop = rapt_score_vulkan_coop_way(limits, coop);
+    s->coop = coop->pass[rapt_vulkan_coop_way(&s->device)];
     s->keys = rapt_score_vulkan_coop_keys(limits, s->params.D, s->params.E);
     s->params.parts = 1;
 }
@@ -73,16 +62,12 @@ static inline uint32_t rapt_score_vulkan_aligned(const rapt_score_vulkan *s)
 static inline rapt_status rapt_score_vulkan_coop_supports(rapt_call *call)
 {
     const int64_t D = call->sizes['D'], E = call->sizes['E'], N = call->sizes['N'];
-    const int emulated = getenv("RAPT_VULKAN_EMULATE_COOPMAT") != NULL;
-    const uint32_t needed = RAPT_VULKAN_FLOAT16 | (emulated ? 0u : RAPT_VULKAN_SUBGROUP);
     rapt_vulkan device;
     rapt_status status = rapt_score_vulkan_supports(call);
     if (status == RAPT_OK)
         status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vulkan_require(&device, needed);
-    if (status == RAPT_OK && !emulated && !(device.limits->features & RAPT_VULKAN_COOPMAT_NV))
-        status = rapt_vulkan_require(&device, RAPT_VULKAN_COOPMAT_KHR);
+        status = rapt_vulkan_require_coop(&device);
     if (status != RAPT_OK)
         return status;
     if (call->phase == RAPT_WEIGHTS)

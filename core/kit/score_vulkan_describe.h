@@ -91,13 +91,13 @@
     rapt_status name##_vulkan_coop_backward(rapt_call *call);                                      \
     rapt_status name##_vulkan_coop_supports(rapt_call *call);
 
-/* A further kernel, which is chosen where it can run: float16, feature counts that are multiples of
+/* A further kernel, which is chosen where it can run: 16 bits, feature counts that are multiples of
  * 16 up to RAPT_SCORE_VULKAN_COOP_FEATURES, no fewer than 64 queries. */
 #define RAPT_SCORE_VULKAN_COOP_KERNEL(operator_, keep_)                                            \
     {                                                                                              \
         .size = sizeof(rapt_kernel), .name = "vulkan.coopmat", .device = "vulkan",                 \
-        .dtypes = RAPT_DTYPE_BIT(RAPT_F16), .priority = 10, .keep = keep_,                         \
-        .saved = (const rapt_arg[]){RAPT_SCORE_SAVED_HALF}, .n_saved = 3,                          \
+        .dtypes = RAPT_DTYPE_BIT(RAPT_F16) | RAPT_DTYPE_BIT(RAPT_BF16), .priority = 10,            \
+        .keep = keep_, .saved = (const rapt_arg[]){RAPT_SCORE_SAVED_HALF}, .n_saved = 3,           \
         .supports = operator_##_vulkan_coop_supports, .workspace = operator_##_vulkan_workspace,   \
         .forward = operator_##_vulkan_coop_forward, .backward = operator_##_vulkan_coop_backward,  \
         .weights = operator_##_vulkan_weights                                                      \
@@ -123,11 +123,11 @@
 #define RAPT_SCORE_VULKAN_COOP_FUNCTIONS(name)                                                     \
     RAPT_SCORE_VULKAN_COOP_DECLARE(name)                                                           \
     static const rapt_score_vulkan_coop name##_coop = {                                            \
-        .khr = RAPT_SCORE_VULKAN_COOP_SHADERS(name, khr,                                           \
-                                              RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_KHR, 32), \
-        .nv = RAPT_SCORE_VULKAN_COOP_SHADERS(name, nv,                                             \
-                                             RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_NV, 32),   \
-        .emulated = RAPT_SCORE_VULKAN_COOP_SHADERS(name, emulated, 0, 0)};                         \
+        .pass = {RAPT_SCORE_VULKAN_COOP_SHADERS(                                                   \
+                     name, khr, RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_KHR, 32),               \
+                 RAPT_SCORE_VULKAN_COOP_SHADERS(                                                   \
+                     name, nv, RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_NV, 32),                 \
+                 RAPT_SCORE_VULKAN_COOP_SHADERS(name, emulated, 0, 0)}};                           \
     rapt_status name##_vulkan_coop_forward(rapt_call *call)                                        \
     {                                                                                              \
         return rapt_score_vulkan_forward(call, name##_codes, &name##_coop);                        \

@@ -19,6 +19,7 @@
 
 #include <rapt/plugin.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifdef __cplusplus
@@ -51,16 +52,54 @@ static inline rapt_status rapt_vulkan_begin(rapt_call *call, rapt_vulkan *vulkan
  * `supports`. */
 static inline rapt_status rapt_vulkan_require(const rapt_vulkan *vulkan, uint32_t features)
 {
-    static const char *const name[] = {
-        "16-bit storage",      "float16 arithmetic",        "64-bit integers",
-        "subgroup operations", "cooperative matrices (NV)", "cooperative matrices (KHR)",
-        "float64 arithmetic"};
+    static const char *const name[] = {"16-bit storage",
+                                       "float16 arithmetic",
+                                       "64-bit integers",
+                                       "subgroup operations",
+                                       "cooperative matrices (NV)",
+                                       "cooperative matrices (KHR)",
+                                       "float64 arithmetic",
+                                       "bfloat16 in cooperative matrices"};
     const uint32_t missing = features & ~vulkan->limits->features;
     for (uint32_t i = 0; missing && i < sizeof name / sizeof *name; i++)
         if (missing >> i & 1)
             return vulkan->call->host->error(vulkan->call, RAPT_UNSUPPORTED,
                                              "the device has no %s, or they are off", name[i]);
     return RAPT_OK;
+}
+
+/* The flag of a dispatch in which 16-bit floats of a shader of cooperative matrices are the call's:
+ * RAPT_VULKAN_AS_BFLOAT16, or 0. */
+static inline uint32_t rapt_vulkan_operands(const rapt_call *call, const rapt_vulkan_shader *shader)
+{
+    return call->dtype == RAPT_BF16 && shader->features & RAPT_VULKAN_COOPMAT_KHR
+               ? (uint32_t)RAPT_VULKAN_AS_BFLOAT16
+               : 0u;
+}
+
+/* By what cooperative matrices are made: an extension or, for tests of the flow of data on a device
+ * that has none (the environment variable RAPT_VULKAN_EMULATE_COOPMAT), shared memory. */
+enum { RAPT_VULKAN_BY_KHR, RAPT_VULKAN_BY_NV, RAPT_VULKAN_EMULATED };
+
+/* Those of a call on its device. Operands are the call's dtype: of bfloat16 by KHR's alone. */
+static inline int rapt_vulkan_coop_way(const rapt_vulkan *vulkan)
+{
+    const uint32_t on = vulkan->limits->features;
+    if (on & RAPT_VULKAN_COOPMAT_KHR || vulkan->call->dtype == RAPT_BF16)
+        return RAPT_VULKAN_BY_KHR;
+    return on & RAPT_VULKAN_COOPMAT_NV || !getenv("RAPT_VULKAN_EMULATE_COOPMAT")
+               ? RAPT_VULKAN_BY_NV
+               : RAPT_VULKAN_EMULATED;
+}
+
+/* Refuses, as rapt_vulkan_require, what lacks these: for `supports`. */
+static inline rapt_status rapt_vulkan_require_coop(const rapt_vulkan *vulkan)
+{
+    static const uint32_t needs[] = {RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_KHR,
+                                     RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_NV, 0};
+    return rapt_vulkan_require(
+        vulkan, RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16 | needs[rapt_vulkan_coop_way(vulkan)] |
+                    (vulkan->call->dtype == RAPT_BF16 ? RAPT_VULKAN_BFLOAT16 : 0u));
 }
 
 /* --- Names of views, for messages ---------------------------------------------------------------
@@ -278,6 +317,7 @@ rapt_vulkan_run(const rapt_vulkan *vulkan, const rapt_vulkan_shader *shader,
     rapt_vulkan_dispatch dispatch;
     memset(&dispatch, 0, sizeof dispatch);
     dispatch.size = sizeof dispatch;
+    dispatch.flags = rapt_vulkan_operands(vulkan->call, shader);
     dispatch.shader = shader;
     dispatch.constants = constants;
     dispatch.n_constants = n_constants;

@@ -170,7 +170,7 @@ static const rapt_kernel kernels[] = {
         .size = sizeof(rapt_kernel),
         .name = "vulkan.coopmat",
         .device = "vulkan",
-        .dtypes = RAPT_DTYPE_BIT(RAPT_F16),
+        .dtypes = RAPT_DTYPE_BIT(RAPT_F16) | RAPT_DTYPE_BIT(RAPT_BF16),
         .priority = 1,
         .keep = "q k v agents agent_bias query_bias dwc_weight dwc_bias sink cu_seqlens_q "
                 "cu_seqlens_k",

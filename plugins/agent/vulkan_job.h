@@ -44,7 +44,7 @@ static rapt_status begin(rapt_call *call, agent_job *job)
     job->bf16 = call->dtype == RAPT_BF16;
     job->way = RAPT_PRODUCT_PLAIN;
     if (job->status == RAPT_OK && !job->plan.weights)
-        job->way = rapt_product_way(call, job->plan.device.limits);
+        job->way = rapt_product_way(&job->plan.device);
     if (job->plan.D == 0)
         job->scale = 0.0f;
     return job->status;

@@ -20,7 +20,7 @@ static rapt_status begin(rapt_call *call, mta_job *job)
         job->status = mta_check_options(call);
     if (job->status != RAPT_OK)
         return job->status;
-    job->way = rapt_product_way(call, job->plan.device.limits);
+    job->way = rapt_product_way(&job->plan.device);
     take_score_inputs(job);
     make_sees(job);
     return job->status;

@@ -384,6 +384,10 @@ static void bad_dispatches_are_refused(void **unused)
     assert_int_equal(vulkan_run(&scale), RAPT_INTERNAL);
     shader.push_bytes = 8;
     assert_int_equal(vulkan_run(&scale), RAPT_OK);
+    /* A shader of float32 has nothing that could be bfloat16, where the device takes it. */
+    const bool bfloat = vulkan_device()->limits.features & RAPT_VULKAN_BFLOAT16;
+    scale.flags = RAPT_VULKAN_AS_BFLOAT16;
+    assert_int_equal(vulkan_run(&scale), bfloat ? RAPT_INVALID : RAPT_UNSUPPORTED);
     vulkan_give(memory, 256);
 }
 

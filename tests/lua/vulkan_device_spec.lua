@@ -192,7 +192,7 @@ describe("devices", function()
     assert.is_true(info.available)
     assert.is_true(info.memory > 0)
     assert.truthy(info.detail:find("plain on", 1, true))
-    for _, path in ipairs { "f16", "coopmat NV", "coopmat KHR" } do
+    for _, path in ipairs { "f16", "coopmat NV", "coopmat KHR", "coopmat bf16" } do
       assert.truthy(info.detail:match("; " .. path .. " on") or info.detail:match("; " .. path .. " off: %w"))
     end
   end)

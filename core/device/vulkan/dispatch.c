@@ -10,7 +10,9 @@ static rapt_status check_shader(const rapt_vk_device *device, const rapt_vulkan_
                                 rapt_error *error)
 {
     const rapt_vulkan_shader *s = d->shader;
-    const uint32_t missing = s->features & ~device->limits.features;
+    const uint32_t needed =
+        s->features | (d->flags & RAPT_VULKAN_AS_BFLOAT16 ? RAPT_VULKAN_BFLOAT16 : 0u);
+    const uint32_t missing = needed & ~device->limits.features;
     const uint32_t bindings = s->n_buffers + (s->params_bytes ? 1 : 0);
     if (missing)
         return rapt_fail(error, RAPT_UNSUPPORTED,

@@ -16,6 +16,7 @@ typedef struct chain {
     VkPhysicalDeviceMaintenance4FeaturesKHR maintenance4;
     VkPhysicalDeviceCooperativeMatrixFeaturesNV coopmat_nv;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat_khr;
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16;
 } chain;
 
 enum {
@@ -23,6 +24,7 @@ enum {
     EXT_MAINTENANCE4,
     EXT_COOPMAT_NV,
     EXT_COOPMAT_KHR,
+    EXT_BFLOAT16,
     EXT_BUDGET,
     EXT_SM_BUILTINS,
     EXT_SHADER_CORE,
@@ -32,14 +34,16 @@ enum {
 static const char *const extension_name[EXT_COUNT] = {
     VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, VK_KHR_MAINTENANCE_4_EXTENSION_NAME,
     VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME,     VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME,
-    VK_EXT_MEMORY_BUDGET_EXTENSION_NAME,         VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME,
-    VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME};
+    VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME,       VK_EXT_MEMORY_BUDGET_EXTENSION_NAME,
+    VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME,     VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME};
 
 /* Validation layers of before an extension take it for an error. */
 static uint32_t known_to_layers(const rapt_vk_instance *instance, uint32_t extensions)
 {
     if (instance->validate && instance->layer_version < VK_MAKE_API_VERSION(0, 1, 3, 255))
         extensions &= ~(1u << EXT_COOPMAT_KHR);
+    if (instance->validate && instance->layer_version < VK_MAKE_API_VERSION(0, 1, 4, 311))
+        extensions &= ~(1u << EXT_BFLOAT16);
     return extensions;
 }
 
@@ -81,6 +85,8 @@ static void link_chain(chain *c, uint32_t extensions)
          extensions >> EXT_COOPMAT_NV & 1);
     LINK(coopmat_khr, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
          extensions >> EXT_COOPMAT_KHR & 1);
+    LINK(bfloat16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR,
+         extensions >> EXT_BFLOAT16 & 1);
 }
 
 /* --- Properties ------------------------------------------------------------------------------ */
@@ -199,7 +205,9 @@ static bool has_coopmat_nv(const rapt_vk_instance *instance, VkPhysicalDevice ph
     return false;
 }
 
-static bool has_coopmat_khr(const rapt_vk_instance *instance, VkPhysicalDevice physical)
+/* With operands of a type. */
+static bool has_coopmat_khr(const rapt_vk_instance *instance, VkPhysicalDevice physical,
+                            VkComponentTypeKHR type)
 {
     VkCooperativeMatrixPropertiesKHR p[64];
     uint32_t n = sizeof p / sizeof *p;
@@ -210,8 +218,7 @@ static bool has_coopmat_khr(const rapt_vk_instance *instance, VkPhysicalDevice p
         return false;
     for (uint32_t i = 0; i < n; i++)
         if (p[i].MSize == 16 && p[i].NSize == 16 && p[i].KSize == 16 &&
-            p[i].scope == VK_SCOPE_SUBGROUP_KHR && p[i].AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-            p[i].BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+            p[i].scope == VK_SCOPE_SUBGROUP_KHR && p[i].AType == type && p[i].BType == type &&
             p[i].CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
             p[i].ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR)
             return true;
@@ -244,8 +251,13 @@ static void read_features(const rapt_vk_instance *instance, VkPhysicalDevice phy
                  ((operations & subgroup) == subgroup ? RAPT_VULKAN_SUBGROUP : 0u);
     if (matrices && c->coopmat_nv.cooperativeMatrix && has_coopmat_nv(instance, physical))
         f->present |= RAPT_VULKAN_COOPMAT_NV;
-    if (matrices && c->coopmat_khr.cooperativeMatrix && has_coopmat_khr(instance, physical))
+    if (matrices && c->coopmat_khr.cooperativeMatrix &&
+        has_coopmat_khr(instance, physical, VK_COMPONENT_TYPE_FLOAT16_KHR))
         f->present |= RAPT_VULKAN_COOPMAT_KHR;
+    if (f->present & RAPT_VULKAN_COOPMAT_KHR && c->bfloat16.shaderBFloat16Type &&
+        c->bfloat16.shaderBFloat16CooperativeMatrix &&
+        has_coopmat_khr(instance, physical, VK_COMPONENT_TYPE_BFLOAT16_KHR))
+        f->present |= RAPT_VULKAN_BFLOAT16;
     f->on = f->present;
 }
 
@@ -349,13 +361,14 @@ static void describe_path(const rapt_vk_features *f, const char *name, uint32_t 
                                           "subgroups",
                                           "VK_NV_cooperative_matrix",
                                           "VK_KHR_cooperative_matrix",
-                                          "float64"};
+                                          "float64",
+                                          "VK_KHR_shader_bfloat16"};
     const uint32_t missing = needs & ~f->on;
     if (!missing) {
         *at += snprintf(*at, (size_t)(end - *at), "; %s on", name);
     } else {
         const int bit = __builtin_ctz(missing);
-        if (needs == RAPT_VULKAN_COOPMAT_KHR && f->hidden)
+        if (needs & (RAPT_VULKAN_COOPMAT_KHR | RAPT_VULKAN_BFLOAT16) && f->hidden)
             *at += snprintf(*at, (size_t)(end - *at),
                             "; %s off: the validation layers are older than it", name);
         else if (f->present >> bit & 1)
@@ -374,4 +387,5 @@ void rapt_vk_features_describe(const rapt_vk_features *f, char *text, size_t siz
     describe_path(f, "f16", RAPT_VULKAN_STORAGE16, &at, end);
     describe_path(f, "coopmat NV", RAPT_VULKAN_COOPMAT_NV, &at, end);
     describe_path(f, "coopmat KHR", RAPT_VULKAN_COOPMAT_KHR, &at, end);
+    describe_path(f, "coopmat bf16", RAPT_VULKAN_BFLOAT16, &at, end);
 }

@@ -1,5 +1,6 @@
 /* Pipelines by what they are made of, and the driver's cache of them on disk. */
 #include "base/error.h"
+#include "device/vulkan/bfloat.h"
 #include "device/vulkan/cache.h"
 #include "device/vulkan/code.h"
 #include "device/vulkan/vulkan.h"
@@ -170,7 +171,8 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 static bool same(const rapt_vk_pipeline *a, const rapt_vk_pipeline *b)
 {
     return a->hash == b->hash && a->subgroup == b->subgroup && a->n_constants == b->n_constants &&
-           a->layout == b->layout && memcmp(a->code, b->code, sizeof a->code) == 0 &&
+           a->layout == b->layout && a->as_bfloat16 == b->as_bfloat16 &&
+           memcmp(a->code, b->code, sizeof a->code) == 0 &&
            memcmp(&a->part, &b->part, sizeof a->part) == 0 &&
            (a->n_constants == 0 ||
             memcmp(a->constants, b->constants, 4 * (size_t)a->n_constants) == 0);
@@ -199,16 +201,21 @@ static rapt_status subgroup_of(rapt_vk_device *device, const rapt_vulkan_shader 
 }
 
 /* The words that a pipeline is made of. */
-static rapt_status words_of(const rapt_vulkan_shader *shader, const rapt_vk_part *part,
-                            rapt_vk_words *words, rapt_error *error)
+static rapt_status words_of(const rapt_vulkan_shader *shader, bool as_bfloat16,
+                            const rapt_vk_part *part, rapt_vk_words *words, rapt_error *error)
 {
-    rapt_vk_words whole;
+    rapt_vk_words before;
     rapt_status status = rapt_vk_unpack(shader, words, error);
-    if (status != RAPT_OK || !part)
-        return status;
-    whole = *words;
-    status = rapt_vk_part_code(shader->name, &whole, part, words, error);
-    free(whole.owned);
+    if (status == RAPT_OK && as_bfloat16) {
+        before = *words;
+        status = rapt_vk_bfloat_code(shader->name, &before, words, error);
+        free(before.owned);
+    }
+    if (status == RAPT_OK && part) {
+        before = *words;
+        status = rapt_vk_part_code(shader->name, &before, part, words, error);
+        free(before.owned);
+    }
     return status;
 }
 
@@ -218,7 +225,8 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
 {
     rapt_vk_pipelines *p = &device->pipelines;
     const rapt_vulkan_shader *shader = dispatch->shader;
-    rapt_vk_pipeline key = {.n_constants = dispatch->n_constants};
+    rapt_vk_pipeline key = {.n_constants = dispatch->n_constants,
+                            .as_bfloat16 = dispatch->flags & RAPT_VULKAN_AS_BFLOAT16};
     const uint32_t bindings = shader->n_buffers + (shader->params_bytes ? 1 : 0);
     rapt_status status = subgroup_of(device, shader, &key.subgroup, error);
     if (status != RAPT_OK)
@@ -231,7 +239,7 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
     if (result != VK_SUCCESS)
         return rapt_vk_failed(device, result, "making a pipeline's layout", error);
     memcpy(&key.hash, key.code, sizeof key.hash);
-    key.hash = mix(key.hash, key.subgroup);
+    key.hash = mix(key.hash, key.subgroup | (uint64_t)key.as_bfloat16 << 32);
     for (uint32_t i = 0; i < dispatch->n_constants; i++) {
         key.constants[i] = dispatch->constants[i];
         key.hash = mix(key.hash, dispatch->constants[i]);
@@ -247,7 +255,7 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
             return RAPT_OK;
         }
     rapt_vk_words words;
-    status = words_of(shader, part, &words, error);
+    status = words_of(shader, key.as_bfloat16, part, &words, error);
     if (status != RAPT_OK)
         return status;
     rapt_vk_pipeline *made = malloc(sizeof *made);

@@ -30,8 +30,8 @@ void rapt_vk_features_off(rapt_vk_features *f, uint32_t off, const char *why)
 }
 
 /* In the order of RAPT_VULKAN_*. */
-static const char *const name[] = {"storage16",  "float16",     "int64",  "subgroup",
-                                   "coopmat_nv", "coopmat_khr", "float64"};
+static const char *const name[] = {"storage16",  "float16",     "int64",   "subgroup",
+                                   "coopmat_nv", "coopmat_khr", "float64", "bfloat16"};
 
 /* The bit of a name of n bytes; -1: there is none. */
 static int bit_of(const char *text, size_t n)
@@ -78,7 +78,7 @@ rapt_status rapt_vk_quirks_check(rapt_error *error)
         if (n > 0 && bit_of(at, n) < 0)
             return rapt_fail(error, RAPT_INVALID,
                              "RAPT_VULKAN_OFF names \"%.*s\"; there are storage16, float16, int64, "
-                             "subgroup, coopmat_nv, coopmat_khr and float64",
+                             "subgroup, coopmat_nv, coopmat_khr, float64 and bfloat16",
                              (int)n, at);
         at += n + strspn(at + n, ", ");
     }

@@ -11,6 +11,7 @@
  *   copy.c      strided copies and conversions on the device
  *   fill.c      random numbers made on the device
  *   code.c      SPIR-V as shaders carry it
+ *   bfloat.c    code of float16 as code of bfloat16
  *   part.c      code for a part of a grid that is too large for the device
  *   pipeline.c  pipelines by code and constants; the cache on disk
  *   dispatch.c  dispatches checked and recorded; the service given to kernels
@@ -256,6 +257,7 @@ struct rapt_vk_pipeline {
     const rapt_vk_layout *layout;
     uint8_t code[32]; /* SHA-256 of the SPIR-V */
     uint32_t subgroup, n_constants;
+    uint32_t as_bfloat16; /* its float16 are bfloat16 */
     uint32_t constants[RAPT_VK_MAX_CONSTANTS];
     rapt_vk_part part; /* of a grid; zeros: all of it */
     uint64_t hash;

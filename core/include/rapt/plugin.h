@@ -458,7 +458,8 @@ enum {
     RAPT_VULKAN_SUBGROUP = 1u << 3,    /* subgroup basic, vote, arithmetic, ballot, shuffle */
     RAPT_VULKAN_COOPMAT_NV = 1u << 4,  /* VK_NV_cooperative_matrix: 16x16x16, f16 to f32 */
     RAPT_VULKAN_COOPMAT_KHR = 1u << 5, /* VK_KHR_cooperative_matrix: the same */
-    RAPT_VULKAN_FLOAT64 = 1u << 6      /* float64 arithmetic */
+    RAPT_VULKAN_FLOAT64 = 1u << 6,     /* float64 arithmetic */
+    RAPT_VULKAN_BFLOAT16 = 1u << 7     /* RAPT_VULKAN_COOPMAT_KHR with bfloat16 for float16, too */
 };
 
 typedef struct rapt_vulkan_limits {
@@ -497,9 +498,16 @@ typedef struct rapt_vulkan_buffer {
     uint64_t bytes;  /* at most limits->buffer_bytes; the shader touches nothing beyond */
 } rapt_vulkan_buffer;
 
-/* A dispatch needs nothing that the dispatches since the last barrier wrote, and writes nothing
- * that they touch: it may run beside them. */
-enum { RAPT_VULKAN_CONCURRENT = 1u << 0 };
+enum {
+    /* The dispatch needs nothing that the dispatches since the last barrier wrote, and writes
+     * nothing that they touch: it may run beside them. */
+    RAPT_VULKAN_CONCURRENT = 1u << 0,
+    /* The shader's float16 are bfloat16 in this dispatch (SPV_KHR_bfloat16; the device must have
+     * RAPT_VULKAN_BFLOAT16 on): in buffers, shared memory, conversions and matrices. It may compute
+     * with float32 alone. Its float32 constants 65504 and -65504, the ends of float16, become the
+     * ends of bfloat16. */
+    RAPT_VULKAN_AS_BFLOAT16 = 1u << 1
+};
 
 typedef struct rapt_vulkan_dispatch {
     uint32_t size;

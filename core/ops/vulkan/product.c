@@ -55,21 +55,12 @@ static const rapt_vulkan_shader wide_shaders[] = {
         .name = "core.matmul.coop", .code = (array), .code_bytes = sizeof(array), .n_buffers = 3,  \
         .params_bytes = sizeof(matmul_params), .subgroup = (lanes)                                 \
     }
-/* KHR's matrices, NV's, and, for tests of the flow of data, shared memory. */
-enum { KHR, NV, EMULATED };
+/* By RAPT_VULKAN_BY_*. */
 static const rapt_vulkan_shader coop_shaders[] = {
     COOP_SHADER(core_matmul_coop_khr, RAPT_VULKAN_COOPMAT_KHR | RAPT_VULKAN_SUBGROUP, 32),
     COOP_SHADER(core_matmul_coop_nv, RAPT_VULKAN_COOPMAT_NV | RAPT_VULKAN_SUBGROUP, 32),
     COOP_SHADER(core_matmul_coop_emulated, 0, 0),
 };
-
-static int coop_way(const rapt_vulkan_limits *limits)
-{
-    const bool emulated = getenv("RAPT_VULKAN_EMULATE_COOPMAT") != NULL;
-    return limits->features & RAPT_VULKAN_COOPMAT_KHR               ? KHR
-           : limits->features & RAPT_VULKAN_COOPMAT_NV || !emulated ? NV
-                                                                    : EMULATED;
-}
 
 enum { NARROW, WIDE, COOP };
 
@@ -115,7 +106,7 @@ static bool b_down(const rapt_product *p)
 static bool suits_coop(const rapt_product *p)
 {
     const bool a = a_down(p), b = b_down(p);
-    if (p->c.dtype != RAPT_F16 || (a ? p->a.row : p->a.column) != 1 ||
+    if (!rapt_vkop_half(p->c.dtype) || (a ? p->a.row : p->a.column) != 1 ||
         (b ? p->b.row : p->b.column) != 1)
         return false;
     return by_eights(p, &p->a, !a, p->m, a ? p->a.column : p->a.row) &&
@@ -175,7 +166,7 @@ rapt_status rapt_vulkan_supports_coop(rapt_call *call)
     if (status == RAPT_OK)
         status = rapt_vulkan_begin(call, &device);
     if (status == RAPT_OK)
-        status = rapt_vulkan_require(&device, coop_shaders[coop_way(device.limits)].features);
+        status = rapt_vulkan_require_coop(&device);
     if (status == RAPT_OK && (device.limits->shared_bytes < COOP_SHARED ||
                               device.limits->invocations < COOP_INVOCATIONS))
         return call->host->error(call, RAPT_UNSUPPORTED,
@@ -245,7 +236,7 @@ static rapt_status record(rapt_call *call, const rapt_product *p, const tiling *
     const uint32_t groups = (uint32_t)(plan->tiles_m * plan->tiles_n);
     if (plan->shader == COOP) {
         const uint32_t constants[] = {0, (uint32_t)out, params.a_down, params.b_down};
-        return rapt_vulkan_run(&device, &coop_shaders[coop_way(device.limits)], constants, 4,
+        return rapt_vulkan_run(&device, &coop_shaders[rapt_vulkan_coop_way(&device)], constants, 4,
                                groups, (uint32_t)plan->pieces, (uint32_t)plan->batch, buffers, NULL,
                                &params);
     }
