@@ -112,7 +112,7 @@ static int l_run(lua_State *L)
     return 0;
 }
 
-/* timings(device) -> list of {name, seconds, dispatches} */
+/* timings(device) -> list of {name, seconds, dispatches, compiled} */
 static int l_timings(lua_State *L)
 {
     rapt_context *context = rapt_lua_context(L);
@@ -126,13 +126,17 @@ static int l_timings(lua_State *L)
         return rapt_lua_raise(L, &error);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        lua_createtable(L, 0, 3);
+        lua_createtable(L, 0, 4);
         lua_pushstring(L, timings[i].name);
         lua_setfield(L, -2, "name");
         lua_pushnumber(L, timings[i].seconds);
         lua_setfield(L, -2, "seconds");
         lua_pushinteger(L, timings[i].dispatches);
         lua_setfield(L, -2, "dispatches");
+        if (timings[i].compiled[0]) {
+            lua_pushstring(L, timings[i].compiled);
+            lua_setfield(L, -2, "compiled");
+        }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;

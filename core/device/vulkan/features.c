@@ -17,6 +17,7 @@ typedef struct chain {
     VkPhysicalDeviceCooperativeMatrixFeaturesNV coopmat_nv;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat_khr;
     VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16;
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics;
 } chain;
 
 enum {
@@ -26,16 +27,22 @@ enum {
     EXT_COOPMAT_KHR,
     EXT_BFLOAT16,
     EXT_BUDGET,
+    EXT_STATISTICS,
     EXT_SM_BUILTINS,
     EXT_SHADER_CORE,
     EXT_COUNT
 };
 
 static const char *const extension_name[EXT_COUNT] = {
-    VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, VK_KHR_MAINTENANCE_4_EXTENSION_NAME,
-    VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME,     VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME,
-    VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME,       VK_EXT_MEMORY_BUDGET_EXTENSION_NAME,
-    VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME,     VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME};
+    VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME,
+    VK_KHR_MAINTENANCE_4_EXTENSION_NAME,
+    VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME,
+    VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME,
+    VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME,
+    VK_EXT_MEMORY_BUDGET_EXTENSION_NAME,
+    VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME,
+    VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME,
+    VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME};
 
 /* Validation layers of before an extension take it for an error. */
 static uint32_t known_to_layers(const rapt_vk_instance *instance, uint32_t extensions)
@@ -59,6 +66,8 @@ static uint32_t find_extensions(const rapt_vk_instance *instance, VkPhysicalDevi
                 if (strcmp(all[i].extensionName, extension_name[e]) == 0)
                     found |= 1u << e;
     free(all);
+    if (!rapt_vk_profile_asked())
+        found &= ~(1u << EXT_STATISTICS);
     return found;
 }
 
@@ -87,6 +96,8 @@ static void link_chain(chain *c, uint32_t extensions)
          extensions >> EXT_COOPMAT_KHR & 1);
     LINK(bfloat16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR,
          extensions >> EXT_BFLOAT16 & 1);
+    LINK(statistics, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
+         extensions >> EXT_STATISTICS & 1);
 }
 
 /* --- Properties ------------------------------------------------------------------------------ */
@@ -242,6 +253,7 @@ static void read_features(const rapt_vk_instance *instance, VkPhysicalDevice phy
     f->memory_model = c->v12.vulkanMemoryModel;
     f->maintenance4 = c->maintenance4.maintenance4;
     f->memory_budget = extensions >> EXT_BUDGET & 1;
+    f->statistics = c->statistics.pipelineExecutableInfo;
     f->subgroup_control =
         c->subgroup.subgroupSizeControl && c->subgroup.computeFullSubgroups && f->subgroup_max > 0;
     f->present = (storage16 ? RAPT_VULKAN_STORAGE16 : 0u) |

@@ -151,6 +151,7 @@ static VkResult compile(rapt_vk_device *device, const rapt_vk_words *words,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .pName = "main",
                   .pSpecializationInfo = pipeline->n_constants ? &constants : NULL},
+        .flags = device->features.statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0u,
         .layout = pipeline->layout->pipeline};
     VkResult result =
         device->vk.CreateShaderModule(device->handle, &code, NULL, &info.stage.module);
@@ -272,6 +273,7 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
         free(made);
         return rapt_vk_failed(device, result, what, error);
     }
+    rapt_vk_profile_compiled(device, shader->name, made->handle);
     made->next = *bucket;
     *bucket = made;
     p->unsaved++;

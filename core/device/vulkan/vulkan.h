@@ -87,6 +87,7 @@ typedef struct rapt_vk_features {
     const char *why_off[32];
     bool software, unified, memory_budget, maintenance4, memory_model, int16, int8;
     bool subgroup_control;
+    bool statistics; /* of pipelines; asked for by RAPT_VULKAN_PROFILE alone */
     bool
         hidden; /* VK_KHR_cooperative_matrix is there, but older validation layers are in the way */
     uint64_t memory_bytes; /* of the largest device-local heap */
@@ -228,15 +229,20 @@ typedef struct rapt_vk_profile {
     char name[RAPT_VK_BATCHES][RAPT_VK_PROFILED][RAPT_VK_NAME];
     uint32_t n_shaders;
     rapt_vulkan_timing shader[RAPT_VK_SHADERS];
+    PFN_vkGetPipelineExecutablePropertiesKHR executables; /* NULL: the driver says nothing */
+    PFN_vkGetPipelineExecutableStatisticsKHR statistics;
 } rapt_vk_profile;
 
-/* All of these do nothing unless RAPT_VULKAN_PROFILE=1. */
+bool rapt_vk_profile_asked(void); /* RAPT_VULKAN_PROFILE=1 */
+/* All of these do nothing unless it is asked for. */
 rapt_status rapt_vk_profile_open(rapt_vk_device *device, rapt_error *error);
 void rapt_vk_profile_close(rapt_vk_device *device);
 void rapt_vk_profile_begin(rapt_vk_device *device, const rapt_vk_batch *batch);
 void rapt_vk_profile_stamp(rapt_vk_device *device, const rapt_vk_batch *batch, const char *name,
                            bool end);
 void rapt_vk_profile_add(rapt_vk_device *device, const rapt_vk_batch *batch);
+/* What the driver says of a pipeline goes to its shader's line. */
+void rapt_vk_profile_compiled(rapt_vk_device *device, const char *name, VkPipeline pipeline);
 /* Between two time stamps. */
 double rapt_vk_seconds(const rapt_vk_device *device, uint64_t from, uint64_t to);
 

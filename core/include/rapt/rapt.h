@@ -316,8 +316,11 @@ typedef struct rapt_vulkan_timing {
     char name[64];
     double seconds;
     int64_t dispatches;
+    char compiled[320]; /* what the driver says of the pipeline made last, in its own words:
+                           registers, spills; empty where it says nothing
+                           (VK_KHR_pipeline_executable_properties) */
 } rapt_vulkan_timing;
-/* Waits, and gives at most `room` shaders in the order of their first dispatch. RAPT_UNSUPPORTED
+/* Waits, and gives at most `room` shaders in the order in which they came. RAPT_UNSUPPORTED
  * unless RAPT_VULKAN_PROFILE=1. */
 RAPT_API rapt_status rapt_vulkan_timings(rapt_context *context, rapt_device device,
                                          rapt_vulkan_timing *timings, size_t room, size_t *count,
