@@ -143,6 +143,12 @@ typedef struct rapt_score_vulkan_work {
         slopes_bytes; /* gradients of queries and of keys see what lies before the slopes alone */
 } rapt_score_vulkan_work;
 
+/* Columns of a tile, and the parts that a workgroup is of: two of wide heads, whose rows are more
+ * than the registers of one subgroup hold. */
+typedef struct rapt_score_vulkan_tile {
+    uint32_t keys, parts; /* keys 0: none fit */
+} rapt_score_vulkan_tile;
+
 typedef struct rapt_score_vulkan {
     rapt_vulkan device;
     const rapt_score_vulkan_code *code;
@@ -151,7 +157,7 @@ typedef struct rapt_score_vulkan {
     rapt_score_vulkan_work work;
     uint32_t options, rows;         /* constants: OPTIONS, ROWS */
     const rapt_vulkan_shader *coop; /* the passes by cooperative matrices; NULL: none */
-    uint32_t keys;                  /* constant KEYS of these */
+    rapt_score_vulkan_tile tile;    /* constants KEYS and LANES of these */
     const rapt_view *bias;          /* and its gradient's dtype; NULL: none */
 } rapt_score_vulkan;
 
@@ -446,7 +452,7 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
 {
     const rapt_score_vulkan_params *p = &s->params;
     const int coop = s->coop ? rapt_score_vulkan_coop_place(pass) : -1;
-    const int64_t run = coop >= 0 ? 16 : 64; /* features that a block has */
+    const int64_t run = coop >= 0 ? 16 * s->tile.parts : 64; /* features that a block has */
     const int takes_d = pass == RAPT_SCORE_PASS_QUERIES || pass == RAPT_SCORE_PASS_KEYS;
     const int takes_e = pass == RAPT_SCORE_PASS_FORWARD || pass == RAPT_SCORE_PASS_KEYS;
     const rapt_vulkan_shader *shader = coop >= 0 ? &s->coop[coop] : &s->code->pass[pass];
@@ -456,7 +462,8 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
         takes_d || coop >= 0 ? rapt_score_vulkan_tiles(p->D, run) : 1,
         takes_e || coop >= 0 ? rapt_score_vulkan_tiles(p->E, run) : 1,
         s->options,
-        s->keys,
+        s->tile.keys,
+        128 * s->tile.parts,
     };
     const rapt_vulkan_dispatch dispatch = {
         .size = sizeof dispatch,

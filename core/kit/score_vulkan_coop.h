@@ -2,10 +2,10 @@
  * kit/score_vulkan_coop.h - which calls go by cooperative matrices, and by which. Part of
  * kit/score_vulkan.h.
  *
- * The shaders are shaders/kit/score_coop*.glsl: 64 rows a workgroup, four subgroups of 32, float16
- * operands (bfloat16, by KHR's extension) and float32 sums. With the environment variable
- * RAPT_VULKAN_EMULATE_COOPMAT a device without cooperative matrices runs them through shared
- * memory: for tests of the flow of data.
+ * The shaders are shaders/kit/score_coop*.glsl: 64 rows a workgroup, four subgroups of 32 or, of
+ * wide heads, eight; float16 operands (bfloat16, by KHR's extension) and float32 sums. With the
+ * environment variable RAPT_VULKAN_EMULATE_COOPMAT a device without cooperative matrices runs them
+ * through shared memory, for tests of the flow of data; "parts" has narrow heads go as wide ones.
  */
 #ifndef RAPT_KIT_SCORE_VULKAN_COOP_H
 #define RAPT_KIT_SCORE_VULKAN_COOP_H
@@ -15,21 +15,28 @@ enum {
     RAPT_SCORE_VULKAN_COOP_ROWS = 64       /* least queries for which it pays */
 };
 
-/* Shared memory of the passes, at most, for tiles of `keys` columns. */
-static inline int64_t rapt_score_vulkan_coop_bytes(int64_t D, int64_t E, int64_t keys)
+/* Shared memory of the passes, at most. */
+static inline int64_t rapt_score_vulkan_coop_bytes(int64_t D, int64_t E,
+                                                   rapt_score_vulkan_tile with)
 {
-    const int64_t d = D / 4 + 2, e = E / 4 + 2, tile = 64 * (keys / 4 + 2);
-    const int64_t rows = rapt_score_max(64 * rapt_score_max(d, e), keys * (d + e));
-    return rows * 8 + tile * (16 + 8) + keys * (16 + 16) + 512;
+    const int64_t d = D / 4 + 2, e = E / 4 + 2, tile = 64 * (with.keys / 4 + 2);
+    const int64_t rows = rapt_score_max(64 * rapt_score_max(d, e), with.keys * (d + e));
+    return rows * 8 + tile * (16 * with.parts + 8) + with.keys * (16 + 16) + 640 * with.parts;
 }
 
-/* Columns of a tile; 0: none fit. */
-static inline uint32_t rapt_score_vulkan_coop_keys(const rapt_vulkan_limits *limits, int64_t D,
-                                                   int64_t E)
+static inline rapt_score_vulkan_tile rapt_score_vulkan_coop_tile(const rapt_vulkan_limits *limits,
+                                                                 int64_t D, int64_t E)
 {
-    if (D + E <= 128 && rapt_score_vulkan_coop_bytes(D, E, 64) <= limits->shared_bytes)
-        return 64;
-    return rapt_score_vulkan_coop_bytes(D, E, 32) <= limits->shared_bytes ? 32 : 0;
+    static const rapt_score_vulkan_tile tiles[] = {{32, 2}, {16, 2}, {64, 1}, {32, 1}};
+    const char *asked = getenv("RAPT_VULKAN_EMULATE_COOPMAT");
+    const bool wide = (D > 64 || E > 64 || (asked && strcmp(asked, "parts") == 0)) && D % 32 == 0 &&
+                      E % 32 == 0 && limits->invocations >= 256;
+    for (size_t i = wide ? 0 : 2; i < sizeof tiles / sizeof *tiles; i++) {
+        const bool fits = rapt_score_vulkan_coop_bytes(D, E, tiles[i]) <= limits->shared_bytes;
+        if (fits && (D + E <= 128 || tiles[i].keys <= 32))
+            return tiles[i];
+    }
+    return (rapt_score_vulkan_tile){0, 1};
 }
 
 /* Takes the cooperative passes where the kernel is the one that has them. */
@@ -40,7 +47,7 @@ static inline void rapt_score_vulkan_choose(rapt_score_vulkan *s,
     if (!coop)
         return;
     s->coop = coop->pass[rapt_vulkan_coop_way(&s->device)];
-    s->keys = rapt_score_vulkan_coop_keys(limits, s->params.D, s->params.E);
+    s->tile = rapt_score_vulkan_coop_tile(limits, s->params.D, s->params.E);
     s->params.parts = 1;
 }
 
@@ -83,13 +90,14 @@ static inline rapt_status rapt_score_vulkan_coop_supports(rapt_call *call)
     if (N < RAPT_SCORE_VULKAN_COOP_ROWS)
         return call->host->error(call, RAPT_UNSUPPORTED, "tiles have %d queries, but N is %lld",
                                  RAPT_SCORE_VULKAN_COOP_ROWS, (long long)N);
-    if (!rapt_score_vulkan_coop_keys(device.limits, D, E))
-        return call->host->error(call, RAPT_UNSUPPORTED,
-                                 "tiles for D = %lld and E = %lld take %lld bytes of shared "
-                                 "memory; the device has %u",
-                                 (long long)D, (long long)E,
-                                 (long long)rapt_score_vulkan_coop_bytes(D, E, 32),
-                                 device.limits->shared_bytes);
+    if (!rapt_score_vulkan_coop_tile(device.limits, D, E).keys)
+        return call->host->error(
+            call, RAPT_UNSUPPORTED,
+            "tiles for D = %lld and E = %lld take %lld bytes of shared "
+            "memory; the device has %u",
+            (long long)D, (long long)E,
+            (long long)rapt_score_vulkan_coop_bytes(D, E, (rapt_score_vulkan_tile){32, 1}),
+            device.limits->shared_bytes);
     return RAPT_OK;
 }
 

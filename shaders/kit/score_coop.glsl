@@ -1,20 +1,62 @@
 // Tiles for cooperative matrices: a workgroup of four subgroups owns 64 rows, 16 each, against KEYS
 // others. Scores go through shared memory, where a pair of threads has a row.
+//
+// Of wide heads a subgroup's registers hold half: there are eight, two for each 16 rows, and each of the
+// two parts has half of the features and half of a row's columns. Scores are sums of both parts' products.
 #ifndef RAPT_KIT_SCORE_COOP_GLSL
 #define RAPT_KIT_SCORE_COOP_GLSL
 
+layout(constant_id = 5) const uint KEYS = 64; // columns of a tile: 64, 32 or 16
+layout(constant_id = 6) const uint LANES = 128; // or 256, in two parts
+layout(local_size_x_id = 6) in;
+
 #include "kit/coopmat.glsl"
 
-layout(constant_id = 5) const uint KEYS = 64; // columns of a tile: 64 or 32
+const uint PARTS = LANES / 128;
 
-// D_BLOCKS and E_BLOCKS count runs of 16 features here, and D and E are multiples of 16.
-const uint D_WIDTH = D_BLOCKS * 4; // vec4 of a row
-const uint E_WIDTH = E_BLOCKS * 4;
+// D_BLOCKS and E_BLOCKS count runs of 16 features of a part here; D and E are multiples of 16 PARTS.
+const uint D_WIDTH = D_BLOCKS * PARTS * 4; // vec4 of a row
+const uint E_WIDTH = E_BLOCKS * PARTS * 4;
 // Rows lie in shared memory with a gap, so that the 8 rows that are read at once are in other banks.
 const uint D_STEP = D_WIDTH + 2;
 const uint E_STEP = E_WIDTH + 2;
 const uint TILE_STEP = KEYS / 4 + 2;
-const uint TILE_RUN = KEYS / 8; // vec4 of a row that a thread has
+const uint TILE_RUN = KEYS / 8; // vec4 of a row that a pair of threads has, for each of the two
+const uint TILE_OWN = TILE_RUN / PARTS; // those of the thread's part: the first of them
+
+// The place in its row of vec4 t of a thread.
+#define SCORE_COLUMN(t) (2 * (PARTS > 1 ? ((t) + part * TILE_OWN) % TILE_RUN : (t)) + side)
+
+// The thread's row of the tile of scores, and its part's of the tile of partial ones.
+shared COOP_FLOAT4 scores[64 * PARTS * TILE_STEP];
+#define SCORE_READ(t)                                                                              \
+    (PARTS > 1 ? COOP_FROM_FLOAT4(scores[mine * TILE_STEP + SCORE_COLUMN(t)]) +                    \
+                     COOP_FROM_FLOAT4(scores[(64 * (PARTS - 1) + mine) * TILE_STEP +               \
+                                             SCORE_COLUMN(t)])                                     \
+               : COOP_FROM_FLOAT4(scores[mine * TILE_STEP + SCORE_COLUMN(t)]))
+
+// What the subgroups of 16 rows wrote is seen by both.
+#define SCORE_JOIN                                                                                 \
+    if (PARTS > 1) {                                                                               \
+        barrier();                                                                                 \
+    } else {                                                                                       \
+        COOP_SYNC                                                                                  \
+    }
+
+// The sum over the threads of a row; all of the workgroup call it.
+shared float part_sums[PARTS > 1 ? 128 : 1];
+float score_row_sum(float x, uint part, uint mine, uint side)
+{
+    float all = x + COOP_OTHER(x);
+    if (PARTS > 1) {
+        barrier();
+        if (side == 0)
+            part_sums[part * 64 + mine] = all;
+        barrier();
+        all = part_sums[mine] + part_sums[64 * (PARTS - 1) + mine];
+    }
+    return all;
+}
 
 layout(std430, set = 0, binding = 0) readonly buffer Q4 { f16vec4 q_four[]; };
 layout(std430, set = 0, binding = 0) readonly buffer Q1 { float16_t q_half[]; };
@@ -26,8 +68,8 @@ layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
 // A thread's share of a tile of KEYS rows on its way to shared memory: loaded while the tile before it
 // is worked on, as long as registers have room for it.
 const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
-const uint D_EACH = (KEYS * D_WIDTH + 127) / 128;
-const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
+const uint D_EACH = (KEYS * D_WIDTH + LANES - 1) / LANES;
+const uint E_EACH = (KEYS * E_WIDTH + LANES - 1) / LANES;
 
 // One vec4: number `e_` of `count` rows of `width`. Row `first` is the first, rows from `end` on are
 // zeros.
@@ -51,11 +93,11 @@ const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
 #define SCORE_FETCH(target, slot, step, four, half_, base, stride, first, end, count, width)       \
     if (SCORE_WHOLE(first, count, end)) {                                                          \
         const uint at_ = ((base) + (first) * (stride)) >> 2, step_ = (stride) >> 2;                \
-        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += 128)                 \
+        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += LANES)                 \
             target[(slot) + e_ / (width) * (step) + e_ % (width)] =                                \
                 COOP_TO_HALF4(four[at_ + e_ / (width) * step_ + e_ % (width)]);                    \
     } else {                                                                                       \
-        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += 128) {               \
+        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += LANES) {               \
             f16vec4 x_;                                                                            \
             SCORE_LOAD(x_, e_, four, half_, base, stride, first, end, width)                       \
             target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(x_);             \
@@ -67,36 +109,38 @@ const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
 #define SCORE_TAKE(taken, four, half_, base, stride, first, end, width)                            \
     if (SCORE_WHOLE(first, KEYS, end)) {                                                           \
         const uint at_ = ((base) + (first) * (stride)) >> 2, step_ = (stride) >> 2;                \
-        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                    \
-            const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                    \
-            if (KEYS * (width) % 128 == 0 || e_ < KEYS * (width))                                  \
+        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + LANES - 1) / LANES; i_++) {                    \
+            const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                    \
+            if (KEYS * (width) % LANES == 0 || e_ < KEYS * (width))                                  \
                 taken[i_] = four[at_ + e_ / (width) * step_ + e_ % (width)];                       \
         }                                                                                          \
     } else {                                                                                       \
-        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                    \
-            const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                    \
+        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + LANES - 1) / LANES; i_++) {                    \
+            const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                    \
             if (e_ < KEYS * (width))                                                               \
                 SCORE_LOAD(taken[i_], e_, four, half_, base, stride, first, end, width)            \
         }                                                                                          \
     }
 #define SCORE_PLACE(target, slot, step, taken, width)                                              \
-    [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + 127) / 128; i_++) {                        \
-        const uint e_ = gl_LocalInvocationIndex + 128 * i_;                                        \
-        if (KEYS * (width) % 128 == 0 || e_ < KEYS * (width))                                      \
+    [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + LANES - 1) / LANES; i_++) {                        \
+        const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                        \
+        if (KEYS * (width) % LANES == 0 || e_ < KEYS * (width))                                      \
             target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(taken[i_]);      \
     }
 
-// The scores of a subgroup's 16 own rows, `blocks` fragments each, against the KEYS rows at `slot`.
+// The scores of a subgroup's 16 own rows, `blocks` fragments each, against the KEYS rows at `slot`; with
+// parts a summand of them.
 #define SCORE_PRODUCT(own, blocks, slot, step)                                                     \
     [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {                                              \
         COOP_C x_;                                                                                 \
         COOP_ZERO(x_);                                                                             \
         [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++) {                                        \
             COOP_B other_;                                                                         \
-            COOP_LOAD_B_T(other_, rows, (slot) + c * 16 * (step) + f_ * 4, step);                  \
+            COOP_LOAD_B_T(other_, rows, (slot) + c * 16 * (step) + (part * (blocks) + f_) * 4,     \
+                          step);                                                                   \
             COOP_MULTIPLY(x_, own[f_], other_);                                                    \
         }                                                                                          \
-        COOP_STORE_C(x_, scores, group * 16 * TILE_STEP + c * 4, TILE_STEP);                       \
+        COOP_STORE_C(x_, scores, (part * 64 + group * 16) * TILE_STEP + c * 4, TILE_STEP);         \
     }
 
 // Adds to `sums` the KEYS rows at `slot`, weighted.
@@ -106,21 +150,24 @@ const uint E_EACH = (KEYS * E_WIDTH + 127) / 128;
         COOP_LOAD_A(w_, weights, group * 16 * TILE_STEP + c * 4, TILE_STEP);                       \
         [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++) {                                        \
             COOP_B other_;                                                                         \
-            COOP_LOAD_B(other_, rows, (slot) + c * 16 * (step) + f_ * 4, step);                    \
+            COOP_LOAD_B(other_, rows, (slot) + c * 16 * (step) + (part * (blocks) + f_) * 4,       \
+                        step);                                                                     \
             COOP_MULTIPLY(sums[f_], w_, other_);                                                   \
         }                                                                                          \
     }
 
-// Runs `write` for each element of `sums`: x of feature f of the tile's row r. Runs of 16 features, a row
-// after the other: 16 threads write 16 neighbours.
+// Runs `write` for each element of `sums`: x of a `feature` of the tile's row r. Runs of 16 features, a
+// row after the other: 16 threads write 16 neighbours.
 #define SCORE_HAND_OUT(sums, blocks, write)                                                        \
     [[unroll]] for (uint block = 0; block < (blocks); block++) {                                   \
         COOP_SYNC                                                                                  \
-        COOP_STORE_C(sums[block], scores, group * 16 * TILE_STEP, TILE_STEP);                      \
+        COOP_STORE_C(sums[block], scores, (part * 64 + group * 16) * TILE_STEP, TILE_STEP);        \
         COOP_SYNC                                                                                  \
         [[unroll]] for (uint i = 0; i < 8; i++) {                                                  \
             const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;                       \
-            const float x = COOP_FROM_FLOAT4(scores[r * TILE_STEP + (f >> 2)])[f & 3u];            \
+            const uint feature = (part * (blocks) + block) * 16 + f;                               \
+            const float x =                                                                        \
+                COOP_FROM_FLOAT4(scores[(part * 64 + r) * TILE_STEP + (f >> 2)])[f & 3u];          \
             write                                                                                  \
         }                                                                                          \
     }

@@ -2,8 +2,6 @@
 // stay up to SLACK below its greatest logit, so that most tiles need no rescaling of the sums.
 #include "kit/score_coop.glsl"
 
-layout(local_size_x = 128) in;
-
 layout(std430, set = 0, binding = 11) writeonly buffer O { STORED o_data[]; };
 layout(std430, set = 0, binding = 12) writeonly buffer Rest { STORED rest_data[]; };
 layout(std430, set = 0, binding = 13) writeonly buffer Lse { float lse_data[]; };
@@ -15,14 +13,13 @@ const uint Q_SIZE = 64 * D_STEP;
 const uint KV_SIZE = KEYS * (D_STEP + E_STEP);
 
 shared COOP_HALF4 rows[Q_SIZE > KV_SIZE ? Q_SIZE : KV_SIZE]; // queries, then keys and values
-shared COOP_FLOAT4 scores[64 * TILE_STEP];
 shared COOP_HALF4 shares[64 * TILE_STEP]; // weights without their normaliser
 shared float tau_of[KEYS]; // of the tile's keys
-shared float by_row[64];
+shared float by_row[64 * PARTS];
 
 void main()
 {
-    const uint group = COOP_GROUP, lane = COOP_LANE;
+    const uint group = COOP_GROUP & 3u, part = PARTS > 1 ? COOP_GROUP >> 2 : 0, lane = COOP_LANE;
     const uint mine = group * 16 + (lane >> 1), side = lane & 1u; // the thread's row
     const uint tiles = (call.N + 63) / 64, tile = tiles - 1 - gl_WorkGroupID.x;
     const uint h = gl_WorkGroupID.y, b = gl_WorkGroupID.z, first = tile * 64;
@@ -39,7 +36,7 @@ void main()
     SCORE_FETCH(rows, 0, D_STEP, q_four, q_half, q_base, call.q.row, first, call.N, 64, D_WIDTH)
     barrier();
     [[unroll]] for (uint d = 0; d < D_BLOCKS; d++)
-        COOP_LOAD_A(q[d], rows, group * 16 * D_STEP + d * 4, D_STEP);
+        COOP_LOAD_A(q[d], rows, group * 16 * D_STEP + (part * D_BLOCKS + d) * 4, D_STEP);
     [[unroll]] for (uint e = 0; e < E_BLOCKS; e++)
         COOP_ZERO(o[e]);
 
@@ -48,7 +45,7 @@ void main()
         const float sink = sink_data[call.sink + h];
         if (floatBitsToUint(sink) != MINUS_INFINITY) {
             reference = sink;
-            sum = side == 0 ? 1.0 : 0.0;
+            sum = part == 0 && side == 0 ? 1.0 : 0.0;
         }
     }
 
@@ -67,12 +64,12 @@ void main()
             SCORE_TAKE_KEYS(j0 + KEYS)
         }
         SCORE_PRODUCT(q, D_BLOCKS, 0, D_STEP)
-        COOP_SYNC
+        SCORE_JOIN
 
         vec4 s[TILE_RUN], z[TILE_RUN];
         float most = HIDDEN;
         [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
-            s[t] = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]) * factor;
+            s[t] = SCORE_READ(t) * factor;
         if (all_seen && OPTIONS == 0) {
             [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
                 [[unroll]] for (uint c = 0; c < 4; c++)
@@ -80,7 +77,7 @@ void main()
         } else {
             [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
                 [[unroll]] for (uint c = 0; c < 4; c++) {
-                    const uint j = j0 + (2 * t + side) * 4 + c;
+                    const uint j = j0 + SCORE_COLUMN(t) * 4 + c;
                     const score_pair pair = score_shape(b, h, n, j, sees, s[t][c]);
                     s[t][c] = pair.s;
                     z[t][c] = pair.seen ? SCORE_Z(site, pair.s) : HIDDEN;
@@ -96,7 +93,7 @@ void main()
         const float base = next > HIDDEN ? next * LOG2E : 0.0;
         reference = next;
         sum *= shrink;
-        [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
+        [[unroll]] for (uint t = 0; t < TILE_OWN; t++) {
             vec4 w;
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 const float p = exp2(z[t][c] * LOG2E - base); // at most e^SLACK
@@ -106,35 +103,35 @@ void main()
                 w[c] = clamp(w[c] * score_factor(site, s[t][c]), -65504.0, 65504.0);
 #endif
                 if (HAS_TAU_V)
-                    w[c] = clamp(w[c] * tau_of[(2 * t + side) * 4 + c], -65504.0, 65504.0);
+                    w[c] = clamp(w[c] * tau_of[SCORE_COLUMN(t) * 4 + c], -65504.0, 65504.0);
             }
-            shares[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(f16vec4(w));
+            shares[mine * TILE_STEP + SCORE_COLUMN(t)] = COOP_TO_HALF4(f16vec4(w));
         }
-        COOP_SYNC
+        SCORE_JOIN
         // Through shared memory, where rows are known: to touch a sum's elements one by one makes
         // drivers keep it in memory all along. It is rare.
         if (COOP_ANY(grows)) {
             [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-                COOP_STORE_C(o[e], scores, group * 16 * TILE_STEP, TILE_STEP);
+                COOP_STORE_C(o[e], scores, (part * 64 + group * 16) * TILE_STEP, TILE_STEP);
                 COOP_SYNC
                 [[unroll]] for (uint t = 0; t < 2; t++) {
-                    const uint at = mine * TILE_STEP + 2 * t + side;
+                    const uint at = (part * 64 + mine) * TILE_STEP + 2 * t + side;
                     scores[at] = COOP_TO_FLOAT4(COOP_FROM_FLOAT4(scores[at]) * shrink);
                 }
                 COOP_SYNC
-                COOP_LOAD_C(o[e], scores, group * 16 * TILE_STEP, TILE_STEP);
+                COOP_LOAD_C(o[e], scores, (part * 64 + group * 16) * TILE_STEP, TILE_STEP);
                 COOP_SYNC
             }
         }
         SCORE_ADD(o, shares, E_BLOCKS, KEYS * D_STEP, E_STEP)
     }
 
-    sum += COOP_OTHER(sum);
+    sum = score_row_sum(sum, part, mine, side);
     const uint row = score_flat(b, h, first + mine);
     COOP_SYNC
     if (side == 0) {
-        by_row[mine] = sum > 0.0 ? 1.0 / sum : 0.0;
-        if (first + mine < call.N) {
+        by_row[part * 64 + mine] = sum > 0.0 ? 1.0 / sum : 0.0;
+        if (part == 0 && first + mine < call.N) {
             if ((call.wants & WANTS_STATISTICS) != 0) {
                 reference_data[call.reference + row] =
                     sum > 0.0 ? reference : uintBitsToFloat(MINUS_INFINITY);
@@ -146,8 +143,8 @@ void main()
         }
     }
     SCORE_HAND_OUT(o, E_BLOCKS, {
-        const float exact = x * by_row[r];
-        const uint at = score_flat(b, h, first + r) * call.E + block * 16 + f;
+        const float exact = x * by_row[part * 64 + r];
+        const uint at = score_flat(b, h, first + r) * call.E + feature;
         if (first + r >= call.N)
             continue;
         o_data[call.out_a + at] = STORE(exact);

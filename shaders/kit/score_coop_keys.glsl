@@ -3,8 +3,6 @@
 #include "kit/score_coop.glsl"
 #include "kit/score_slopes.glsl"
 
-layout(local_size_x = 128) in;
-
 layout(std430, set = 0, binding = 14) readonly buffer G4 { f16vec4 g_four[]; };
 layout(std430, set = 0, binding = 14) readonly buffer G1 { float16_t g_half[]; };
 layout(std430, set = 0, binding = 11) writeonly buffer GradK { STORED grad_k_data[]; };
@@ -18,7 +16,6 @@ const uint QG_SIZE = KEYS * (D_STEP + E_STEP);
 
 // Own rows, then queries and their outputs' gradients.
 shared COOP_HALF4 rows[OWN_SIZE > QG_SIZE ? OWN_SIZE : QG_SIZE];
-shared COOP_FLOAT4 scores[64 * TILE_STEP];
 shared COOP_HALF4 operands[64 * TILE_STEP];
 shared vec4 statistics[KEYS]; // of a query: reference, share, delta, factor
 shared ivec3 seen_keys[KEYS];
@@ -30,7 +27,7 @@ shared ivec3 seen_keys[KEYS];
 
 void main()
 {
-    const uint group = COOP_GROUP, lane = COOP_LANE;
+    const uint group = COOP_GROUP & 3u, part = PARTS > 1 ? COOP_GROUP >> 2 : 0, lane = COOP_LANE;
     const uint mine = group * 16 + (lane >> 1), side = lane & 1u; // the thread's row
     const uint first = gl_WorkGroupID.x * 64, j = first + mine;
     const uint kv = gl_WorkGroupID.y, b = gl_WorkGroupID.z;
@@ -44,14 +41,14 @@ void main()
     SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, first, call.M, 64, D_WIDTH)
     barrier();
     [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-        COOP_LOAD_A(k[d], rows, group * 16 * D_STEP + d * 4, D_STEP);
+        COOP_LOAD_A(k[d], rows, group * 16 * D_STEP + (part * D_BLOCKS + d) * 4, D_STEP);
         COOP_ZERO(sums_k[d]);
     }
     barrier();
     SCORE_FETCH(rows, 0, E_STEP, v_four, v_half, v_base, call.v.row, first, call.M, 64, E_WIDTH)
     barrier();
     [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-        COOP_LOAD_A(v[e], rows, group * 16 * E_STEP + e * 4, E_STEP);
+        COOP_LOAD_A(v[e], rows, group * 16 * E_STEP + (part * E_BLOCKS + e) * 4, E_STEP);
         COOP_ZERO(sums_v[e]);
     }
 
@@ -102,18 +99,18 @@ void main()
                 SCORE_TAKE_QUERIES(n0 + KEYS)
             }
             SCORE_PRODUCT(k, D_BLOCKS, 0, D_STEP)
-            COOP_SYNC
-            vec4 s[TILE_RUN];
-            [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
-                s[t] = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
-            COOP_SYNC
+            SCORE_JOIN
+            vec4 s[TILE_OWN];
+            [[unroll]] for (uint t = 0; t < TILE_OWN; t++)
+                s[t] = SCORE_READ(t);
+            SCORE_JOIN
             SCORE_PRODUCT(v, E_BLOCKS, KEYS * D_STEP, E_STEP)
-            COOP_SYNC
-            [[unroll]] for (uint t = 0; t < TILE_RUN; t++) {
-                const vec4 d = COOP_FROM_FLOAT4(scores[mine * TILE_STEP + 2 * t + side]);
+            SCORE_JOIN
+            [[unroll]] for (uint t = 0; t < TILE_OWN; t++) {
+                const vec4 d = SCORE_READ(t);
                 vec4 w;
                 [[unroll]] for (uint c = 0; c < 4; c++) {
-                    const uint column = (2 * t + side) * 4 + c, n = n0 + column;
+                    const uint column = SCORE_COLUMN(t) * 4 + c, n = n0 + column;
                     const vec4 of = statistics[column];
                     const score_query query =
                         score_query(seen_keys[column], of.x, of.y, of.z, of.w);
@@ -123,23 +120,23 @@ void main()
                     w[c] = result.w * tau_v * WEIGHT_SCALE;
                     s[t][c] = result.ds * query.factor * up;
                 }
-                operands[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(score_operand(w));
+                operands[mine * TILE_STEP + SCORE_COLUMN(t)] = COOP_TO_HALF4(score_operand(w));
             }
-            COOP_SYNC
+            SCORE_JOIN
             if (adds_v) {
                 SCORE_ADD(sums_v, operands, E_BLOCKS, KEYS * D_STEP, E_STEP)
             }
-            COOP_SYNC
-            [[unroll]] for (uint t = 0; t < TILE_RUN; t++)
-                operands[mine * TILE_STEP + 2 * t + side] = COOP_TO_HALF4(score_operand(s[t]));
-            COOP_SYNC
+            SCORE_JOIN
+            [[unroll]] for (uint t = 0; t < TILE_OWN; t++)
+                operands[mine * TILE_STEP + SCORE_COLUMN(t)] = COOP_TO_HALF4(score_operand(s[t]));
+            SCORE_JOIN
             if (adds_k) {
                 SCORE_ADD(sums_k, operands, D_BLOCKS, 0, D_STEP)
             }
         }
         if ((call.wants & WANTS_TAU_V) != 0) {
-            const float all = tau + COOP_OTHER(tau);
-            if (side == 0 && j < call.M)
+            const float all = score_row_sum(tau, part, mine, side);
+            if (part == 0 && side == 0 && j < call.M)
                 grad_tau_data[call.out_c + (b * call.H + h) * call.M + j] = STORE(all);
         }
     }
@@ -148,10 +145,10 @@ void main()
     barrier();
     SCORE_HAND_OUT(sums_k, D_BLOCKS, {
         if (first + r < call.M && adds_k)
-            grad_k_data[call.out_a + (row + r) * call.D + block * 16 + f] = STORE(x * down);
+            grad_k_data[call.out_a + (row + r) * call.D + feature] = STORE(x * down);
     })
     SCORE_HAND_OUT(sums_v, E_BLOCKS, {
         if (first + r < call.M && (call.wants & WANTS_V) != 0)
-            grad_v_data[call.out_b + (row + r) * call.E + block * 16 + f] = STORE(x / WEIGHT_SCALE);
+            grad_v_data[call.out_b + (row + r) * call.E + feature] = STORE(x / WEIGHT_SCALE);
     })
 }

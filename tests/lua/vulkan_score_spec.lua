@@ -1,6 +1,7 @@
 -- The score kit on Vulkan: softmax, cog and ssa against their golden vectors and against the CPU.
 local cjson = require "cjson"
 local rapt = require "rapt"
+local uv = require "luv"
 local vulkan = require "vulkan_helper"
 
 local golden = assert(os.getenv("RAPT_GOLDEN"), "RAPT_GOLDEN must name the folder of golden vectors")
@@ -243,6 +244,23 @@ describe("the score kit on Vulkan", function()
       shifted[name] = wide:narrow(4, 2, t.shape[4])
     end
     assert.same(rapt.call("cog", there):to("cpu"):totable(), rapt.call("cog", shifted):to("cpu"):totable())
+  end)
+
+  it("agrees with the CPU by cooperative matrices in two parts, as wide heads are", function()
+    local emulated = os.getenv "RAPT_VULKAN_EMULATE_COOPMAT"
+    if emulated then uv.os_setenv("RAPT_VULKAN_EMULATE_COOPMAT", "parts") end -- of heads that fit in 32 KiB
+    local wide = emulated and sizes(1, 2, 1, 75, 100, 64, 32) or sizes(1, 2, 1, 75, 100, 128, 96)
+    local fine, message = pcall(function()
+      local case = case_of("ssa", wide, { "causal", "alibi", "lse" })
+      local there = {}
+      for name, t in pairs(case.inputs) do
+        there[name] = (name == "alibi" and t or t:to("f16")):to(vulkan.device)
+      end
+      assert.truthy(rapt.explain("ssa", there):find("vulkan.coopmat: would run", 1, true))
+      identical(compare(case, "f16", same), run(case, vulkan.device, "f16", same))
+    end)
+    if emulated then uv.os_setenv("RAPT_VULKAN_EMULATE_COOPMAT", emulated) end
+    assert(fine, message)
   end)
 
   it("gives the same bits twice", function()
