@@ -14,11 +14,14 @@
 #include <histedit.h>
 #include <lauxlib.h>
 #include <locale.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -35,15 +38,27 @@ static struct {
 } editor = {.completer = LUA_NOREF};
 
 static volatile sig_atomic_t interrupted, resized, stopped;
+static volatile sig_atomic_t signalled; /* since edit.read began, any of the three */
+/* While a key is waited for: where Ctrl-C and Ctrl-Z go. */
+static volatile sig_atomic_t waiting;
+static sigjmp_buf no_key;
+static pthread_t reader;
 
 static void on_signal(int number)
 {
+    if (!pthread_equal(pthread_self(), reader)) { /* a driver's thread that does not block it */
+        pthread_kill(reader, number);
+        return;
+    }
+    signalled = 1;
     if (number == SIGINT)
         interrupted = 1;
     else if (number == SIGWINCH)
         resized = 1;
     else if (number == SIGTSTP)
         stopped = 1;
+    if (waiting && number != SIGWINCH)
+        siglongjmp(no_key, 1);
 }
 
 /* Leaves the terminal as it was before the prompt while the process is stopped. */
@@ -54,6 +69,26 @@ static void stop_process(EditLine *line)
     raise(SIGSTOP);
     el_set(line, EL_PREP_TERM, 1);
     el_set(line, EL_REFRESH);
+}
+
+/* read() of one byte that Ctrl-C and Ctrl-Z end with EINTR even when they come just before it would
+ * wait. No key is lost by that: the terminal drops what was typed before these two. The call is the
+ * kernel's own, for the C library's may not be left by a jump. */
+static ssize_t read_byte(char *byte)
+{
+    volatile ssize_t n = -1;
+
+    if (sigsetjmp(no_key, 1) != 0) {
+        waiting = 0;
+        errno = EINTR;
+        return -1;
+    }
+    waiting = 1;
+    errno = EINTR;
+    if (!interrupted && !stopped)
+        n = syscall(SYS_read, STDIN_FILENO, byte, 1);
+    waiting = 0;
+    return n;
 }
 
 /* One character for libedit: 1, 0 at the end of the file, -1 when the line is given up. Bytes that
@@ -73,7 +108,7 @@ static int read_character(EditLine *line, wchar_t *character)
             errno = EINTR;
             return -1;
         }
-        n = read(STDIN_FILENO, &byte, 1);
+        n = read_byte(&byte);
         if (n == -1 && errno == EINTR) {
             if (resized)
                 el_resize(line);
@@ -272,6 +307,9 @@ static int l_close(lua_State *L)
 /* What el_gets returned, on the Lua stack. */
 static int push_line(lua_State *L, const char *text, int length)
 {
+    /* A write that a signal cut short has lost some of the line's picture, and no output. */
+    if (signalled)
+        clearerr(stdout);
     if (interrupted) {
         el_reset(editor.line);
         fputs("^C\n", stdout);
@@ -303,7 +341,8 @@ static int l_read(lua_State *L)
         return luaL_error(L, "the terminal cannot be edited on: %s", strerror(errno));
     snprintf(editor.prompt, sizeof editor.prompt, "%s", prompt);
     editor.L = L;
-    interrupted = resized = stopped = 0;
+    interrupted = resized = stopped = signalled = 0;
+    reader = pthread_self();
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
     action.sa_handler = on_signal;

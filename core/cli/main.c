@@ -25,6 +25,7 @@ enum { EXIT_WRONG = 1 };
 
 /* The state whose code a SIGINT stops. Set before the handler is installed, then constant. */
 static lua_State *main_state;
+static volatile sig_atomic_t interrupted; /* since interrupts are caught */
 
 static void stop_hook(lua_State *L, lua_Debug *where)
 {
@@ -46,21 +47,28 @@ static void stop_hook(lua_State *L, lua_Debug *where)
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
+    interrupted = 1;
     lua_sethook(main_state, stop_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
                 1);
 }
 
-void rapt_cli_catch_interrupts(bool on)
+static void handle_interrupts(void (*handler)(int), int flags)
 {
     struct sigaction action;
 
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
-    action.sa_handler = on ? on_interrupt : SIG_DFL;
+    action.sa_handler = handler;
+    action.sa_flags = flags;
+    sigaction(SIGINT, &action, NULL);
+}
+
+void rapt_cli_catch_interrupts(bool on)
+{
+    interrupted = 0;
     /* The second SIGINT finds the default action and ends the process, whatever it is doing. No
      * SA_RESTART: a read that waits for input must return. */
-    action.sa_flags = on ? (int)SA_RESETHAND : 0;
-    sigaction(SIGINT, &action, NULL);
+    handle_interrupts(on ? on_interrupt : SIG_DFL, on ? (int)SA_RESETHAND : 0);
     if (!on)
         lua_sethook(main_state, NULL, 0, 0);
 }
@@ -76,9 +84,13 @@ static int l_catch_interrupts(lua_State *L)
 /* host.ignore_interrupts(): until catch_interrupts is called next. */
 static int l_ignore_interrupts(lua_State *L)
 {
-    rapt_cli_catch_interrupts(false);
-    signal(SIGINT, SIG_IGN);
     (void)L;
+    handle_interrupts(SIG_IGN, 0);
+    lua_sethook(main_state, NULL, 0, 0);
+    /* A write that an interrupt cut short was to end: the exit status does not tell of it. */
+    if (interrupted)
+        clearerr(stdout);
+    interrupted = 0;
     return 0;
 }
 

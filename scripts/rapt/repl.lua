@@ -132,11 +132,20 @@ local function show_failure(problem, colours)
   io.stderr:flush()
 end
 
--- Runs a chunk; prints what it returns. The last value is kept in `_`. Returns whether it went well.
-local function evaluate(chunk, context)
+local function interruptible(chunk, context)
   context.catch_interrupts()
   local results = table.pack(xpcall(chunk, failure))
   context.leave_interrupts()
+  return results
+end
+
+-- Runs a chunk; prints what it returns. The last value is kept in `_`. Returns whether it went well.
+local function evaluate(chunk, context)
+  local fine, results = pcall(interruptible, chunk, context)
+  if not fine then -- Ctrl-C just before the chunk or just behind it
+    context.leave_interrupts()
+    results = { false, { message = "interrupted", frames = {} } }
+  end
   if not results[1] then
     show_failure(results[2], context.error_colours)
     return false
@@ -145,8 +154,8 @@ local function evaluate(chunk, context)
   local width = terminal.width()
   for i = 2, results.n do
     -- a __tostring of the user's may fail, too
-    local fine, text = pcall(pretty.format, results[i], width)
-    io.stdout:write(fine and text or ("(cannot be shown: " .. tostring(text) .. ")"), "\n")
+    local shown, text = pcall(pretty.format, results[i], width)
+    io.stdout:write(shown and text or ("(cannot be shown: " .. tostring(text) .. ")"), "\n")
   end
   io.stdout:flush()
   return true
