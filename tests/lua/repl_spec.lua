@@ -1,7 +1,8 @@
--- The prompt: through a pipe, and once through a pseudo terminal.
+-- The prompt: through a pipe, and on a terminal.
 
 package.path = (debug.getinfo(1, "S").source:match("^@(.*)repl_spec%.lua$") or "") .. "?.lua;" .. package.path
 local helper = require "cli_helper"
+local terminal = require "terminal_helper"
 
 -- What the prompt prints for some lines, without banner and prompts.
 local function prompt(lines)
@@ -16,10 +17,25 @@ local function prompt(lines)
   return out, err
 end
 
--- A chroot without /dev/pts has none.
-local terminals = os.execute("script -qec true /dev/null </dev/null >/dev/null 2>&1")
-local on_terminal = terminals and it or function(name)
-  pending(name .. ": no pseudo-terminal can be made here")
+-- A chroot without /dev/pts has no terminals.
+local on_terminal = terminal.why_none and function(name)
+  pending(name .. ": no pseudo-terminal can be made here: " .. terminal.why_none)
+end or it
+
+-- The prompt on a terminal, once it asks.
+local function start_prompt(state_folder)
+  local program = terminal.start { "env", "TERM=xterm", "NO_COLOR=1", "XDG_STATE_HOME=" .. state_folder,
+    helper.binary }
+  program:wait("> ")
+  return program
+end
+
+-- Types, and waits for what that leads to and for the next prompt.
+local function enter(program, text, answer)
+  program:type(text)
+  program:wait(answer)
+  program:wait("> ")
+  program:check(not program:modes().canonical, "the prompt is shown before keys are edited")
 end
 
 describe("the prompt", function()
@@ -107,57 +123,35 @@ describe("the prompt", function()
     handle:write([[local t = require "rapt.terminal" t.width() t.colours(1) t.is_tty(0)
       for i = 1, 20000 do io.write(("%07d|"):format(i)) end]])
     handle:close()
-    local command = [[script -qec "'%s' run '%s'" /dev/null </dev/null | (sleep 0.3; cat)]]
-    local pipe = io.popen(command:format(helper.binary, program))
-    local out = pipe:read("a")
-    pipe:close()
+    local printer = terminal.start { helper.binary, "run", program }
+    printer:wait_until_full()
+    printer:leaves()
     os.remove(program)
+    local out = printer.out
     for i = 1, 20000 do assert.truthy(out:find(("%07d|"):format(i), 8 * i - 7, true)) end
   end)
 
   on_terminal("edits lines on a terminal, keeps a history, and takes Ctrl-C and Ctrl-D", function()
     local folder = helper.folder()
-    os.execute("mkfifo '" .. folder .. "/keys'")
-    -- Every key is typed when what the last one leads to is there, however slow the machine.
-    local command = [[exec env TERM=xterm NO_COLOR=1 XDG_STATE_HOME='%s' \
-      timeout 100 script -qec '"%s"' /dev/null <'%s/keys']]
-    local pipe = io.popen(command:format(folder, helper.binary, folder))
-    local keys = assert(io.open(folder .. "/keys", "w"))
-    keys:setvbuf("no")
-    local out, from = "", 1
-    local function wait(text)
-      local _, last = out:find(text, from, true)
-      while not last do
-        local byte = assert(pipe:read(1), ("no %q in what came: %s"):format(text, out))
-        out = out .. byte
-        _, last = out:find(text, from, true)
-      end
-      from = last + 1
-    end
-    local function enter(text, answer)
-      keys:write(text)
-      wait(answer)
-      wait("> ")
-    end
-    wait("> ")
-    enter("11 + 1\r", "\n12\r\n")
-    keys:write("given up")
-    wait("given up")
-    enter("\3", "^C")
-    keys:write("for i = 5, 5 do\r")
-    wait(">> ")
-    enter('print("five" .. i) end\r', "\nfive5\r\n")
-    enter("t = rapt.ones(1)\r", "\n")
-    enter("t:is_cont\t()\r", "\ntrue\r\n")
-    enter("\27[A\27[A\27[A\27[A\r", "\n12\r\n")
-    keys:write('print("run" .. "ning") while true do end\r')
-    wait("\nrunning\r\n")
-    keys:write("\4") -- one that nobody reads yet is lost, and does no harm
-    enter("\3", "interrupted")
-    keys:write("\4")
-    out = out .. pipe:read("a")
-    keys:close()
-    assert.is_true(pipe:close(), out)
+    local program = start_prompt(folder)
+    enter(program, "11 + 1\r", "\n12\r\n")
+    program:type("given up")
+    program:wait("given up")
+    enter(program, "\3", "^C")
+    enter(program, "for i = 5, 5 do\r", ">")
+    enter(program, 'print("five" .. i) end\r', "\nfive5\r\n")
+    enter(program, "t = rapt.ones(1)\r", "\n")
+    enter(program, "t:is_cont\t()\r", "\ntrue\r\n")
+    enter(program, "\27[A\27[A\27[A\27[A\r", "\n12\r\n")
+    program:type('print("run" .. "ning") while true do end\r')
+    program:wait("\nrunning\r\n")
+    program:check(program:modes().canonical, "what runs finds the terminal as it was")
+    program:type("\4") -- one that nobody reads yet is lost, and does no harm
+    enter(program, "\3", "interrupted")
+    program:type("\4")
+    program:leaves()
+    program:check(program.out:find("> ^D\r\n", -6, true), "Ctrl-D ends the line")
+    program:check(program:modes().canonical and program:modes().echo, "the terminal is left as it was")
     local history = assert(io.open(folder .. "/rapt/history"))
     local text = history:read("a")
     history:close()
@@ -165,5 +159,15 @@ describe("the prompt", function()
       .. 't = rapt.ones(1)\nt:is_contiguous()\n11 + 1\n'
       .. 'print("run" .. "ning") while true do end\n', text)
     os.execute("rm -r '" .. folder .. "'")
+  end)
+
+  on_terminal("leaves well after Ctrl-C while the terminal takes no more", function()
+    local program = start_prompt("/nonexistent")
+    program:type("while true do print() end\r")
+    program:wait("\r\n\r\n\r\n")
+    program:wait_until_full()
+    enter(program, "\3", "interrupted")
+    program:type("\4")
+    program:leaves()
   end)
 end)
