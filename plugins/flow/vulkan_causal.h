@@ -92,8 +92,9 @@ static inline rapt_status flow_record_running(flow_vulkan *job, uint32_t stage,
     const rapt_status status = flow_bind(x, x->call->inputs[FLOW_SUMS], NULL, &push.sums, ends);
     if (status != RAPT_OK)
         return status;
+    const rapt_linear_rows *const rows[2] = {&job->q, &job->k};
     uint32_t constants[3] = {0, 0, stage};
-    rapt_linear_constants(x, false, constants);
+    rapt_linear_constants(x, rapt_linear_aligned(x, rows, 2), constants);
     const rapt_vulkan_buffer buffers[] = {job->q.buffer, job->k.buffer, x->table,
                                           job->numbers,  prefix,        parts,
                                           ends[0],       pairs,         job->lengths};

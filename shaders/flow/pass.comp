@@ -63,6 +63,37 @@ vec4 row_load(linear_chunk chunk, uint side, uint lane, uint i, uint column)
     return linear_sigmoids(x) * linear_columns(left);
 }
 
+// The rows at work, 128 columns of them: an invocation has quads of eight rows, as row_load of (t >> 4) + 8 r.
+const uint KEPT = 2;
+vec4 kept[KEPT][8];
+
+void keep_rows(linear_chunk chunk, uint side, uint lane)
+{
+    const uint t = gl_LocalInvocationID.x;
+    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+        const uint column = d * CHUNK + (t & 15u) * 4;
+        if (side != 0) {
+            [[unroll]] for (uint r = 0; r < 8; r++) {
+                const uint i = (t >> 4) + 8 * r;
+                const int left = i < chunk.count ? int(width) - int(column) : 0;
+                kept[d][r] = k_load(linear_row(k, chunk.batch, lane, chunk.row + i) + column, left);
+            }
+        } else {
+            [[unroll]] for (uint r = 0; r < 8; r++) {
+                const uint i = (t >> 4) + 8 * r;
+                const int left = i < chunk.count ? int(width) - int(column) : 0;
+                kept[d][r] = q_load(linear_row(q, chunk.batch, lane, chunk.row + i) + column, left);
+            }
+        }
+    }
+    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+        const vec4 there = linear_columns(int(width) - int(d * CHUNK + (t & 15u) * 4));
+        if (d * CHUNK < width)
+            [[unroll]] for (uint r = 0; r < 8; r++)
+                kept[d][r] = linear_sigmoids(kept[d][r]) * there;
+    }
+}
+
 // row_part = each invocation's share of (x_i + eps) . (T + eps), in stage 4 of x_i . T.
 void multiply_rows(linear_chunk chunk, uint side, uint lane)
 {
@@ -70,7 +101,17 @@ void multiply_rows(linear_chunk chunk, uint side, uint lane)
     const float shift = STAGE == 4 ? 0.0 : eps;
     float dots[8] = float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
     const uint base = totals_at + (((1 - side) * lanes + lane) * sequences + chunk.sequence) * width;
-    for (uint d = 0; d < width; d += CHUNK) {
+    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+        if (d * CHUNK < width) {
+            const uint column = d * CHUNK + (t & 15u) * 4;
+            const int left = int(width) - int(column);
+            const vec4 ones = shift * linear_columns(left);
+            const vec4 total = total_load(base + column, left) + ones;
+            [[unroll]] for (uint r = 0; r < 8; r++)
+                dots[r] += dot(kept[d][r] + ones, total);
+        }
+    }
+    for (uint d = KEPT * CHUNK; d < width; d += CHUNK) {
         const uint column = d + (t & 15u) * 4;
         const int left = int(width) - int(column);
         const vec4 ones = shift * linear_columns(left);
@@ -148,15 +189,51 @@ void number_rows(linear_chunk chunk, uint side, uint lane, uint u)
     barrier();
 }
 
-// The unit's part of the sum of row_number_i (x_i + shift).
-void add_rows(linear_chunk first, uint slot, uint side, uint lane, uint several, uint rows, uint part)
+vec4 column_sum[KEPT]; // of the rows kept so far, each times its number
+
+void add_kept(linear_chunk chunk, uint u)
 {
     const uint t = gl_LocalInvocationID.x;
     const float shift = STAGE > 2 ? eps : 0.0;
-    for (uint d = 0; d < width; d += CHUNK) {
+    float numbers[8];
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        const uint i = (t >> 4) + 8 * r;
+        numbers[r] = i < chunk.count ? (STAGE == 0 ? 1.0 : row_number[u * CHUNK + i]) : 0.0;
+    }
+    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+        const vec4 ones = shift * linear_columns(int(width) - int(d * CHUNK + (t & 15u) * 4));
+        vec4 inside = vec4(0.0);
+        [[unroll]] for (uint r = 0; r < 8; r++)
+            inside += numbers[r] * (kept[d][r] + ones);
+        column_sum[d] += inside;
+    }
+}
+
+// What the invocations of a column have, put together.
+void store_part(uint column, uint at, vec4 sum)
+{
+    const uint t = gl_LocalInvocationID.x;
+    barrier();
+    column_part[t] = sum;
+    barrier();
+    if (t < 16) {
+        for (uint g = 1; g < 8; g++)
+            sum += column_part[g * 16 + t];
+        part_store(at + column, int(width) - int(column), sum);
+    }
+}
+
+// The unit's part of the sum of row_number_i (x_i + shift).
+void add_rows(uint slot, uint side, uint lane, uint several, uint rows, uint part)
+{
+    const uint t = gl_LocalInvocationID.x;
+    const float shift = STAGE > 2 ? eps : 0.0;
+    [[unroll]] for (uint d = 0; d < KEPT; d++)
+        if (d * CHUNK < width)
+            store_part(d * CHUNK + (t & 15u) * 4, part, column_sum[d]);
+    for (uint d = KEPT * CHUNK; d < width; d += CHUNK) {
         const uint column = d + (t & 15u) * 4;
-        const int left = int(width) - int(column);
-        const vec4 ones = shift * linear_columns(left);
+        const vec4 ones = shift * linear_columns(int(width) - int(column));
         vec4 sum = vec4(0.0);
         for (uint u = 0; u < several; u++) {
             const linear_chunk chunk = linear_chunk_at(slot + u, packed, rows);
@@ -168,14 +245,7 @@ void add_rows(linear_chunk first, uint slot, uint side, uint lane, uint several,
             }
             sum += inside;
         }
-        barrier();
-        column_part[t] = sum;
-        barrier();
-        if (t < 16) {
-            for (uint g = 1; g < 8; g++)
-                sum += column_part[g * 16 + t];
-            part_store(part + column, left, sum);
-        }
+        store_part(column, part, sum);
     }
 }
 
@@ -187,19 +257,24 @@ void find_extreme(uint several, uint at)
     for (uint i = t; i < several * CHUNK; i += 128)
         greatest = max(greatest, row_number[i]);
     row_part[t] = greatest;
+    for (uint half_way = 64; half_way > 0; half_way /= 2) {
+        barrier();
+        if (t < half_way)
+            row_part[t] = max(row_part[t], row_part[t + half_way]);
+    }
     barrier();
-    for (uint i = 0; i < 128; i++)
-        greatest = max(greatest, row_part[i]);
+    greatest = row_part[0];
     barrier();
     for (uint i = t; i < several * CHUNK; i += 128)
         sum += row_number[i] < -1e38 ? 0.0 : exp(row_number[i] - greatest);
     row_part[t] = sum;
-    barrier();
-    if (t == 0) {
-        for (uint i = 1; i < 128; i++)
-            sum += row_part[i];
-        extreme_of[at] = vec2(greatest, sum);
+    for (uint half_way = 64; half_way > 0; half_way /= 2) {
+        barrier();
+        if (t < half_way)
+            row_part[t] += row_part[t + half_way];
     }
+    if (t == 0)
+        extreme_of[at] = vec2(greatest, row_part[0]);
 }
 
 void main()
@@ -215,10 +290,18 @@ void main()
     const uint several = min(1u << unit_log, first.chunks - first.index);
     const uint place = unit_log == 0 ? slot
                                      : (first.first >> unit_log) + first.sequence + (first.index >> unit_log);
-    for (uint u = 0; STAGE != 0 && u < several; u++)
-        number_rows(linear_chunk_at(slot + u, packed, rows), side, lane, u);
+    [[unroll]] for (uint d = 0; d < KEPT; d++)
+        column_sum[d] = vec4(0.0);
+    for (uint u = 0; u < several; u++) {
+        const linear_chunk chunk = linear_chunk_at(slot + u, packed, rows);
+        keep_rows(chunk, side, lane);
+        if (STAGE != 0)
+            number_rows(chunk, side, lane, u);
+        if (STAGE != 2)
+            add_kept(chunk, u);
+    }
     if (STAGE != 2)
-        add_rows(first, slot, side, lane, several, rows, ((side * lanes + lane) * units + place) * width);
+        add_rows(slot, side, lane, several, rows, ((side * lanes + lane) * units + place) * width);
     else if (side != 0)
         find_extreme(several, lane * units + place);
 }

@@ -1,6 +1,6 @@
 // The causal form's numbers and, backward, their gradients, a chunk at a time. Sums run over the positions
-// up to (backward: from) each; `prefix` holds what they were where the chunk begins. One invocation has one
-// column of q and of k.
+// up to (backward: from) each; `prefix` holds what they were where the chunk begins. An invocation has a
+// quad of columns of eight neighbouring rows of q and of k.
 //
 //     STAGE 1  inc, out; the chunk's sums of inc q and out k
 //     STAGE 2  cs, cr; the chunk's sum of e^cr
@@ -13,7 +13,7 @@
 #define LINEAR_TABLE 2
 #include "kit/linear.glsl"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = 128) in;
 
 layout(constant_id = 2) const uint STAGE = 1;
 
@@ -30,26 +30,14 @@ layout(push_constant) uniform push_block
 const uint HAS_FROM = 1;
 const uint LENGTH_ROW = 5; // of `sums`
 
-layout(std430, set = 0, binding = 0) readonly buffer q_block
-{
-    STORED q_one[];
-};
-layout(std430, set = 0, binding = 1) readonly buffer k_block
-{
-    STORED k_one[];
-};
+LINEAR_INPUT(0, q)
+LINEAR_INPUT(1, k)
 layout(std430, set = 0, binding = 3) buffer number_block
 {
     float number_of[];
 };
-layout(std430, set = 0, binding = 4) readonly buffer prefix_block
-{
-    float prefix_of[]; // [side][lane][slot][column]
-};
-layout(std430, set = 0, binding = 5) writeonly buffer part_block
-{
-    float part_of[];
-};
+LINEAR_FLOATS(4, prefix) // [side][lane][slot][column]
+LINEAR_FLOATS(5, part)
 layout(std430, set = 0, binding = 6) readonly buffer from_block
 {
     float from_of[];
@@ -64,84 +52,106 @@ layout(std430, set = 0, binding = 8) writeonly buffer length_block
 };
 
 #include "flow/numbers.glsl"
+#define PAIRS 128
 #include "flow/pairs.glsl"
 
-const uint GROUP = 16; // rows whose products are summed together
-
-shared float product[2][GROUP][CHUNK + 1];
-shared float half_sum[CHUNK];
+shared vec4 group_sum[2][8 * 16];    // of eight rows, by quads of columns
+shared float row_part[2][CHUNK * 17]; // an invocation's share of rows' products
 shared float dots[2][CHUNK];   // of q rows with the sums of k, of k rows with those of q
-shared float factor[2][CHUNK]; // what rows of q and k are multiplied with in their sums
+shared float factor[2][CHUNK]; // what rows of q and k are multiplied with in their sums; 0 behind the last
 
-float q_at(linear_chunk chunk, uint lane, uint i, uint column)
+#define FIRST_ROW (gl_LocalInvocationID.x >> 4 << 3)
+#define QUAD_COLUMN ((gl_LocalInvocationID.x & 15u) * 4)
+
+vec4 q_rows[8], k_rows[8];
+
+// Rows FIRST_ROW and up, columns d + QUAD_COLUMN and up.
+void take_rows(linear_chunk chunk, uint lane, uint d)
 {
-    return linear_sigmoid(LOAD(q_one[linear_row(q, chunk.batch, lane, chunk.row + i) + column]));
+    const int left = int(width) - int(d + QUAD_COLUMN);
+    const vec4 there = linear_columns(left);
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        const uint i = FIRST_ROW + r, column = d + QUAD_COLUMN;
+        const int own = i < chunk.count ? left : 0;
+        q_rows[r] = q_load(linear_row(q, chunk.batch, lane, chunk.row + i) + column, own);
+        k_rows[r] = k_load(linear_row(k, chunk.batch, lane, chunk.row + i) + column, own);
+    }
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        q_rows[r] = linear_sigmoids(q_rows[r]) * there;
+        k_rows[r] = linear_sigmoids(k_rows[r]) * there;
+    }
 }
 
-float k_at(linear_chunk chunk, uint lane, uint i, uint column)
+// The invocation's rows' sums of factor (x + shift), to be seen by all.
+void sum_groups(vec4 shift)
 {
-    return linear_sigmoid(LOAD(k_one[linear_row(k, chunk.batch, lane, chunk.row + i) + column]));
-}
-
-// Sixteen rows' products, over the columns at work.
-void sum_products(uint first)
-{
-    const uint t = gl_LocalInvocationID.x, which = t >> 5, row = t >> 1 & 15u;
+    vec4 sum_q = vec4(0.0), sum_k = vec4(0.0);
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        sum_q += factor[0][FIRST_ROW + r] * (q_rows[r] + shift);
+        sum_k += factor[1][FIRST_ROW + r] * (k_rows[r] + shift);
+    }
     barrier();
-    float sum = 0.0;
-    for (uint e = 0; e < 32; e++)
-        sum += product[which][row][(t & 1u) * 32 + e];
-    half_sum[t] = sum;
+    group_sum[0][gl_LocalInvocationID.x] = sum_q;
+    group_sum[1][gl_LocalInvocationID.x] = sum_k;
     barrier();
-    if (t < 32)
-        dots[t >> 4][first + (t & 15u)] += half_sum[2 * t] + half_sum[2 * t + 1];
 }
 
+// The rows' products; those of the first columns are still at hand where there are no others.
 void multiply_columns(linear_chunk chunk, uint slot, uint lane)
 {
-    const uint t = gl_LocalInvocationID.x;
+    const uint t = gl_LocalInvocationID.x, group = t >> 4;
     const bool back = STAGE == 4;
-    const float seen = back ? 0.0 : eps, shift = back ? eps : 0.0;
+    float by_k[8], by_q[8];
+    [[unroll]] for (uint r = 0; r < 8; r++)
+        by_k[r] = by_q[r] = 0.0;
     for (uint d = 0; d < width; d += CHUNK) {
-        const uint column = d + t;
-        const bool there = column < width;
-        const uint at = (lane * slots + slot) * width + column, side = lanes * slots * width;
-        const float base_q = there ? prefix_of[at] : 0.0, base_k = there ? prefix_of[side + at] : 0.0;
-        float local_q = 0.0, local_k = 0.0;
-        for (uint first = 0; first < CHUNK; first += GROUP) {
-            for (uint r = 0; r < GROUP; r++) {
-                const uint i = back ? CHUNK - 1 - (first + r) : first + r;
-                float by_k = 0.0, by_q = 0.0;
-                if (there && i < chunk.count) {
-                    const float x = q_at(chunk, lane, i, column), y = k_at(chunk, lane, i, column);
-                    local_q += factor[0][i] * (x + shift);
-                    local_k += factor[1][i] * (y + shift);
-                    by_k = (x + seen) * (base_k + local_k + seen);
-                    by_q = (y + seen) * (base_q + local_q + seen);
-                }
-                product[0][r][t] = by_k;
-                product[1][r][t] = by_q;
-            }
-            sum_products(first);
+        const int left = int(width) - int(d + QUAD_COLUMN);
+        const vec4 there = linear_columns(left);
+        const vec4 seen = (back ? 0.0 : eps) * there, shift = (back ? eps : 0.0) * there;
+        const uint at = (lane * slots + slot) * width + d + QUAD_COLUMN, side = lanes * slots * width;
+        vec4 before_q = prefix_load(at, left) + seen, before_k = prefix_load(side + at, left) + seen;
+        if (d > 0)
+            take_rows(chunk, lane, d);
+        sum_groups(shift);
+        for (uint g = back ? group + 1 : 0; g < (back ? 8 : group); g++) {
+            before_q += group_sum[0][g * 16 + (t & 15u)];
+            before_k += group_sum[1][g * 16 + (t & 15u)];
+        }
+        [[unroll]] for (uint e = 0; e < 8; e++) {
+            const uint r = back ? 7 - e : e;
+            before_q += factor[0][FIRST_ROW + r] * (q_rows[r] + shift);
+            before_k += factor[1][FIRST_ROW + r] * (k_rows[r] + shift);
+            by_k[r] += dot(q_rows[r] + seen, before_k);
+            by_q[r] += dot(k_rows[r] + seen, before_q);
         }
     }
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        row_part[0][(FIRST_ROW + r) * 17 + (t & 15u)] = by_k[r];
+        row_part[1][(FIRST_ROW + r) * 17 + (t & 15u)] = by_q[r];
+    }
+    barrier();
+    float sum = 0.0;
+    for (uint g = 0; g < 16; g++)
+        sum += row_part[t >> 6][(t & 63u) * 17 + g];
+    dots[t >> 6][t & 63u] = sum;
     barrier();
 }
 
 // The chunk's sums of factor (x + shift).
 void add_columns(linear_chunk chunk, uint slot, uint lane)
 {
-    const uint t = gl_LocalInvocationID.x;
-    const float shift = STAGE > 2 ? eps : 0.0;
-    for (uint column = t; column < width; column += CHUNK) {
-        const uint at = (lane * slots + slot) * width + column, side = lanes * slots * width;
-        float sum_q = 0.0, sum_k = 0.0;
-        for (uint i = 0; i < chunk.count; i++) {
-            sum_q += factor[0][i] * (q_at(chunk, lane, i, column) + shift);
-            sum_k += factor[1][i] * (k_at(chunk, lane, i, column) + shift);
+    const uint t = gl_LocalInvocationID.x, side = t >> 4;
+    for (uint d = 0; d < width; d += CHUNK) {
+        const int left = int(width) - int(d + QUAD_COLUMN);
+        if (width > CHUNK)
+            take_rows(chunk, lane, d);
+        sum_groups((STAGE > 2 ? eps : 0.0) * linear_columns(left));
+        if (side < 2) {
+            vec4 sum = vec4(0.0);
+            for (uint g = 0; g < 8; g++)
+                sum += group_sum[side][g * 16 + (t & 15u)];
+            part_store(((side * lanes + lane) * slots + slot) * width + d + QUAD_COLUMN, left, sum);
         }
-        part_of[at] = sum_q;
-        part_of[side + at] = sum_k;
     }
 }
 
@@ -188,8 +198,8 @@ void open_row(linear_chunk chunk, uint slot, uint lane, float t)
 // A row's numbers, from its products.
 void settle_row(linear_chunk chunk, uint lane, float t)
 {
-    const uint i = gl_LocalInvocationID.x, at = STAGE == 4 ? CHUNK - 1 - i : i;
-    const float first = dots[0][at], second = dots[1][at];
+    const uint i = gl_LocalInvocationID.x;
+    const float first = dots[0][i], second = dots[1][i];
     if (STAGE == 1) {
         factor[0][i] = t / first;
         factor[1][i] = t / second;
@@ -201,7 +211,7 @@ void settle_row(linear_chunk chunk, uint lane, float t)
     } else {
         const float inc = number(INVERSE, 0, chunk, lane), inverse = number(INVERSE, 1, chunk, lane);
         const float d_inc = number(D_FACTOR, 0, chunk, lane) + first, d_out = second;
-        dots[0][at] = number(D_FACTOR, 1, chunk, lane) + (d_inc * inc + d_out * inverse) / t;
+        dots[0][i] = number(D_FACTOR, 1, chunk, lane) + (d_inc * inc + d_out * inverse) / t;
         factor[0][i] = -inc * inc / t * d_inc;
         factor[1][i] = -inverse * inverse / t * d_out;
         put(D_FACTOR, 0, chunk, lane, factor[0][i]);
@@ -218,12 +228,14 @@ void main()
     float t = float(chunk.index * CHUNK + i + 1);
     if ((flags & HAS_FROM) != 0)
         t += from_of[linear_row(from, chunk.sequence, lane, LENGTH_ROW)];
-    dots[0][i] = dots[1][i] = 0.0;
-    factor[0][i] = factor[1][i] = 1.0;
-    if (i < chunk.count && (STAGE == 2 || STAGE == 4)) {
-        factor[0][i] = number(STAGE == 2 ? INVERSE : D_CLAIM, 0, chunk, lane);
-        factor[1][i] = number(STAGE == 2 ? INVERSE : D_CLAIM, 1, chunk, lane);
+    if (i < CHUNK) {
+        factor[0][i] = factor[1][i] = i < chunk.count ? 1.0 : 0.0;
+        if (i < chunk.count && (STAGE == 2 || STAGE == 4)) {
+            factor[0][i] = number(STAGE == 2 ? INVERSE : D_CLAIM, 0, chunk, lane);
+            factor[1][i] = number(STAGE == 2 ? INVERSE : D_CLAIM, 1, chunk, lane);
+        }
     }
+    take_rows(chunk, lane, 0);
     barrier();
     if (STAGE == 3)
         open_row(chunk, slot, lane, t);
@@ -243,7 +255,7 @@ void main()
     if (STAGE == 4 && i == 0) {
         float sum = 0.0;
         for (uint r = 0; r < chunk.count; r++)
-            sum += dots[0][CHUNK - 1 - r];
+            sum += dots[0][r];
         length_of[lane * slots + slot] = sum;
     }
 }
