@@ -39,8 +39,7 @@
     "!given(state) || !given(cu_seqlens_q) || S == P - 1"
 
 /* The functions of an operator on both devices, and its kernels made of them; `cpu_supports`: those
- * of the CPU's, or NULL. That by cooperative matrices waits to be measured: the plain one
- * goes before it (linear_vulkan_plan.h). */
+ * of the CPU's, or NULL. */
 #define RAPT_LINEAR_DECLARE(op)                                                                    \
     rapt_status op##_infer(rapt_call *call, int64_t(*shapes)[RAPT_MAX_DIMS], int32_t *ndims);      \
     rapt_status op##_cpu_forward(rapt_call *call);                                                 \
@@ -62,22 +61,19 @@
         .backward = op##_cpu_backward,                                                             \
         .step = op##_cpu_step,                                                                     \
     },                                                                                             \
-        {                                                                                          \
-            .size = sizeof(rapt_kernel),                                                           \
-            .name = "vulkan",                                                                      \
-            .device = "vulkan",                                                                    \
-            .dtypes = RAPT_DTYPES_COMPUTE,                                                         \
-            .supports = op##_vulkan_supports,                                                      \
-            .workspace = op##_vulkan_workspace,                                                    \
-            .forward = op##_vulkan_forward,                                                        \
-            .backward = op##_vulkan_backward,                                                      \
-            .step = op##_vulkan_step,                                                              \
-        },                                                                                         \
     {                                                                                              \
-        .size = sizeof(rapt_kernel), .name = "vulkan.coopmat", .device = "vulkan", .priority = -1, \
-        .dtypes = RAPT_DTYPE_BIT(RAPT_F16), .supports = op##_vulkan_supports,                      \
+        .size = sizeof(rapt_kernel), .name = "vulkan", .device = "vulkan",                         \
+        .dtypes = RAPT_DTYPES_COMPUTE, .supports = op##_vulkan_supports,                           \
         .workspace = op##_vulkan_workspace, .forward = op##_vulkan_forward,                        \
-        .backward = op##_vulkan_backward                                                           \
+        .backward = op##_vulkan_backward, .step = op##_vulkan_step,                                \
+    }
+/* One more, by cooperative matrices: kit/linear_vulkan_plan.h. */
+#define RAPT_LINEAR_KERNEL_COOP(op)                                                                \
+    {                                                                                              \
+        .size = sizeof(rapt_kernel), .name = "vulkan.coopmat", .device = "vulkan", .priority = 1,  \
+        .dtypes = RAPT_DTYPE_BIT(RAPT_F16) | RAPT_DTYPE_BIT(RAPT_BF16),                            \
+        .supports = op##_vulkan_supports, .workspace = op##_vulkan_workspace,                      \
+        .forward = op##_vulkan_forward, .backward = op##_vulkan_backward, .step = op##_vulkan_step \
     }
 
 /* Number of sequences of a call. */

@@ -167,7 +167,8 @@ static inline rapt_status rapt_linear_run(rapt_linear_vulkan *x, const rapt_vulk
     rapt_vulkan_dispatch dispatch;
     memset(&dispatch, 0, sizeof dispatch);
     dispatch.size = sizeof dispatch;
-    dispatch.flags = x->beside ? RAPT_VULKAN_CONCURRENT : 0;
+    dispatch.flags =
+        (x->beside ? RAPT_VULKAN_CONCURRENT : 0u) | rapt_vulkan_operands(x->call, shader);
     dispatch.shader = shader;
     dispatch.constants = constants;
     dispatch.n_constants = n_constants;
@@ -210,10 +211,12 @@ rapt_linear_contribute(rapt_linear_vulkan *x, const rapt_vulkan_shader *shader,
                                                           : x->slope;
     const rapt_vulkan_buffer buffers[] = {a->buffer, c->buffer, *states,  x->table,   x->zeros,
                                           x->zeros,  factor,    x->spans, x->l.buffer};
-    const uint32_t tiles = rapt_vulkan_groups(x->d, 64) * rapt_vulkan_groups(x->e, 64);
+    const int form =
+        rapt_linear_coop_states(x) ? rapt_linear_form(x, aligned) : rapt_linear_half(x);
+    const uint32_t tiles =
+        rapt_vulkan_groups(x->d, 64) * (form < 2 ? rapt_vulkan_groups(x->e, 64) : 1);
     const uint32_t groups[3] = {(uint32_t)x->slots, (uint32_t)x->count, tiles};
-    return rapt_linear_run(x, &shader[rapt_linear_form(x, aligned)], constants, 4, groups, buffers,
-                           &push, NULL);
+    return rapt_linear_run(x, &shader[form], constants, 4, groups, buffers, &push, NULL);
 }
 
 /* A state that comes in, [S, H, D, E] with any outer strides, and one that goes out, contiguous;
@@ -308,8 +311,8 @@ static inline rapt_status rapt_linear_apply(rapt_linear_vulkan *x, const rapt_vu
                                           factor,         x->spans,       x->l.buffer};
     const uint32_t lanes = (uint32_t)(values ? x->count : x->count / x->share);
     const uint32_t groups[3] = {(uint32_t)x->slots, lanes, 1};
-    return rapt_linear_run(x, &shader[rapt_linear_form(x, aligned)], constants, 6, groups, buffers,
-                           &push, NULL);
+    const int form = rapt_linear_form(x, aligned);
+    return rapt_linear_run(x, &shader[form], constants, 6, groups, buffers, &push, NULL);
 }
 
 /* dq, dk and dv of the heads in work, each to a view of `to` or, NULL, not at all. `rows`: of q, k,

@@ -6,7 +6,6 @@
 #define RAPT_KIT_LINEAR_VULKAN_PLAN_H
 
 #include "kit/vulkan.h"
-#include <stdlib.h>
 
 #define RAPT_LINEAR_CHUNK     64
 #define RAPT_LINEAR_CHUNK_LOG 6
@@ -40,7 +39,7 @@ enum {
         RAPT_LINEAR_FORM(op, part, f32, 0, 0, buffers, push),                                      \
         RAPT_LINEAR_FORM(op, part, half, RAPT_VULKAN_STORAGE16, 0, buffers, push),                 \
     }
-/* For those, and for float16 by cooperative matrices: at rapt_linear_form. */
+/* For those, and for 16-bit elements by cooperative matrices: at rapt_linear_form. */
 #define RAPT_LINEAR_SHADER_COOP(op, part, buffers, push)                                           \
     static const rapt_vulkan_shader op##_##part##_shader[4] = {                                    \
         RAPT_LINEAR_FORM(op, part, f32, 0, 0, buffers, push),                                      \
@@ -265,45 +264,45 @@ static inline uint64_t rapt_linear_lane_bytes(const rapt_linear_vulkan *x)
 }
 
 /* --- By cooperative matrices: kernel "vulkan.coopmat" ------------------------------------------
- * The two heavy shaders, contribute and apply, where all rows begin at a multiple of four elements
- * and have a multiple of four columns; other rows, and other shaders, are the plain kernel's. It is
- * not measured on a GPU yet: the plain kernel goes before it, and leaves it the calls that it can
- * take only where the environment asks for that. */
+ * The shaders that they make faster: apply and, where a state is of many chunks and rows are wide,
+ * contribute. They take rows that all begin at a multiple of four elements; views of other strides
+ * go by the plain ones, as do all other shaders. */
 
-enum { RAPT_LINEAR_COOP_BYTES = 32768 }; /* shared memory that suffices for each of them */
+enum {
+    RAPT_LINEAR_COOP_BYTES = 32768, /* shared memory that suffices for each of them */
+    RAPT_LINEAR_COOP_COLUMNS = 128  /* that rows have at most */
+};
 
-static inline uint32_t rapt_linear_coop_needs(const rapt_linear_vulkan *x)
+/* Whether contribute is by them, too. */
+static inline bool rapt_linear_coop_states(const rapt_linear_vulkan *x)
 {
-    const bool khr = x->device.limits->features & RAPT_VULKAN_COOPMAT_KHR;
-    return !khr && getenv("RAPT_VULKAN_EMULATE_COOPMAT")
-               ? RAPT_LINEAR_COOP_NEEDS
-               : RAPT_LINEAR_COOP_NEEDS | RAPT_LINEAR_COOP_KHR;
+    return x->coop && x->unit_log && (x->d >= RAPT_LINEAR_CHUNK || x->e >= RAPT_LINEAR_CHUNK);
 }
 
-/* In `supports` of the kernel: what the device lacks. */
+/* In `supports` of the kernel: what the device or the call lacks. */
 static inline rapt_status rapt_linear_coop_fits(const rapt_linear_vulkan *x)
 {
     const rapt_vulkan_limits *limits = x->device.limits;
-    const rapt_status status = rapt_vulkan_require(&x->device, rapt_linear_coop_needs(x));
-    if (status == RAPT_OK && limits->shared_bytes < RAPT_LINEAR_COOP_BYTES)
-        return x->call->host->error(x->call, RAPT_UNSUPPORTED,
-                                    "tiles take %d bytes of shared memory; the device has %u",
-                                    RAPT_LINEAR_COOP_BYTES, limits->shared_bytes);
-    return status;
-}
-
-/* In `supports` of the plain kernel: whether it leaves the call to the other one. */
-static inline rapt_status rapt_linear_coop_asked(const rapt_linear_vulkan *x)
-{
-    const rapt_vulkan_limits *limits = x->device.limits;
-    if (x->call->dtype != RAPT_F16 || x->call->phase == RAPT_STEP)
-        return RAPT_OK;
-    const char *asked = getenv("RAPT_VULKAN_LINEAR_COOPMAT");
-    if (!asked || strcmp(asked, "1") != 0 || rapt_linear_coop_needs(x) & ~limits->features ||
-        limits->shared_bytes < RAPT_LINEAR_COOP_BYTES)
-        return RAPT_OK;
-    return x->call->host->error(x->call, RAPT_UNSUPPORTED,
-                                "RAPT_VULKAN_LINEAR_COOPMAT=1 asks for vulkan.coopmat");
+    const rapt_host *host = x->call->host;
+    const int64_t most = x->d > x->e ? x->d : x->e, least = x->d < x->e ? x->d : x->e;
+    rapt_status status = rapt_vulkan_require_coop(&x->device);
+    if (status == RAPT_OK && rapt_vulkan_coop_way(&x->device) == RAPT_VULKAN_BY_NV)
+        status = rapt_vulkan_require(&x->device, RAPT_VULKAN_COOPMAT_KHR); /* no form is by NV's */
+    if (status != RAPT_OK)
+        return status;
+    if (limits->shared_bytes < RAPT_LINEAR_COOP_BYTES)
+        return host->error(x->call, RAPT_UNSUPPORTED,
+                           "tiles take %d bytes of shared memory; the device has %u",
+                           RAPT_LINEAR_COOP_BYTES, limits->shared_bytes);
+    if (least < 4 || most > RAPT_LINEAR_COOP_COLUMNS || (most | least) % 4 != 0)
+        return host->error(x->call, RAPT_UNSUPPORTED,
+                           "rows have 4 to %d columns, a multiple of 4; got D = %lld, E = %lld",
+                           RAPT_LINEAR_COOP_COLUMNS, (long long)x->d, (long long)x->e);
+    if (x->unit_log && !rapt_linear_coop_states(x))
+        return host->error(x->call, RAPT_UNSUPPORTED,
+                           "where nothing is causal, they gain nothing unless D or E is %d or more",
+                           RAPT_LINEAR_CHUNK);
+    return RAPT_OK;
 }
 
 /* The shader of a table of RAPT_LINEAR_SHADER_COOP that takes rows that are `aligned` or not. */
@@ -311,7 +310,7 @@ static inline int rapt_linear_form(const rapt_linear_vulkan *x, bool aligned)
 {
     if (!x->coop || !aligned)
         return rapt_linear_half(x);
-    return x->device.limits->features & RAPT_VULKAN_COOPMAT_KHR ? 2 : 3;
+    return rapt_vulkan_coop_way(&x->device) == RAPT_VULKAN_BY_KHR ? 2 : 3;
 }
 
 /* Lays out the table and the states. In `supports` (views without data) it says what does not fit.
@@ -373,8 +372,8 @@ static inline rapt_status rapt_linear_fits(rapt_linear_vulkan *x)
     rapt_status status = RAPT_OK;
     if (rapt_linear_half(x))
         status = rapt_vulkan_require(&x->device, RAPT_VULKAN_STORAGE16);
-    if (status == RAPT_OK)
-        status = x->coop ? rapt_linear_coop_fits(x) : rapt_linear_coop_asked(x);
+    if (status == RAPT_OK && x->coop)
+        status = rapt_linear_coop_fits(x);
     for (uint32_t i = 0; status == RAPT_OK && i < call->op->n_inputs; i++)
         status = rapt_vulkan_fits(call, x->device.limits, call->inputs[i]);
     for (uint32_t i = 0; status == RAPT_OK && call->outputs && i < call->op->n_outputs; i++)

@@ -102,7 +102,8 @@ static const rapt_state_arg states[] = {
     {.size = sizeof(rapt_state_arg), .input = "sums", .output = "final_sums"},
 };
 
-static const rapt_kernel kernels[] = {RAPT_LINEAR_KERNELS(flow, flow_supports)};
+static const rapt_kernel kernels[] = {RAPT_LINEAR_KERNELS(flow, flow_supports),
+                                      RAPT_LINEAR_KERNEL_COOP(flow)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

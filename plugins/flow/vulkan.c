@@ -19,6 +19,8 @@
 #include "flow_pairs.h"
 #include "flow_pass_f32.h"
 #include "flow_pass_half.h"
+#include "flow_rows_coop_emulated.h"
+#include "flow_rows_coop_khr.h"
 #include "flow_rows_f32.h"
 #include "flow_rows_half.h"
 #include "flow_running_f32.h"

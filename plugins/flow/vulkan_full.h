@@ -30,7 +30,7 @@ typedef struct flow_rows_push {
 RAPT_LINEAR_SHADER(flow, pass, 8, sizeof(flow_pass_push));
 RAPT_LINEAR_SHADER_ONE(flow, total, 3, sizeof(flow_total_push));
 RAPT_LINEAR_SHADER_ONE(flow, compete, 4, sizeof(flow_compete_push));
-RAPT_LINEAR_SHADER(flow, rows, 8, sizeof(flow_rows_push));
+RAPT_LINEAR_SHADER_COOP(flow, rows, 8, sizeof(flow_rows_push));
 
 /* Numbers in one set of totals, of both sides. */
 static inline uint32_t flow_totals(const flow_vulkan *job)
@@ -172,7 +172,8 @@ static inline rapt_status flow_record_whole(flow_vulkan *job)
     return status;
 }
 
-/* A mode of rows.comp; `to` NULL: what it would write there is not wanted. */
+/* A mode of rows.comp; `to` NULL: what it would write there is not wanted. By cooperative matrices
+ * the first alone is faster, and that of wide rows. */
 static inline rapt_status flow_record_rows(flow_vulkan *job, uint32_t mode,
                                            const rapt_linear_rows *a, const rapt_linear_rows *y,
                                            const rapt_linear_rows *to, rapt_vulkan_buffer matrix)
@@ -200,11 +201,14 @@ static inline rapt_status flow_record_rows(flow_vulkan *job, uint32_t mode,
         .bound = job->clamp,
     };
     uint32_t constants[3] = {0, 0, mode};
-    rapt_linear_constants(x, rapt_linear_aligned(x, rows, 3), constants);
+    const bool aligned = rapt_linear_aligned(x, rows, 3);
+    const bool coop = mode == 0 && (x->d > RAPT_LINEAR_CHUNK || x->e > RAPT_LINEAR_CHUNK);
+    const int form = coop ? rapt_linear_form(x, aligned) : rapt_linear_half(x);
+    rapt_linear_constants(x, aligned, constants);
     const rapt_vulkan_buffer buffers[] = {a->buffer,    y->buffer, to ? to->buffer : x->zeros,
                                           job->numbers, matrix,    x->table,
                                           job->totals,  job->means};
-    return rapt_vulkan_run(&x->device, &flow_rows_shader[rapt_linear_half(x)], constants, 3,
+    return rapt_vulkan_run(&x->device, &flow_rows_shader[form], constants, 3,
                            (uint32_t)(keys ? x->slots_k : x->slots), (uint32_t)x->count, 1, buffers,
                            &push, NULL);
 }

@@ -49,7 +49,8 @@ static const rapt_attr attrs[] = {
 
 static const rapt_state_arg states[] = {RAPT_LINEAR_STATES};
 
-static const rapt_kernel kernels[] = {RAPT_LINEAR_KERNELS(lightning, NULL)};
+static const rapt_kernel kernels[] = {RAPT_LINEAR_KERNELS(lightning, NULL),
+                                      RAPT_LINEAR_KERNEL_COOP(lightning)};
 
 static const rapt_operator operators[] = {{
     .size = sizeof(rapt_operator),

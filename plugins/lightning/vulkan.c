@@ -7,10 +7,10 @@
 #include "lightning_apply_f32.h"
 #include "lightning_apply_half.h"
 #include "lightning_carry.h"
-#include "lightning_contribute_coop_emulated.h"
-#include "lightning_contribute_coop_khr.h"
 #include "lightning_contribute_f32.h"
 #include "lightning_contribute_half.h"
+#include "lightning_rate_f32.h"
+#include "lightning_rate_half.h"
 #include "lightning_slope_f32.h"
 #include "lightning_slope_half.h"
 #include "lightning_step_f32.h"
@@ -18,12 +18,20 @@
 #include "lightning_table.h"
 #include "lightning_total.h"
 
+/* A flag of slope.comp beyond the kit's. */
+enum { SLOPE_STEEP_ALONE = 8 };
+
 typedef struct slope_push {
     rapt_linear_place q, k, v, d_o;
     uint32_t n, packed, lane_states, slots, inner, width;
     float scale;
     uint32_t flags, slope, heads_before;
 } slope_push;
+
+typedef struct rate_push {
+    rapt_linear_place q, k, d_q, d_k;
+    uint32_t n, packed, lane_states, slots, inner, width, slope, heads_before;
+} rate_push;
 
 typedef struct step_push {
     rapt_linear_step_push step;
@@ -34,9 +42,10 @@ typedef struct total_push {
     uint32_t slots, to;
 } total_push;
 
-RAPT_LINEAR_SHADER_COOP(lightning, contribute, 7, RAPT_LINEAR_CONTRIBUTE_BYTES + 4);
+RAPT_LINEAR_SHADER(lightning, contribute, 7, RAPT_LINEAR_CONTRIBUTE_BYTES + 4);
 RAPT_LINEAR_SHADER_COOP(lightning, apply, 7, RAPT_LINEAR_APPLY_BYTES + 4);
 RAPT_LINEAR_SHADER(lightning, slope, 9, sizeof(slope_push));
+RAPT_LINEAR_SHADER(lightning, rate, 9, sizeof(rate_push));
 RAPT_LINEAR_SHADER(lightning, step, 6, sizeof(step_push));
 RAPT_LINEAR_SHADER_ONE(lightning, carry, 5, sizeof(rapt_linear_carry_push));
 RAPT_LINEAR_SHADER_ONE(lightning, total, 2, sizeof(total_push));
@@ -151,9 +160,18 @@ rapt_status lightning_vulkan_forward(rapt_call *call)
     return status;
 }
 
-/* The slopes' gradients by chunk, of the heads in work. */
+/* Whether the gradients of q and k tell those of the slopes: bfloat16 ones are too coarse for it.
+ */
+static bool gradients_tell(const rapt_call *call)
+{
+    return call->dtype != RAPT_BF16 && call->grad_inputs[LIGHTNING_Q] &&
+           call->grad_inputs[LIGHTNING_K] && !call->inputs[LIGHTNING_STATE] &&
+           !call->grad_outputs[LIGHTNING_FINAL];
+}
+
+/* The slopes' gradients by chunk, of the heads in work; `steep`: of steep slopes alone. */
 static rapt_status record_slope(rapt_linear_vulkan *x, const rapt_linear_rows *const *rows,
-                                rapt_vulkan_buffer rates)
+                                rapt_vulkan_buffer rates, bool steep)
 {
     const slope_push push = {
         .q = rapt_linear_at(x, rows[0], false),
@@ -169,7 +187,8 @@ static rapt_status record_slope(rapt_linear_vulkan *x, const rapt_linear_rows *c
         .scale = x->scale,
         .flags = RAPT_LINEAR_HAS_SLOPE |
                  (x->call->inputs[LIGHTNING_STATE] ? RAPT_LINEAR_HAS_FROM : 0u) |
-                 (x->call->grad_outputs[LIGHTNING_FINAL] ? RAPT_LINEAR_HAS_TO : 0u),
+                 (x->call->grad_outputs[LIGHTNING_FINAL] ? RAPT_LINEAR_HAS_TO : 0u) |
+                 (steep ? SLOPE_STEEP_ALONE : 0u),
         .slope = x->slope_base + (uint32_t)x->first,
         .heads_before = (uint32_t)x->first,
     };
@@ -180,6 +199,48 @@ static rapt_status record_slope(rapt_linear_vulkan *x, const rapt_linear_rows *c
                                           x->slope,        x->reverse,      rates};
     return rapt_vulkan_run(&x->device, &lightning_slope_shader[rapt_linear_half(x)], constants, 2,
                            (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
+}
+
+/* The same from the gradients of q and k where slopes are not steep. */
+static rapt_status record_rate(rapt_linear_vulkan *x, const rapt_linear_rows *const *rows,
+                               rapt_vulkan_buffer rates)
+{
+    rapt_linear_rows d_q, d_k;
+    const rapt_linear_rows *const all[4] = {rows[0], rows[1], &d_q, &d_k};
+    rapt_status status = rapt_linear_rows_of(x, x->call->grad_inputs[LIGHTNING_Q], &d_q);
+    if (status == RAPT_OK)
+        status = rapt_linear_rows_of(x, x->call->grad_inputs[LIGHTNING_K], &d_k);
+    if (status != RAPT_OK)
+        return status;
+    const rate_push push = {
+        .q = rapt_linear_at(x, rows[0], false),
+        .k = rapt_linear_at(x, rows[1], false),
+        .d_q = rapt_linear_at(x, &d_q, false),
+        .d_k = rapt_linear_at(x, &d_k, false),
+        .n = (uint32_t)x->n,
+        .packed = (uint32_t)x->packed,
+        .lane_states = (uint32_t)x->lane_states,
+        .slots = (uint32_t)x->slots,
+        .inner = (uint32_t)x->d,
+        .width = (uint32_t)x->e,
+        .slope = x->slope_base + (uint32_t)x->first,
+        .heads_before = (uint32_t)x->first,
+    };
+    uint32_t constants[2];
+    rapt_linear_constants(x, rapt_linear_aligned(x, all, 4), constants);
+    const rapt_vulkan_buffer buffers[] = {rows[0]->buffer, rows[1]->buffer, d_q.buffer,
+                                          d_k.buffer,      x->states,       x->table,
+                                          x->reverse,      x->slope,        rates};
+    return rapt_vulkan_run(&x->device, &lightning_rate_shader[rapt_linear_half(x)], constants, 2,
+                           (uint32_t)x->slots, (uint32_t)x->count, 1, buffers, &push, NULL);
+}
+
+static rapt_status record_slopes(rapt_linear_vulkan *x, const rapt_linear_rows *const *rows,
+                                 rapt_vulkan_buffer rates)
+{
+    const bool tell = gradients_tell(x->call);
+    const rapt_status status = tell ? record_rate(x, rows, rates) : RAPT_OK;
+    return status == RAPT_OK ? record_slope(x, rows, rates, tell) : status;
 }
 
 static rapt_status record_total(rapt_linear_vulkan *x, rapt_vulkan_buffer rates)
@@ -215,7 +276,7 @@ rapt_status lightning_vulkan_backward(rapt_call *call)
                                            call->inputs[LIGHTNING_STATE] != NULL,
                                            call->grad_outputs[LIGHTNING_FINAL] != NULL);
         if (status == RAPT_OK && slopes)
-            status = record_slope(&x, rows, rates);
+            status = record_slopes(&x, rows, rates);
     }
     return status == RAPT_OK && slopes ? record_total(&x, rates) : status;
 }

@@ -2,12 +2,8 @@
 #include "kit/linear_vulkan.h"
 #include "log_linear.h"
 
-#include "log_linear_apply_coop_emulated.h"
-#include "log_linear_apply_coop_khr.h"
 #include "log_linear_apply_f32.h"
 #include "log_linear_apply_half.h"
-#include "log_linear_contribute_coop_emulated.h"
-#include "log_linear_contribute_coop_khr.h"
 #include "log_linear_contribute_f32.h"
 #include "log_linear_contribute_half.h"
 #include "log_linear_crossing.h"
@@ -86,12 +82,12 @@ enum { STEP_WIDE_G = 16 };
 
 RAPT_LINEAR_SHADER(log_linear, decay, 4, sizeof(decay_push));
 RAPT_LINEAR_SHADER_ONE(log_linear, spans, 2, sizeof(spans_push));
-RAPT_LINEAR_SHADER_COOP(log_linear, contribute, 9,
-                        RAPT_LINEAR_CONTRIBUTE_BYTES + sizeof(rapt_linear_tree_tail));
+RAPT_LINEAR_SHADER(log_linear, contribute, 9,
+                   RAPT_LINEAR_CONTRIBUTE_BYTES + sizeof(rapt_linear_tree_tail));
 RAPT_LINEAR_SHADER_ONE(log_linear, grow, 4, sizeof(grow_push));
 /* apply does not know parts: the last three numbers of the tail. */
-RAPT_LINEAR_SHADER_COOP(log_linear, apply, 9,
-                        RAPT_LINEAR_APPLY_BYTES + sizeof(rapt_linear_tree_tail) - 12);
+RAPT_LINEAR_SHADER(log_linear, apply, 9,
+                   RAPT_LINEAR_APPLY_BYTES + sizeof(rapt_linear_tree_tail) - 12);
 RAPT_LINEAR_SHADER(log_linear, final, 8, sizeof(final_push));
 RAPT_LINEAR_SHADER(log_linear, readers, 9,
                    RAPT_LINEAR_CONTRIBUTE_BYTES + sizeof(rapt_linear_tree_tail));

@@ -39,6 +39,19 @@ uint linear_row(linear_rows rows, uint batch, uint head, uint row)
 #ifdef RAPT_HALF
 #define QUAD uvec2
 
+#ifdef RAPT_COOPMAT_KHR
+// 16-bit floats are moved and converted alone: the device may be told that they are of the other type.
+vec4 quad_decode(uvec2 raw)
+{
+    return vec4(f16vec4(unpackFloat2x16(raw.x), unpackFloat2x16(raw.y)));
+}
+
+uvec2 quad_encode(vec4 x)
+{
+    const f16vec4 half_ = f16vec4(x);
+    return uvec2(packFloat2x16(half_.xy), packFloat2x16(half_.zw));
+}
+#else
 vec4 quad_decode(uvec2 raw)
 {
 #ifndef LINEAR_COOP
@@ -64,6 +77,7 @@ uvec2 quad_encode(vec4 x)
 #endif
     return uvec2(packHalf2x16(quad_round(x.xy)), packHalf2x16(quad_round(x.zw)));
 }
+#endif
 #else
 #define QUAD             vec4
 #define quad_decode(raw) (raw)
@@ -92,7 +106,11 @@ vec4 linear_columns(int left)
     layout(std430, set = 0, binding = number) readonly buffer name##_quads_block                    \
     {                                                                                               \
         QUAD name##_quad[];                                                                         \
-    };
+    };                                                                                              \
+    vec4 name##_load(uint at, int left)                                                             \
+    {                                                                                               \
+        return left > 0 ? quad_decode(name##_quad[at >> 2]) : vec4(0.0);                            \
+    }
 #define LINEAR_OUTPUT(number, name)                                                                 \
     layout(std430, set = 0, binding = number) writeonly buffer name##_quads_block                   \
     {                                                                                               \
@@ -108,6 +126,10 @@ vec4 linear_columns(int left)
     {                                                                                               \
         vec4 name##_quad[];                                                                         \
     };                                                                                              \
+    vec4 name##_load(uint at, int left)                                                             \
+    {                                                                                               \
+        return left > 0 ? name##_quad[at >> 2] : vec4(0.0);                                         \
+    }                                                                                               \
     void name##_store(uint at, int left, vec4 x)                                                    \
     {                                                                                               \
         if (left > 0)                                                                               \

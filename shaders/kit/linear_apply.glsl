@@ -80,7 +80,9 @@ layout(std430, set = 0, binding = 6) readonly buffer factor_block
 #else
 shared float near_decay[CHUNK]; // by distance
 #endif
+#ifndef LINEAR_COOP
 shared float row_factor[CHUNK];
+#endif
 
 vec4 sums[8];
 
@@ -192,8 +194,6 @@ void multiply_far(linear_chunk chunk, uint head, uint at, uint w, uint t)
     }
 }
 
-#endif
-
 // The states at the chunk's border, with the rows' factors.
 void multiply_states(linear_chunk chunk, uint slot, uint lane, uint head, uint w, uint t)
 {
@@ -235,6 +235,8 @@ void multiply_states(linear_chunk chunk, uint slot, uint lane, uint head, uint w
     multiply_far(chunk, head, (lane * lane_states + slot) * size, w, t);
 #endif
 }
+
+#endif
 
 void store_rows(linear_chunk chunk, uint lane, uint w, uint t)
 {
@@ -285,10 +287,7 @@ void main()
                 tree_load(chunk, slot, head);
 #endif
 #ifdef LINEAR_COOP
-            multiply_states(chunk, slot, head, inner_head, w, t);
-            if (begins)
-                multiply_pairs(chunk, inner_head, outer_head, t);
-            multiply_near(chunk, outer_head, w, t);
+            apply_head(chunk, slot, head, inner_head, outer_head, w, begins, t);
 #else
             if (begins) {
                 multiply_pairs(chunk, inner_head, t);

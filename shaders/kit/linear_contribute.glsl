@@ -4,8 +4,9 @@
 //     forward    a = k, c = v,  f the decay from i to the chunk's end
 //     backward   a = q, c = do, f the decay from the chunk's start to i, times the scale
 //
-// Workgroups: (slot, head in work, tile of 64 x 64). LINEAR_READERS: tiles of each level, backward: what the
-// queries of a block of chunks say of the node that they read, in parts of eight chunks at most.
+// Workgroups: (slot, head in work, tile of 64 x 64; with LINEAR_COOP 64 rows of the state). LINEAR_READERS:
+// tiles of each level, backward: what the queries of a block of chunks say of the node that they read, in parts
+// of eight chunks at most.
 #define LINEAR_TABLE 3
 #include "kit/linear_tile.glsl"
 
@@ -63,12 +64,17 @@ layout(std430, set = 0, binding = 6) readonly buffer factor_block
 LINEAR_FLOATS(5, part)
 #endif
 
+#ifndef LINEAR_COOP
 shared float row_factor[CHUNK];
+#endif
 
 vec4 sums[8];
 
 #include "kit/linear_operand.glsl"
 
+#ifdef LINEAR_COOP
+#include "kit/linear_contribute_coop.glsl"
+#else
 float factor_at(linear_chunk chunk, uint slot, uint lane, uint level, vec2 gap, uint i)
 {
 #ifdef LINEAR_READERS
@@ -84,38 +90,6 @@ float factor_at(linear_chunk chunk, uint slot, uint lane, uint level, vec2 gap, 
 }
 
 // sums += the chunk's rows, columns d and up of a, e and up of c
-#ifdef LINEAR_COOP
-void add_chunk(linear_chunk chunk, uint lane, uint d, uint e)
-{
-    uvec2 own[8], other[8];
-    vec4 weighed[8];
-    LINEAR_TAKE(own, a, chunk, lane / share, d, height, SIGMOID)
-    LINEAR_TAKE(other, c, chunk, lane, e, width, SIGMOID * 4)
-    LINEAR_UNROLL for (uint r = 0; r < 8; r++) {
-        const uint i = LINEAR_LINE + 8 * r;
-        weighed[r] = row_factor[i] * operand_factor(a_factor, chunk, lane / share, i) *
-                     operand_factor(c_factor, chunk, lane, i) * quad_decode(own[r]);
-    }
-    const uint bits = linear_greatest(weighed);
-    const float down = linear_down(bits);
-    const float factors[4] = float[](down, down, down, down);
-    LINEAR_PLACE_SCALED(left_tile, weighed, linear_up(bits))
-    LINEAR_PLACE(right_tile, other)
-    barrier();
-    COOP_C part[4];
-    LINEAR_ZERO(part)
-    LINEAR_UNROLL for (uint k = 0; k < 4; k++) {
-        COOP_A left;
-        COOP_LOAD_A_T(left, left_tile, 16 * k * TILE_STEP + linear_own() / 4, TILE_STEP);
-        LINEAR_UNROLL for (uint x = 0; x < 4; x++) {
-            COOP_B right;
-            COOP_LOAD_B(right, right_tile, 16 * k * TILE_STEP + 4 * x, TILE_STEP);
-            COOP_MULTIPLY(part[x], left, right);
-        }
-    }
-    LINEAR_HAND_OUT(part, factors)
-}
-#else
 void add_chunk(linear_chunk chunk, uint lane, uint d, uint e)
 {
     const uint t = gl_LocalInvocationID.x, quad = (t & 15u) * 4;
@@ -138,7 +112,6 @@ void add_chunk(linear_chunk chunk, uint lane, uint d, uint e)
         LINEAR_MULTIPLY(sums, (t >> 4) * 2, t & 15u)
     }
 }
-#endif
 
 void main()
 {
@@ -164,9 +137,6 @@ void main()
     if (first.count == 0 || !reads || !begins)
         return;
     const uint several = min((1u << unit) - ahead, first.chunks - first.index);
-#ifdef LINEAR_COOP
-    linear_start();
-#endif
     LINEAR_CLEAR(sums)
     for (uint u = 0; u < several; u++) {
         vec2 gap = vec2(0.0);
@@ -211,3 +181,4 @@ void main()
         state_store(((lane * lane_states + place) * height + row) * width + column, left, sums[r]);
     }
 }
+#endif

@@ -5,7 +5,7 @@
 // through shared memory into sums that the invocations hold as the plain ones do: there the power of two
 // and the rows' factors are put on, in float32, and no element of a cooperative matrix is touched.
 //
-// Not measured on a GPU yet: the kernel that has these is chosen only where it is asked for.
+// The device may be told that 16-bit floats are bfloat16: they are moved and converted alone.
 #ifndef RAPT_KIT_LINEAR_COOP_GLSL
 #define RAPT_KIT_LINEAR_COOP_GLSL
 
@@ -15,6 +15,7 @@
 // They go through eight elements at a turn here: software drivers end a shader's loops after 65536 turns in all.
 #ifdef RAPT_COOPMAT_KHR
 #define LINEAR_UNROLL [[unroll]]
+#define LINEAR_SCALE(c, x) c = (c) * (x)
 #else
 #define LINEAR_UNROLL [[dont_unroll]]
 #undef COOP_LOAD_B
@@ -29,6 +30,9 @@
 #define COOP_LOAD_B_T(m, array, at, step)                                                           \
     LINEAR_EIGHTS(m.e[8 * k_ + i_] = COOP_ELEMENT(array, at, step, COOP_COLUMN + i_, k_))
 #define COOP_MULTIPLY(c, a, b) LINEAR_EIGHTS(c.e[i_] += a.e[k_] * b.e[8 * k_ + i_])
+#define LINEAR_SCALE(c, x)                                                                          \
+    [[unroll]] for (uint i_ = 0; i_ < 8; i_++)                                                      \
+        c.e[i_] *= (x)
 #endif
 
 const uint TILE_STEP = 18;  // vectors of four from row to row: two more than there are, for the banks
@@ -70,46 +74,77 @@ void linear_start()
 #define LINEAR_LINE (gl_LocalInvocationIndex >> 4)
 #define LINEAR_QUAD ((gl_LocalInvocationIndex & 15u) * 4)
 
-// Rows of a chunk, 64 columns from `column` on of `extent`. Most tiles are whole and lie so that nothing need
-// be asked of a quad. With LINEAR_FLOW rows may be opened by a sigmoid.
-#define LINEAR_TAKE(taken, name, chunk, lane_, column, extent, bit)                                 \
+// Rows of a chunk, 64 columns from `column` on of `extent`; 0 where there is none. Most tiles are whole, and
+// nothing need be asked of a quad.
+#define LINEAR_TAKE(taken, name, chunk, lane_, column, extent)                                      \
     {                                                                                               \
         const uint quad_ = (column) + LINEAR_QUAD;                                                  \
         const uint at_ = name.base + chunk.batch * name.batch + (lane_) * name.head +               \
                          (chunk.row + LINEAR_LINE) * name.row + quad_;                              \
         if (chunk.skip == 0 && chunk.count == CHUNK && (column) + CHUNK <= (extent)) {              \
-            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                              \
+            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                           \
                 taken[r_] = name##_quad[at_ + 8 * r_ * name.row >> 2];                              \
         } else {                                                                                    \
-            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++) {                                            \
+            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++) {                                         \
                 taken[r_] = uvec2(0);                                                               \
                 if (LINEAR_THERE(chunk, r_) && quad_ < (extent))                                    \
                     taken[r_] = name##_quad[at_ + 8 * r_ * name.row >> 2];                          \
             }                                                                                       \
         }                                                                                           \
-        LINEAR_OPEN(taken, chunk, quad_ < (extent), bit)                                            \
     }
 #define LINEAR_THERE(chunk, r)                                                                      \
     (LINEAR_LINE + 8 * (r) - chunk.skip < chunk.count - chunk.skip)
-#ifdef LINEAR_FLOW
-#define LINEAR_OPEN(taken, chunk, inside, bit)                                                      \
-    if ((flags & (bit)) != 0)                                                                       \
-        LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                  \
-            if (LINEAR_THERE(chunk, r_) && (inside))                                                \
-                taken[r_] = quad_encode(linear_sigmoids(quad_decode(taken[r_])));
-#else
-#define LINEAR_OPEN(taken, chunk, inside, bit)
-#endif
+// The same of float32 numbers in rows of `columns` that begin at `at`: 64 rows from `row` on of `rows`.
+#define LINEAR_TAKE_FLOATS(taken, name, at, row, rows, column, columns)                             \
+    {                                                                                               \
+        const uint line_ = (row) + LINEAR_LINE, quad_ = (column) + LINEAR_QUAD;                     \
+        const uint from_ = (at) + line_ * (columns) + quad_ >> 2, step_ = (columns) >> 2;           \
+        if ((row) + CHUNK <= (rows) && (column) + CHUNK <= (columns)) {                             \
+            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                           \
+                taken[r_] = name##_quad[from_ + 8 * r_ * step_];                                    \
+        } else {                                                                                    \
+            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++) {                                         \
+                taken[r_] = vec4(0.0);                                                              \
+                if (line_ + 8 * r_ < (rows) && quad_ < (columns))                                   \
+                    taken[r_] = name##_quad[from_ + 8 * r_ * step_];                                \
+            }                                                                                       \
+        }                                                                                           \
+    }
 
 #define LINEAR_AT(r) ((LINEAR_LINE + 8 * (r)) * TILE_STEP + (gl_LocalInvocationIndex & 15u))
 
 #define LINEAR_PLACE(tile, taken)                                                                   \
-    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                      \
+    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                   \
         tile[LINEAR_AT(r_)] = COOP_TO_HALF4(f16vec4(unpackFloat2x16(taken[r_].x),                   \
                                                     unpackFloat2x16(taken[r_].y)));
 
+// With LINEAR_FLOW columns that there are (`inside`) may go through a sigmoid; rows that there are not, too:
+// they have the factor 0, or nobody asks for them.
+#ifdef LINEAR_FLOW
+vec4 linear_open(uvec2 raw, bool opens, bool inside)
+{
+    vec4 x = quad_decode(raw);
+    if (opens)
+        x = inside ? linear_sigmoids(x) : vec4(0.0);
+    return x;
+}
+#define LINEAR_PLACE_IF(opens, tile, taken, column, extent)                                         \
+    if (opens) {                                                                                    \
+        LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                               \
+            tile[LINEAR_AT(r_)] = COOP_TO_HALF4(                                                    \
+                f16vec4(linear_open(taken[r_], true, (column) + LINEAR_QUAD < (extent))));          \
+    } else {                                                                                        \
+        LINEAR_PLACE(tile, taken)                                                                   \
+    }
+#define LINEAR_PLACE_OPEN(tile, taken, column, extent, bit)                                         \
+    LINEAR_PLACE_IF((flags & (bit)) != 0, tile, taken, column, extent)
+#else
+#define linear_open(raw, opens, inside)                     quad_decode(raw)
+#define LINEAR_PLACE_OPEN(tile, taken, column, extent, bit) LINEAR_PLACE(tile, taken)
+#endif
+
 #define LINEAR_PLACE_SCALED(tile, quads, scale)                                                     \
-    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                      \
+    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                   \
         tile[LINEAR_AT(r_)] = COOP_TO_HALF4(f16vec4(quads[r_] * (scale)));
 
 // The power of two that brings a number with these bits below 2^15, and its inverse.
@@ -148,17 +183,32 @@ uint linear_greatest(vec4 quads[8])
 // --- Sums ------------------------------------------------------------------------------------------
 
 #define LINEAR_CLEAR(sums)                                                                          \
-    LINEAR_UNROLL for (uint linear_i = 0; linear_i < 8; linear_i++)                                    \
+    LINEAR_UNROLL for (uint linear_i = 0; linear_i < 8; linear_i++)                                 \
         sums[linear_i] = vec4(0.0);
-#define LINEAR_ZERO(part)                                                                           \
-    LINEAR_UNROLL for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+#define LINEAR_ZERO_OF(part, count)                                                                 \
+    LINEAR_UNROLL for (uint n_ = 0; n_ < (count); n_++) {                                           \
         COOP_ZERO(part[n_]);                                                                        \
+    }
+#define LINEAR_ZERO(part) LINEAR_ZERO_OF(part, 4)
+
+// part += operands from .. from + 3 by a tile, or its transpose.
+#define LINEAR_ROWS_BY(part, operands, from, tile, turned)                                          \
+    LINEAR_UNROLL for (uint k_1 = 0; k_1 < 4; k_1++) {                                              \
+        LINEAR_UNROLL for (uint c_1 = 0; c_1 < 4; c_1++) {                                          \
+            COOP_B right_;                                                                          \
+            if (turned) {                                                                           \
+                COOP_LOAD_B_T(right_, tile, 16 * c_1 * TILE_STEP + 4 * k_1, TILE_STEP);             \
+            } else {                                                                                \
+                COOP_LOAD_B(right_, tile, 16 * k_1 * TILE_STEP + 4 * c_1, TILE_STEP);               \
+            }                                                                                       \
+            COOP_MULTIPLY(part[c_1], operands[(from) + k_1], right_);                               \
+        }                                                                                           \
     }
 
 // Half h of the subgroup's rows, 32 columns, of four sums side by side into its part of the stage.
 #define LINEAR_STAGE(part, h)                                                                       \
     COOP_SYNC                                                                                       \
-    LINEAR_UNROLL for (uint n_ = 0; n_ < 2; n_++) {                                                    \
+    LINEAR_UNROLL for (uint n_ = 0; n_ < 2; n_++) {                                                 \
         COOP_STORE_C(part[2 * (h) + n_], stage, COOP_GROUP * 16 * STAGE_STEP + 4 * n_, STAGE_STEP); \
     }                                                                                               \
     COOP_SYNC
@@ -167,9 +217,9 @@ uint linear_greatest(vec4 quads[8])
 
 // sums += the factors of the invocation's rows times `part`.
 #define LINEAR_HAND_OUT(part, factors)                                                              \
-    LINEAR_UNROLL for (uint h_ = 0; h_ < 2; h_++) {                                                    \
+    LINEAR_UNROLL for (uint h_ = 0; h_ < 2; h_++) {                                                 \
         LINEAR_STAGE(part, h_)                                                                      \
-        LINEAR_UNROLL for (uint i_ = 0; i_ < 4; i_++)                                                  \
+        LINEAR_UNROLL for (uint i_ = 0; i_ < 4; i_++)                                               \
             sums[4 * h_ + i_] +=                                                                    \
                 factors[i_] * LINEAR_STAGED(4 * i_ + (COOP_LANE >> 3), COOP_LANE & 7u);             \
     }

@@ -20,6 +20,7 @@ layout(push_constant) uniform push_block
 const uint HAS_FROM = 1; // a state before the first position
 const uint HAS_TO = 2;   // a gradient of the one after the last
 const uint HAS_SLOPE = 4;
+const uint STEEP_ALONE = 8; // the other heads are rate.comp's
 const uint SIGMOID = 0;
 
 LINEAR_INPUT(0, q)
@@ -45,6 +46,7 @@ vec4 sums[8];
 vec4 pairs[8];
 
 #include "kit/linear_operand.glsl"
+#include "lightning/steep.glsl"
 #include "kit/linear_pairs.glsl"
 
 float inside(linear_chunk chunk, uint lane, uint t)
@@ -96,6 +98,8 @@ void main()
     const uint i = gl_LocalInvocationID.x;
     const linear_chunk chunk = linear_chunk_at(slot, packed, n);
     float total = 0.0;
+    if ((flags & STEEP_ALONE) != 0 && !is_steep(lane))
+        return;
     if (chunk.count > 0) {
         if (i < CHUNK)
             near_decay[i] = exp(step_of(lane) * float(i));

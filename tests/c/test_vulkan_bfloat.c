@@ -9,6 +9,10 @@
 #include "cog_score_forward_khr.h"
 #include "core_matmul_coop_khr.h"
 #include "device_fill.h"
+#include "flow_apply_coop_khr.h"
+#include "flow_contribute_coop_khr.h"
+#include "flow_rows_coop_khr.h"
+#include "lightning_apply_coop_khr.h"
 #include "mta_columns_coop_khr.h"
 #include "mta_product_coop_khr.h"
 #include "mta_rows_coop_khr.h"
@@ -59,7 +63,9 @@ static void every_shader_of_matrices_takes_bfloat16(void **state)
         SHADER(agent_attend_coop_gather_khr), SHADER(agent_attend_coop_hand_out_khr),
         SHADER(agent_columns_coop_khr),       SHADER(agent_product_coop_khr),
         SHADER(agent_rows_coop_khr),          SHADER(cog_score_forward_khr),
-        SHADER(core_matmul_coop_khr),         SHADER(mta_columns_coop_khr),
+        SHADER(core_matmul_coop_khr),         SHADER(flow_apply_coop_khr),
+        SHADER(flow_contribute_coop_khr),     SHADER(flow_rows_coop_khr),
+        SHADER(lightning_apply_coop_khr),     SHADER(mta_columns_coop_khr),
         SHADER(mta_product_coop_khr),         SHADER(mta_rows_coop_khr),
         SHADER(softmax_score_keys_khr),       SHADER(ssa_score_queries_khr)};
     size_t ends = 0;
