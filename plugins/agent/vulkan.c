@@ -2,7 +2,7 @@
  * agent on a Vulkan device (vulkan_plan.h). Each sum has an order that depends on sizes alone, so
  * the same input gives the same bits.
  */
-#include "vulkan_back.h"
+#include "vulkan_fused.h"
 
 rapt_status agent_vulkan_supports(rapt_call *call)
 {
@@ -20,6 +20,25 @@ rapt_status agent_vulkan_supports(rapt_call *call)
     return status;
 }
 
+/* Backward by matrices in float32 rounds to an operand more often than the eight bits of bfloat16
+ * bear; and forward must make the weights that backward makes again. */
+static rapt_status check_bfloat(rapt_call *call)
+{
+    agent_plan plan;
+    rapt_status status = agent_vulkan_supports(call);
+    if (status == RAPT_OK)
+        status = agent_plan_call(call, &plan);
+    if (status != RAPT_OK || plan.weights || agent_passes(&plan))
+        return status;
+    return call->host->error(
+        call, RAPT_UNSUPPORTED,
+        "bfloat16 by cooperative matrices is for 1 to %d agents of 1 to %d features (fewer with "
+        "little shared memory), without biases; there are %lld agents of %lld features, values of "
+        "%lld and %s bias",
+        AGENT_TILE, AGENT_WIDEST, (long long)plan.A, (long long)plan.D, (long long)plan.E,
+        call->inputs[AGENT_AGENT_BIAS] || call->inputs[AGENT_QUERY_BIAS] ? "a" : "no");
+}
+
 rapt_status agent_vulkan_coopmat_supports(rapt_call *call)
 {
     const rapt_status status = rapt_product_require_coop(call);
@@ -28,7 +47,7 @@ rapt_status agent_vulkan_coopmat_supports(rapt_call *call)
     if (call->inputs[AGENT_BORDERS_Q])
         return call->host->error(call, RAPT_UNSUPPORTED,
                                  "packed sequences are not for cooperative matrices");
-    return agent_vulkan_supports(call);
+    return call->dtype == RAPT_BF16 ? check_bfloat(call) : agent_vulkan_supports(call);
 }
 
 size_t agent_vulkan_workspace(rapt_call *call)
@@ -125,19 +144,26 @@ static rapt_vulkan_rows_push pooled_push(const agent_job *job)
     return push;
 }
 
-/* `flag` if four neighbours of each row can be read at once. */
-static uint32_t wide(const rapt_vulkan_rows *tensor, uint32_t flag)
+/* FORM of attend_coop.comp; attend.comp has but one. `values`: how many of them a tile has. */
+static uint32_t form_of(const agent_job *job, int64_t keys, int64_t *values)
 {
-    const rapt_vulkan_rows_push *push = &tensor->push;
-    return (push->base | push->batch | push->head | push->row) % 4 == 0 ? flag : 0;
-}
-
-/* FORM of attend_coop.comp; attend.comp has but one. */
-static uint32_t form_of(const agent_job *job, int64_t width, int64_t keys)
-{
+    const agent_plan *plan = &job->plan;
+    *values = AGENT_TILE;
     if (!is_coop(job))
         return 0;
-    return (width <= AGENT_TILE ? 1u : 0u) | (keys <= AGENT_TILE ? 2u : 0u);
+    uint32_t d = plan->D <= AGENT_WIDEST ? agent_blocks(rapt_most(1, plan->D)) : AGENT_BLOCKS;
+    uint32_t e = agent_blocks(rapt_most(1, rapt_least(plan->E, AGENT_WIDEST)));
+    /* What the shader declares: lines of keys and values, the rows' own, and factors. */
+    const uint32_t room = (plan->device.limits->shared_bytes -
+                           (job->way == RAPT_VULKAN_EMULATED ? 512u : 0u) - 256u) /
+                              (16 * AGENT_TILE) -
+                          9;
+    if (2 * d + 2 * e + 2 > room)
+        e = e < AGENT_BLOCKS ? e : AGENT_BLOCKS;
+    if (2 * d + 2 * e + 2 > room)
+        d = d < AGENT_BLOCKS ? d : AGENT_BLOCKS;
+    *values = 16 * e;
+    return (plan->D <= 16 * d ? 1u : 0u) | (keys <= AGENT_TILE ? 2u : 0u) | d << 2 | e << 6;
 }
 
 /* Tiles of queries of a unit that have a workgroup each: by cooperative matrices it walks on. */
@@ -145,7 +171,7 @@ static int64_t tiles_at_once(const agent_job *job, int64_t tiles, int64_t others
 {
     if (!is_coop(job))
         return tiles;
-    return rapt_least(tiles, rapt_most(1, AGENT_COOP_GROUPS / rapt_most(1, others)));
+    return rapt_least(tiles, rapt_most(1, groups_of(job) / rapt_most(1, others)));
 }
 
 static void gather(agent_job *job)
@@ -154,9 +180,11 @@ static void gather(agent_job *job)
     const rapt_vulkan_rows k = tensor_of(job, plan->call->inputs[AGENT_K]);
     const rapt_vulkan_rows v = tensor_of(job, plan->call->inputs[AGENT_V]);
     const agent_bias bias = bias_of(job, plan->call->inputs[AGENT_AGENT_BIAS], false);
-    int64_t each;
+    int64_t each, values;
+    const uint32_t form = form_of(job, plan->M, &values);
+    const int64_t across = rapt_most(1, rapt_over(plan->E, values));
     const int64_t splits =
-        agent_splits_of(plan, groups_of(job), plan->sets, plan->M, plan->E, &each);
+        agent_splits_of(plan, groups_of(job), plan->sets, plan->M, across * AGENT_TILE, &each);
     const agent_attend_push push = {(uint32_t)plan->H,
                                     (uint32_t)plan->sets,
                                     (uint32_t)plan->A,
@@ -172,9 +200,8 @@ static void gather(agent_job *job)
                                     {0, 0},
                                     job->scale,
                                     job->softcap,
-                                    wide(&k, AGENT_WIDE_K) | wide(&v, AGENT_WIDE_V)};
-    const uint32_t constants[AGENT_CONSTANTS] = {
-        job->bf16, bias.kind, 1, 1, form_of(job, plan->D, plan->M), job->options};
+                                    eights(&k, AGENT_WIDE_K) | eights(&v, AGENT_WIDE_V)};
+    const uint32_t constants[AGENT_CONSTANTS] = {job->bf16, bias.kind, 1, 1, form, job->options};
     const rapt_vulkan_shader *shader = product_way(job, gather_coop_shader, gather_shader, k.half);
     const rapt_vulkan_buffer parts = agent_buffer(plan, plan->parts);
     const rapt_vulkan_buffer most = agent_buffer(plan, plan->part_most);
@@ -182,9 +209,8 @@ static void gather(agent_job *job)
     const rapt_vulkan_buffer buffers[11] = {
         job->a.buffer, k.buffer, v.buffer, bias.buffer,  bias.buffer,    parts,
         parts,         most,     total,    {NULL, 0, 0}, borders_of(job)};
-    run(job, shader, constants,
-        rapt_over(plan->A, AGENT_TILE) * rapt_most(1, rapt_over(plan->E, AGENT_TILE)), splits,
-        plan->sets, buffers, &push);
+    run(job, shader, constants, rapt_over(plan->A, AGENT_TILE) * across, splits, plan->sets,
+        buffers, &push);
     const agent_gathered_push ends = {
         (uint32_t)plan->sets, (uint32_t)plan->A, (uint32_t)plan->E,
         (uint32_t)splits,     job->u.base,       {job->gather_most.base, job->gather_total.base}};
@@ -206,6 +232,8 @@ static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floa
     const agent_floats total = saved ? floats_of(job, saved[AGENT_HAND_OUT_SUM]) : none;
     const agent_floats sink = floats_of(job, plan->call->inputs[AGENT_SINK]);
     const agent_bias bias = bias_of(job, plan->call->inputs[AGENT_QUERY_BIAS], false);
+    int64_t values;
+    const uint32_t form = form_of(job, plan->A, &values);
     if (floats)
         o.push.base = floats->base;
     const agent_attend_push push = {(uint32_t)plan->H,
@@ -223,12 +251,11 @@ static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floa
                                     {most.base, total.base},
                                     job->scale,
                                     job->softcap,
-                                    wide(&q, AGENT_WIDE_Q) | wide(&o, AGENT_WIDE_O)};
+                                    eights(&q, AGENT_WIDE_Q) | eights(&o, AGENT_WIDE_O)};
     const uint32_t options = job->options | (plan->call->inputs[AGENT_SINK] ? AGENT_HAS_SINK : 0u) |
                              (plan->weights ? AGENT_WEIGHTS : 0u);
-    const uint32_t constants[AGENT_CONSTANTS] = {
-        job->bf16, bias.kind, floats != NULL, saved != NULL, form_of(job, plan->D, plan->A),
-        options};
+    const uint32_t constants[AGENT_CONSTANTS] = {job->bf16,     bias.kind, floats != NULL,
+                                                 saved != NULL, form,      options};
     const rapt_vulkan_shader *shader =
         product_way(job, hand_out_coop_shader, hand_out_shader, q.half);
     const rapt_vulkan_buffer buffers[11] = {q.buffer,
@@ -242,7 +269,7 @@ static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floa
                                             total.buffer,
                                             sink.buffer,
                                             borders_of(job)};
-    const int64_t across = rapt_most(1, rapt_over(plan->E, AGENT_TILE));
+    const int64_t across = rapt_most(1, rapt_over(plan->E, values));
     const int64_t tiles = tiles_of(plan, plan->N);
     run(job, shader, constants, tiles_at_once(job, tiles, plan->units * across) * across, 1,
         plan->units, buffers, &push);
@@ -336,9 +363,12 @@ rapt_status agent_vulkan_backward(rapt_call *call)
         load_agents(&job);
     const rapt_vulkan_rows grad = tensor_of(&job, call->grad_outputs[0]);
     back_to_agents(&job, &grad);
-    if (grads[AGENT_K] || grads[AGENT_V] || grads[AGENT_AGENTS] || grads[AGENT_AGENT_BIAS] ||
-        (job.plan.pooled && grads[AGENT_Q]))
+    const bool both = grads[AGENT_K] || grads[AGENT_V] || grads[AGENT_AGENTS] ||
+                      grads[AGENT_AGENT_BIAS] || (job.plan.pooled && grads[AGENT_Q]);
+    if (both)
         back_to_keys(&job);
+    if (job.plan.passes)
+        sum_fused(&job, both);
     if (job.plan.pooled)
         unpool(&job);
     else

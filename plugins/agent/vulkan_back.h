@@ -318,63 +318,6 @@ static void back_to_sink(agent_job *job, const agent_half *half)
     sum_runs(job, plan->sinks, slots, plan->H, -1.0f, &to);
 }
 
-/* Handing out: gradients of what was gathered, of the agents and of the queries. */
-static void back_to_agents(agent_job *job, const rapt_vulkan_rows *grad)
-{
-    const agent_plan *plan = &job->plan;
-    rapt_call *call = plan->call;
-    agent_half half;
-    memset(&half, 0, sizeof half);
-    half.by_position = true;
-    half.length = plan->N;
-    half.chunks = plan->handing;
-    half.x = tensor_of(job, call->inputs[AGENT_Q]);
-    half.y = *grad;
-    half.w = job->u;
-    half.w_scale = plan->scale_u;
-    take_scales(job, &half.w, plan->A * plan->E, 0, plan->units, half.w_scale);
-    half.most = floats_of(job, call->saved[AGENT_HAND_OUT_REFERENCE]);
-    half.total = floats_of(job, call->saved[AGENT_HAND_OUT_SUM]);
-    half.delta = floats_at(job, plan->delta_n);
-    half.bias = bias_of(job, call->inputs[AGENT_QUERY_BIAS], true);
-    half.bias_grad = plan->query_bias;
-    half.bias_wanted = call->grad_inputs[AGENT_QUERY_BIAS] != NULL;
-    clear(job, plan->du);
-    clear(job, plan->da);
-    clear(job, plan->query_bias);
-    walk(job, &half, hand_out_back);
-    store(job, plan->query_bias, call->grad_inputs[AGENT_QUERY_BIAS]);
-    back_to_sink(job, &half);
-}
-
-/* Gathering: gradients of the agents, of keys and of values. */
-static void back_to_keys(agent_job *job)
-{
-    const agent_plan *plan = &job->plan;
-    rapt_call *call = plan->call;
-    agent_half half;
-    memset(&half, 0, sizeof half);
-    half.length = plan->M;
-    half.chunks = plan->gathering;
-    half.x = tensor_of(job, call->inputs[AGENT_K]);
-    half.y = tensor_of(job, call->inputs[AGENT_V]);
-    half.w = floats_at(job, plan->du);
-    half.w_scale = plan->scale_du;
-    take_scales(job, &half.w, plan->A * plan->E, 0, plan->units, half.w_scale);
-    half.most = job->gather_most;
-    half.total = job->gather_total;
-    half.delta = floats_at(job, plan->delta_a);
-    half.bias = bias_of(job, call->inputs[AGENT_AGENT_BIAS], false);
-    half.bias_grad = plan->agent_bias;
-    half.bias_wanted = call->grad_inputs[AGENT_AGENT_BIAS] != NULL;
-    const agent_dot_push push = {(uint32_t)plan->E, job->u.base};
-    const rapt_vulkan_buffer buffers[3] = {job->u.buffer, half.w.buffer, half.delta.buffer};
-    run(job, &dot_shader, NULL, plan->sets * plan->A, 1, 1, buffers, &push);
-    clear(job, plan->agent_bias);
-    walk(job, &half, gather_back);
-    store(job, plan->agent_bias, call->grad_inputs[AGENT_AGENT_BIAS]);
-}
-
 static agent_bins_push bins_push(const agent_plan *plan)
 {
     const agent_bins_push push = {(uint32_t)plan->grid[0], (uint32_t)plan->grid[1],

@@ -70,7 +70,7 @@ static bool is_coop(const agent_job *job)
 /* Workgroups that fill the device. */
 static int64_t groups_of(const agent_job *job)
 {
-    return is_coop(job) ? AGENT_COOP_GROUPS : AGENT_GROUPS;
+    return is_coop(job) ? agent_fill(&job->plan, AGENT_SIDE_BY_SIDE) : AGENT_GROUPS;
 }
 
 static const rapt_vulkan_shader *product_way(const agent_job *job, const rapt_vulkan_shader *coop,
@@ -118,6 +118,13 @@ static agent_floats floats_at(const agent_job *job, rapt_vulkan_range part)
 {
     const agent_floats floats = {agent_buffer(&job->plan, part), 0};
     return floats;
+}
+
+/* `flag` if eight neighbours of each row can be read or written at once. */
+static uint32_t eights(const rapt_vulkan_rows *rows, uint32_t flag)
+{
+    const rapt_vulkan_rows_push *push = &rows->push;
+    return (push->base | push->batch | push->head | push->row) % 8 == 0 ? flag : 0;
 }
 
 /* A bias [H, rows, columns]; `turned`: rows and columns change places. */

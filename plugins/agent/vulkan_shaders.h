@@ -19,6 +19,8 @@
 #include "agent_attend_hand_out_f32_lean.h"
 #include "agent_attend_hand_out_half.h"
 #include "agent_attend_hand_out_half_lean.h"
+#include "agent_back_coop_emulated.h"
+#include "agent_back_coop_khr.h"
 #include "agent_bias_grad.h"
 #include "agent_borders.h"
 #include "agent_columns_coop_emulated.h"
@@ -41,6 +43,8 @@
 #include "agent_kernel_sum_half.h"
 #include "agent_load_f32.h"
 #include "agent_load_half.h"
+#include "agent_moved_coop_emulated.h"
+#include "agent_moved_coop_khr.h"
 #include "agent_pool_f32.h"
 #include "agent_pool_half.h"
 #include "agent_product_coop_emulated.h"
@@ -59,6 +63,8 @@
 #include "agent_rows_half_lean.h"
 #include "agent_scale.h"
 #include "agent_sink_grad.h"
+#include "agent_slopes_coop_emulated.h"
+#include "agent_slopes_coop_khr.h"
 #include "agent_store_f32.h"
 #include "agent_store_half.h"
 #include "agent_sum.h"
@@ -147,6 +153,34 @@ typedef struct agent_columns_push {
     float scale;
     uint32_t right_sets;
 } agent_columns_push;
+
+typedef struct agent_back_push {
+    uint32_t heads, agents, positions, width, values;
+    rapt_vulkan_rows_push x, y, to, value;
+    uint32_t a_base, w_base;
+    agent_stats_push stats;
+    uint32_t first; /* of the parts of `moved`, or of the units */
+    float scale, softcap;
+    uint32_t flags;
+} agent_back_push;
+
+/* agent_back_push.flags */
+enum {
+    AGENT_BACK_WIDE_X = 1,
+    AGENT_BACK_WIDE_Y = 2,
+    AGENT_BACK_WIDE_TO = 4,
+    AGENT_BACK_WIDE_VALUE = 8,
+    AGENT_BACK_TO = 16,
+    AGENT_BACK_VALUE = 32 /* handing out: delta */
+};
+
+typedef struct agent_moved_push {
+    uint32_t heads, agents, positions, width;
+    rapt_vulkan_rows_push x;
+    uint32_t units, unit0, part0;
+    float scale;
+    uint32_t flags;
+} agent_moved_push;
 
 typedef struct agent_sum_push {
     uint32_t size, splits, to_at;
@@ -237,6 +271,15 @@ typedef struct agent_kernel_sum_push {
     RAPT_PRODUCT_TABLE("agent", agent, kernel, push, buffers)
 #define AGENT_COOP_SHADERS(kernel, push, buffers)                                                  \
     RAPT_PRODUCT_COOP_TABLE("agent", agent, kernel, push, buffers)
+/* By way, without NV's. */
+#define AGENT_FUSED_SHADERS(kernel, push, buffers)                                                 \
+    {                                                                                              \
+        [RAPT_VULKAN_BY_KHR] = RAPT_PRODUCT_SHADER(                                                \
+            "agent", agent, kernel##_khr, push, buffers,                                           \
+            RAPT_PRODUCT_NEEDS | RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_KHR, 32),              \
+        [RAPT_VULKAN_EMULATED] = RAPT_PRODUCT_SHADER("agent", agent, kernel##_emulated, push,      \
+                                                     buffers, RAPT_PRODUCT_NEEDS, 0)               \
+    }
 
 static const rapt_vulkan_shader pool_shader[2] = AGENT_SHADERS(pool, agent_pool_push, 3);
 static const rapt_vulkan_shader load_shader[2] = AGENT_SHADERS(load, agent_load_push, 2);
@@ -272,6 +315,14 @@ static const rapt_vulkan_shader gather_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(attend_coop_gather, agent_attend_push, 11);
 static const rapt_vulkan_shader hand_out_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(attend_coop_hand_out, agent_attend_push, 11);
+
+/* Backward without matrices in float32: of the ways that agent_passes takes. */
+static const rapt_vulkan_shader back_shader[RAPT_PRODUCT_WAYS] =
+    AGENT_FUSED_SHADERS(back_coop, agent_back_push, 11);
+static const rapt_vulkan_shader slopes_shader[RAPT_PRODUCT_WAYS] =
+    AGENT_FUSED_SHADERS(slopes_coop, agent_back_push, 13);
+static const rapt_vulkan_shader moved_shader[RAPT_PRODUCT_WAYS] =
+    AGENT_FUSED_SHADERS(moved_coop, agent_moved_push, 5);
 
 static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
     AGENT_COOP_SHADERS(product_coop, agent_product_push, 7);

@@ -15,9 +15,14 @@
 layout(constant_id = 2) const uint FLOATS = 0; // handing out: 1: to `floats`, not to `o`
 layout(constant_id = 3) const uint SAVE = 0;   // handing out: 1: leave the rows' statistics
 
-layout(constant_id = 4) const uint FORM = 0;   // 1: width <= 64, 2: keys <= 64, 3: both
+// 1: the width is that of a tile, or less; 2: at most 64 keys; 3: both; 4 times the runs of 16 features of
+// a tile of keys, 64 times those of values.
+layout(constant_id = 4) const uint FORM = 4 * 4 + 64 * 4;
 
-#define WIDE_Q 1u // four neighbours of q (k, v, o) are read (written) at once
+const uint D_BLOCKS = FORM >> 2 & 15u;
+const uint E_BLOCKS = FORM >> 6;
+
+#define WIDE_Q 1u // eight neighbours of q (k, v, o) are read (written) at once
 #define WIDE_K 2u
 #define WIDE_V 4u
 #define WIDE_O 8u
@@ -36,7 +41,7 @@ layout(push_constant) uniform Push {
 };
 
 layout(local_size_x = 128) in;
-#include "kit/coopmat.glsl"
+#include "kit/coopmat_words.glsl"
 
 BIAS_BINDINGS(3, 4)
 layout(std430, binding = 6) writeonly buffer Floats { float floats[]; };
@@ -45,59 +50,69 @@ layout(std430, binding = 7) writeonly buffer Most { float most[]; };
 layout(std430, binding = 8) writeonly buffer Total { float total[]; };
 layout(std430, binding = 9) readonly buffer Sink { float sinks[]; };
 
-// Up to `left` of the four elements from `at` on, then zeros.
-#define FOUR_HALVES(name, bind, Fours, fours, Ones, ones, flag)                                     \
-    layout(std430, binding = bind) readonly buffer Fours { f16vec4 fours[]; };                      \
+uvec4 packed(vec4 low, vec4 high)
+{
+    return uvec4(packFloat2x16(f16vec2(low.xy)), packFloat2x16(f16vec2(low.zw)),
+                 packFloat2x16(f16vec2(high.xy)), packFloat2x16(f16vec2(high.zw)));
+}
+
+// Up to `left` of the eight elements from `at` on, then zeros.
+#define EIGHT_HALVES(name, bind, Eights, eights, Ones, ones, flag)                                  \
+    layout(std430, binding = bind) readonly buffer Eights { uvec4 eights[]; };                      \
     layout(std430, binding = bind) readonly buffer Ones { float16_t ones[]; };                      \
-    f16vec4 name(uint at, uint left)                                                                \
+    uvec4 name(uint at, uint left)                                                                  \
     {                                                                                               \
-        if ((wide & flag) != 0u && left >= 4u)                                                      \
-            return fours[at >> 2];                                                                  \
-        f16vec4 x = f16vec4(0.0hf);                                                                 \
-        [[unroll]] for (uint c = 0; c < 4; c++)                                                     \
-            if (c < left)                                                                           \
-                x[c] = ones[at + c];                                                                \
+        if ((wide & flag) != 0u && left >= 8u)                                                      \
+            return eights[at >> 3];                                                                 \
+        uvec4 x = uvec4(0u);                                                                        \
+        for (uint c = 0; c < min(left, 8u); c++)                                                    \
+            x[c >> 1] |= packFloat2x16(f16vec2(ones[at + c], 0.0hf)) << 16u * (c & 1u);             \
         return x;                                                                                   \
     }
-#define FOUR_FLOATS(name, bind, Ones, ones)                                                         \
+#define EIGHT_FLOATS(name, bind, Ones, ones)                                                        \
     layout(std430, binding = bind) readonly buffer Ones { float ones[]; };                          \
-    f16vec4 name(uint at, uint left)                                                                \
+    uvec4 name(uint at, uint left)                                                                  \
     {                                                                                               \
-        vec4 x = vec4(0.0);                                                                         \
-        if (left >= 4u)                                                                             \
-            x = vec4(ones[at], ones[at + 1u], ones[at + 2u], ones[at + 3u]);                        \
-        else                                                                                        \
-            [[unroll]] for (uint c = 0; c < 4; c++)                                                 \
-                if (c < left)                                                                       \
-                    x[c] = ones[at + c];                                                            \
-        return f16vec4(clamp(x, -65504.0, 65504.0));                                                \
+        vec4 low = vec4(0.0), high = vec4(0.0);                                                     \
+        [[unroll]] for (uint c = 0; c < 4; c++) {                                                   \
+            if (c < left)                                                                           \
+                low[c] = ones[at + c];                                                              \
+            if (c + 4u < left)                                                                      \
+                high[c] = ones[at + c + 4u];                                                        \
+        }                                                                                           \
+        return packed(clamp(low, -65504.0, 65504.0), clamp(high, -65504.0, 65504.0));               \
     }
 
 #ifdef HAND_OUT
-FOUR_HALVES(four_q, 0, Q4, q4, Q1, q1, WIDE_Q)
-FOUR_FLOATS(four_k, 1, K1, k1)
-FOUR_FLOATS(four_v, 2, V1, v1)
-layout(std430, binding = 5) writeonly buffer O4 { f16vec4 o4[]; };
+EIGHT_HALVES(eight_q, 0, Q8, q8, Q1, q1, WIDE_Q)
+EIGHT_FLOATS(eight_k, 1, K1, k1)
+EIGHT_FLOATS(eight_v, 2, V1, v1)
+layout(std430, binding = 5) writeonly buffer O8 { uvec4 o8[]; };
 layout(std430, binding = 5) writeonly buffer O1 { float16_t o1[]; };
 #else
-FOUR_FLOATS(four_q, 0, Q1, q1)
-FOUR_HALVES(four_k, 1, K4, k4, K1, k1, WIDE_K)
-FOUR_HALVES(four_v, 2, V4, v4, V1, v1, WIDE_V)
+EIGHT_FLOATS(eight_q, 0, Q1, q1)
+EIGHT_HALVES(eight_k, 1, K8, k8, K1, k1, WIDE_K)
+EIGHT_HALVES(eight_v, 2, V8, v8, V1, v1, WIDE_V)
 #endif
 
-#define STEP      18u // of a row of 64 numbers: two vectors more, for the banks
-#define HALF_STEP 10u // of a row of 32
-#define SUM_STEP  5u  // of a row of 16 sums
+// Vectors of 16 bytes: of a line of 64 halves or 32 sums, of a key and of a value; one more, for the banks.
+const uint STEP = 9;
+const uint D_WIDTH = D_BLOCKS * 2, D_STEP = D_WIDTH + 1;
+const uint E_WIDTH = E_BLOCKS * 2, E_STEP = E_WIDTH + 1;
+const uint D_TILE = D_BLOCKS * 16, E_TILE = E_BLOCKS * 16;
+const uint ROUNDS = (D_BLOCKS + 3) / 4; // of 64 features of a row
+const uint TAKEN = ROUNDS * 4;
+// A tile is on its way while the one before is worked on, as long as registers have room for it.
+const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
 
 const float SLACK = 8.0;
 const float LOG2E = 1.44269504088896340736;
 const float HIDDEN = -1e30; // the score of a key that is none: e to its power is 0, without a test
 const bool NARROW = (FORM & 1u) != 0u;
 
-shared COOP_HALF4 key_tile[64 * STEP];
-shared COOP_HALF4 value_tile[64 * STEP];
-shared COOP_HALF4 left_tile[64 * HALF_STEP]; // rows of q, or weights, half a row at a time
-shared COOP_FLOAT4 sums_tile[64 * SUM_STEP]; // 16 x 16 of each subgroup
+shared uvec4 key_tile[64 * D_STEP];
+shared uvec4 value_tile[64 * E_STEP];
+shared uvec4 row_tile[64 * STEP]; // of a subgroup alone, by turns: rows of q, sums, weights
 shared float factors[64];
 
 #define LANE gl_LocalInvocationIndex
@@ -105,83 +120,73 @@ shared float factors[64];
 #define MINE (LANE >> 1) // row of the tile
 #define OWN  (COOP_GROUP * 16u)
 
-COOP_A query[4], weights[4];
-COOP_C scores[4], sums[4];
+COOP_A query[D_BLOCKS];
+COOP_C scores[4], sums[E_BLOCKS];
 
-// A thread's share of 64 features, from d on, of the subgroup's 16 rows, on their way to left_tile;
-// zeros outside. Its first four vectors are of the first 32 features.
-void take_rows(out f16vec4 x[8], uint row0, uint at, uint d)
+// A thread's share of the subgroup's 16 rows, from feature d on, on their way to row_tile; zeros outside.
+void take_rows(out uvec4 x[TAKEN], uint row0, uint at, uint d)
 {
-    const uint line = row0 + OWN + (COOP_LANE >> 3), from = d + 4u * (COOP_LANE & 7u);
+    const uint line = row0 + OWN + (COOP_LANE >> 3), from = d + 8u * (COOP_LANE & 7u);
 #ifdef HAND_OUT
-    if ((wide & WIDE_Q) != 0u && row0 + 64u <= rows && d + 64u <= width) {
-        const uint first = (at + line * q_row + from) >> 2;
-        [[unroll]] for (uint i = 0; i < 8; i++)
-            x[i] = q4[first + (i & 3u) * q_row + 8u * (i >> 2)];
+    if ((wide & WIDE_Q) != 0u && row0 + 64u <= rows && d + 64u * ROUNDS <= width) {
+        const uint first = (at + line * q_row + from) >> 3;
+        [[unroll]] for (uint i = 0; i < TAKEN; i++)
+            x[i] = q8[first + ((i & 3u) * q_row >> 1) + 8u * (i >> 2)];
         return;
     }
 #endif
-    [[unroll]] for (uint i = 0; i < 8; i++) {
-        const uint row = line + 4u * (i & 3u), e = from + 32u * (i >> 2);
-        x[i] = row < rows ? four_q(at + row * q_row + e, width - min(width, e)) : f16vec4(0.0hf);
+    [[unroll]] for (uint i = 0; i < TAKEN; i++) {
+        const uint row = line + 4u * (i & 3u), e = from + 64u * (i >> 2);
+        x[i] = row < rows ? eight_q(at + row * q_row + e, width - min(width, e)) : uvec4(0u);
     }
 }
 
-// A thread's share of 64 columns, from d on, of rows `first` to `first` + 63; zeros outside.
-#define TAKE(name, four, fours, flag, stride, across)                                               \
-    void name(out f16vec4 x[8], uint first, uint end, uint at, uint d)                              \
+void place_rows(uvec4 x[TAKEN])
+{
+    [[unroll]] for (uint r = 0; r < ROUNDS; r++) {
+        COOP_SYNC
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            row_tile[(OWN + 4u * i + (COOP_LANE >> 3)) * STEP + (COOP_LANE & 7u)] = x[4u * r + i];
+        COOP_SYNC
+        [[unroll]] for (uint k = 4u * r; k < min(4u * r + 4u, D_BLOCKS); k++) {
+            COOP_LOAD_A16(query[k], row_tile, OWN * STEP + 2u * (k & 3u), STEP);
+        }
+    }
+}
+
+// A thread's share of the features from d on of rows `first` to `first` + 63; zeros outside.
+#define TAKE(name, eight, eights, flag, stride, across, blocks, vectors)                            \
+    void name(out uvec4 x[blocks], uint first, uint end, uint at, uint d)                           \
     {                                                                                               \
-        const uint line = first + (LANE >> 4), e = d + 4u * (LANE & 15u);                           \
-        FAST(fours, flag, stride, across)                                                           \
-        [[unroll]] for (uint i = 0; i < 8; i++) {                                                   \
-            const uint row = line + 8u * i;                                                         \
-            x[i] = row < end ? four(at + row * stride + e, across - min(across, e))                 \
-                             : f16vec4(0.0hf);                                                      \
+        FAST(eights, flag, stride, across, blocks, vectors)                                         \
+        [[unroll]] for (uint i = 0; i < blocks; i++) {                                              \
+            const uint n = LANE + 128u * i, row = first + n / vectors, e = d + 8u * (n % vectors);  \
+            x[i] = row < end ? eight(at + row * stride + e, across - min(across, e)) : uvec4(0u);   \
         }                                                                                           \
     }
 #ifdef HAND_OUT
-#define FAST(fours, flag, stride, across)
+#define FAST(eights, flag, stride, across, blocks, vectors)
 #else
-#define FAST(fours, flag, stride, across)                                                           \
-    if ((wide & flag) != 0u && first + 64u <= end && d + 64u <= across) {                           \
-        const uint from = (at + line * stride + e) >> 2;                                            \
-        [[unroll]] for (uint i = 0; i < 8; i++)                                                     \
-            x[i] = fours[from + i * 2u * stride];                                                   \
+#define FAST(eights, flag, stride, across, blocks, vectors)                                         \
+    if ((wide & flag) != 0u && first + 64u <= end && d + 16u * blocks <= across) {                  \
+        const uint from = (at + first * stride + d) >> 3, each = stride >> 3;                       \
+        [[unroll]] for (uint i = 0; i < blocks; i++) {                                              \
+            const uint n = LANE + 128u * i;                                                         \
+            x[i] = eights[from + n / vectors * each + n % vectors];                                 \
+        }                                                                                           \
         return;                                                                                     \
     }
 #endif
-TAKE(take_keys, four_k, k4, WIDE_K, k_row, width)
-TAKE(take_values, four_v, v4, WIDE_V, v_row, values)
+TAKE(take_keys, eight_k, k8, WIDE_K, k_row, width, D_BLOCKS, D_WIDTH)
+TAKE(take_values, eight_v, v8, WIDE_V, v_row, values, E_BLOCKS, E_WIDTH)
 
-#define PLACE(tile, x)                                                                              \
-    [[unroll]] for (uint i = 0; i < 8; i++)                                                         \
-        tile[((LANE >> 4) + 8u * i) * STEP + (LANE & 15u)] = COOP_TO_HALF4(x[i]);
-
-// 64 columns of the subgroup's rows become the operand `a`: each half is what `put` writes.
-#define OPERAND(a, put)                                                                             \
-    [[unroll]] for (uint h = 0; h < 2; h++) {                                                       \
-        COOP_SYNC                                                                                   \
-        [[unroll]] for (uint i = 0; i < 4; i++)                                                     \
-            put(h, i)                                                                               \
-        COOP_SYNC                                                                                   \
-        COOP_LOAD_A(a[2u * h], left_tile, OWN * HALF_STEP, HALF_STEP);                              \
-        COOP_LOAD_A(a[2u * h + 1u], left_tile, OWN * HALF_STEP + 4u, HALF_STEP);                    \
+#define PLACE(tile, step, x, blocks, vectors)                                                       \
+    [[unroll]] for (uint i = 0; i < blocks; i++) {                                                  \
+        const uint n = LANE + 128u * i;                                                             \
+        tile[n / vectors * step + n % vectors] = x[i];                                              \
     }
-
-void place_rows(f16vec4 x[8])
-{
-#define PUT_ROWS(h, i)                                                                              \
-    left_tile[(OWN + 4u * i + (COOP_LANE >> 3)) * HALF_STEP + (COOP_LANE & 7u)] =                   \
-        COOP_TO_HALF4(x[4u * h + i]);
-    OPERAND(query, PUT_ROWS)
-}
-
-void place_weights(vec4 p[8])
-{
-#define PUT_WEIGHTS(h, i)                                                                           \
-    left_tile[MINE * HALF_STEP + 2u * i + SIDE] = COOP_TO_HALF4(f16vec4(p[4u * h + i]));
-    OPERAND(weights, PUT_WEIGHTS)
-}
+#define PLACE_KEYS(x)   PLACE(key_tile, D_STEP, x, D_BLOCKS, D_WIDTH)
+#define PLACE_VALUES(x) PLACE(value_tile, E_STEP, x, E_BLOCKS, E_WIDTH)
 
 void clear_scores()
 {
@@ -192,46 +197,51 @@ void clear_scores()
 
 void clear_sums()
 {
-    [[unroll]] for (uint n = 0; n < 4; n++) {
+    [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
         COOP_ZERO(sums[n]);
     }
 }
 
 void add_keys()
 {
-    [[unroll]] for (uint k = 0; k < 4; k++)
+    [[unroll]] for (uint k = 0; k < D_BLOCKS; k++)
         [[unroll]] for (uint n = 0; n < 4; n++) {
             COOP_B b;
-            COOP_LOAD_B_T(b, key_tile, n * 16u * STEP + 4u * k, STEP);
+            COOP_LOAD_B_T16(b, key_tile, n * 16u * D_STEP + 2u * k, D_STEP);
             COOP_MULTIPLY(scores[n], query[k], b);
         }
 }
 
+// Of the weights that make_weights left in row_tile.
 void add_values()
 {
-    [[unroll]] for (uint k = 0; k < 4; k++)
-        [[unroll]] for (uint n = 0; n < 4; n++) {
+    [[unroll]] for (uint k = 0; k < 4; k++) {
+        COOP_A a;
+        COOP_LOAD_A16(a, row_tile, OWN * STEP + 2u * k, STEP);
+        [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
             COOP_B b;
-            COOP_LOAD_B(b, value_tile, k * 16u * STEP + 4u * n, STEP);
-            COOP_MULTIPLY(sums[n], weights[k], b);
+            COOP_LOAD_B16(b, value_tile, k * 16u * E_STEP + 2u * n, E_STEP);
+            COOP_MULTIPLY(sums[n], a, b);
         }
+    }
 }
 
 // The column of a tile that vector i of a thread begins at.
 uint column_of(uint i)
 {
-    return 8u * i + 4u * SIDE;
+    return 16u * (i >> 1) + 8u * SIDE + 4u * (i & 1u);
 }
 
 // This thread's part of a row: its scores, HIDDEN where there is no key; returns the row's greatest.
 float read_scores(out vec4 x[8], uint head, uint row, uint key0, uint end)
 {
-    [[unroll]] for (uint n = 0; n < 4; n++) {
+    [[unroll]] for (uint h = 0; h < 2; h++) {
         COOP_SYNC
-        COOP_STORE_C(scores[n], sums_tile, OWN * SUM_STEP, SUM_STEP);
+        COOP_STORE_C16(scores[2u * h], row_tile, OWN * STEP, STEP);
+        COOP_STORE_C16(scores[2u * h + 1u], row_tile, OWN * STEP + 4u, STEP);
         COOP_SYNC
-        x[2u * n] = scale * COOP_FROM_FLOAT4(sums_tile[MINE * SUM_STEP + SIDE]);
-        x[2u * n + 1u] = scale * COOP_FROM_FLOAT4(sums_tile[MINE * SUM_STEP + 2u + SIDE]);
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            x[4u * h + i] = scale * uintBitsToFloat(row_tile[MINE * STEP + (column_of(i) >> 2)]);
     }
     if (BIAS != 0 || CAPPED || key0 + 64u > end)
         [[unroll]] for (uint i = 0; i < 8; i++)
@@ -250,8 +260,8 @@ float read_scores(out vec4 x[8], uint head, uint row, uint key0, uint end)
     return max(here, COOP_OTHER(here));
 }
 
-// The operand of a row's weights, of which `reference` is that of weight 1; returns the sum of the
-// thread's part.
+// A row's weights to row_tile, `reference` being the score of weight 1; returns the sum of the thread's
+// part.
 float make_weights(vec4 x[8], float reference)
 {
     // Where there was no key yet, what is hidden must not count as the greatest.
@@ -261,7 +271,10 @@ float make_weights(vec4 x[8], float reference)
         x[i] = exp2(x[i] * LOG2E - vec4(base));
         part += x[i];
     }
-    place_weights(x);
+    COOP_SYNC
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        row_tile[MINE * STEP + 2u * i + SIDE] = packed(x[2u * i], x[2u * i + 1u]);
+    COOP_SYNC
     return part.x + part.y + part.z + part.w;
 }
 
@@ -269,40 +282,41 @@ float make_weights(vec4 x[8], float reference)
 // touch a sum's elements one by one makes drivers keep it in memory all along. It is rare.
 void rescale(float factor)
 {
-    [[unroll]] for (uint n = 0; n < 4; n++) {
+    [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
         COOP_SYNC
-        COOP_STORE_C(sums[n], sums_tile, OWN * SUM_STEP, SUM_STEP);
+        COOP_STORE_C16(sums[n], row_tile, OWN * STEP, STEP);
         COOP_SYNC
         [[unroll]] for (uint i = 0; i < 2; i++) {
-            const uint at = MINE * SUM_STEP + 2u * i + SIDE;
-            sums_tile[at] = COOP_TO_FLOAT4(COOP_FROM_FLOAT4(sums_tile[at]) * factor);
+            const uint at = MINE * STEP + 2u * i + SIDE;
+            row_tile[at] = floatBitsToUint(factor * uintBitsToFloat(row_tile[at]));
         }
         COOP_SYNC
-        COOP_LOAD_C(sums[n], sums_tile, OWN * SUM_STEP, SUM_STEP);
+        COOP_LOAD_C16(sums[n], row_tile, OWN * STEP, STEP);
     }
 }
 
-// Four sums of a row, from value e on.
-void put(uint at, uint o_at, uint e, vec4 x)
+// Eight sums of a row, from value e on.
+void put(uint at, uint o_at, uint e, vec4 low, vec4 high)
 {
     const uint left = values - min(values, e);
 #ifdef HAND_OUT
     if (FLOATS == 0) {
-        if ((wide & WIDE_O) != 0u && left >= 4u)
-            o4[(o_at + e) >> 2] = f16vec4(x);
+        if ((wide & WIDE_O) != 0u && left >= 8u)
+            o8[(o_at + e) >> 3] = packed(low, high);
         else
-            [[unroll]] for (uint c = 0; c < 4; c++)
-                if (c < left)
-                    o1[o_at + e + c] = float16_t(x[c]);
+            for (uint c = 0; c < min(left, 8u); c++)
+                o1[o_at + e + c] = float16_t(c < 4u ? low[c] : high[c & 3u]);
         return;
     }
 #endif
-    if (left > 0u && (values & 3u) == 0u)
-        floats4[(at * values + e) >> 2] = x;
-    else
-        [[unroll]] for (uint c = 0; c < 4; c++)
-            if (c < left)
-                floats[at * values + e + c] = x[c];
+    if ((values & 3u) == 0u) {
+        if (left > 0u)
+            floats4[(at * values + e) >> 2] = low;
+        if (left > 4u)
+            floats4[(at * values + e + 4u) >> 2] = high;
+    } else
+        for (uint c = 0; c < min(left, 8u); c++)
+            floats[at * values + e + c] = c < 4u ? low[c] : high[c & 3u];
 }
 
 // The rows done: their statistics, and their sums times a factor of the thread's row. `first`: where
@@ -333,16 +347,20 @@ void finish(uint head, uint first, uint row0, uint e0, uint o_at, float top, flo
     COOP_SYNC
     if (SIDE == 0u)
         factors[MINE] = factor;
-    [[unroll]] for (uint n = 0; n < 4; n++) {
+    [[unroll]] for (uint n = 0; n < E_BLOCKS; n += 2u) {
         COOP_SYNC
-        COOP_STORE_C(sums[n], sums_tile, OWN * SUM_STEP, SUM_STEP);
+        COOP_STORE_C16(sums[n], row_tile, OWN * STEP, STEP);
+        if (n + 1u < E_BLOCKS) {
+            COOP_STORE_C16(sums[n + 1u < E_BLOCKS ? n + 1u : n], row_tile, OWN * STEP + 4u, STEP);
+        }
         COOP_SYNC
         [[unroll]] for (uint i = 0; i < 2; i++) {
             const uint line = OWN + 8u * i + (COOP_LANE >> 2), row = row0 + line;
-            const vec4 x =
-                factors[line] * COOP_FROM_FLOAT4(sums_tile[line * SUM_STEP + (COOP_LANE & 3u)]);
-            if (row < rows)
-                put(first + row, o_at + row * o_row, e0 + 16u * n + 4u * (COOP_LANE & 3u), x);
+            const uint eight = COOP_LANE & 3u, at = line * STEP + 2u * eight;
+            if (row < rows && (n + 1u < E_BLOCKS || eight < 2u))
+                put(first + row, o_at + row * o_row, e0 + 16u * n + 8u * eight,
+                    factors[line] * uintBitsToFloat(row_tile[at]),
+                    factors[line] * uintBitsToFloat(row_tile[at + 1u]));
         }
     }
 }
@@ -352,38 +370,43 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
             uint v_at, uint o_at)
 {
     float reference = HIDDEN, part = 0.0;
-    f16vec4 next_k[8], next_v[8];
+    uvec4 next_k[D_BLOCKS], next_v[E_BLOCKS], next_q[TAKEN];
     vec4 x[8];
     clear_sums();
     if (NARROW) {
-        take_rows(next_k, row0, q_at, 0u);
-        place_rows(next_k);
-        if (begin < end) {
+        take_rows(next_q, row0, q_at, 0u);
+        place_rows(next_q);
+        if (AHEAD && begin < end) {
             take_keys(next_k, begin, end, k_at, 0u);
             take_values(next_v, begin, end, v_at, e0);
         }
     }
     for (uint key0 = begin; key0 < end; key0 += 64u) {
-        barrier();
         clear_scores();
         if (NARROW) {
-            PLACE(key_tile, next_k)
-            PLACE(value_tile, next_v)
+            if (!AHEAD) {
+                take_keys(next_k, key0, end, k_at, 0u);
+                take_values(next_v, key0, end, v_at, e0);
+            }
             barrier();
-            if (key0 + 64u < end) {
+            PLACE_KEYS(next_k)
+            PLACE_VALUES(next_v)
+            barrier();
+            if (AHEAD && key0 + 64u < end) {
                 take_keys(next_k, key0 + 64u, end, k_at, 0u);
                 take_values(next_v, key0 + 64u, end, v_at, e0);
             }
             add_keys();
         } else {
             take_values(next_v, key0, end, v_at, e0);
-            PLACE(value_tile, next_v)
-            for (uint d = 0; d < width; d += 64u) {
+            barrier();
+            PLACE_VALUES(next_v)
+            for (uint d = 0; d < width; d += D_TILE) {
                 take_keys(next_k, key0, end, k_at, d);
-                take_rows(next_v, row0, q_at, d);
+                take_rows(next_q, row0, q_at, d);
                 barrier();
-                PLACE(key_tile, next_k)
-                place_rows(next_v);
+                PLACE_KEYS(next_k)
+                place_rows(next_q);
                 barrier();
                 add_keys();
             }
@@ -392,9 +415,9 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
         const bool grows = here > reference + SLACK;
         const float next = grows ? here : reference, shrink = exp2((reference - next) * LOG2E);
         reference = next;
-        part = part * shrink + make_weights(x, reference);
         if (key0 > begin && COOP_ANY(grows))
             rescale(shrink);
+        part = part * shrink + make_weights(x, reference);
         add_values();
     }
     part += COOP_OTHER(part);
@@ -406,12 +429,12 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
 void hand_out(uint head, uint first, uint tile, uint step, uint e0, uint q_at, uint k_at, uint v_at,
               uint o_at)
 {
-    f16vec4 next[8];
+    uvec4 next_k[D_BLOCKS], next_v[E_BLOCKS], next[TAKEN];
     vec4 x[8];
-    take_keys(next, 0u, keys, k_at, 0u);
-    PLACE(key_tile, next)
-    take_values(next, 0u, keys, v_at, e0);
-    PLACE(value_tile, next)
+    take_keys(next_k, 0u, keys, k_at, 0u);
+    PLACE_KEYS(next_k)
+    take_values(next_v, 0u, keys, v_at, e0);
+    PLACE_VALUES(next_v)
     take_rows(next, 64u * tile, q_at, 0u);
     barrier();
     for (uint row0 = 64u * tile; row0 < rows; row0 += 64u * step) {
@@ -434,8 +457,8 @@ void main()
 {
     const uint unit = gl_WorkGroupID.z, split = gl_WorkGroupID.y;
     const uint batch = unit / heads, head = unit % heads;
-    const uint tiles = max(1u, (values + 63u) / 64u), tile = gl_WorkGroupID.x / tiles;
-    const uint e0 = (gl_WorkGroupID.x - tile * tiles) * 64u;
+    const uint tiles = max(1u, (values + E_TILE - 1u) / E_TILE), tile = gl_WorkGroupID.x / tiles;
+    const uint e0 = (gl_WorkGroupID.x - tile * tiles) * E_TILE;
 #ifdef HAND_OUT
     const uint begin = 0u, end = keys;
 #else
@@ -447,7 +470,7 @@ void main()
     const uint o_at = o_base + batch * o_batch + head * o_head;
 #ifdef HAND_OUT
     const uint step = gl_NumWorkGroups.x / tiles;
-    if (FORM == 3u)
+    if ((FORM & 3u) == 3u)
         hand_out(head, unit * rows, tile, step, e0, q_at, k_at, v_at, o_at);
     else
         for (uint row0 = 64u * tile; row0 < rows; row0 += 64u * step)

@@ -3,9 +3,12 @@
 
 #include "agent_attend_coop_gather_khr.h"
 #include "agent_attend_coop_hand_out_khr.h"
+#include "agent_back_coop_khr.h"
 #include "agent_columns_coop_khr.h"
+#include "agent_moved_coop_khr.h"
 #include "agent_product_coop_khr.h"
 #include "agent_rows_coop_khr.h"
+#include "agent_slopes_coop_khr.h"
 #include "cog_score_forward_khr.h"
 #include "core_matmul_coop_khr.h"
 #include "device_fill.h"
@@ -59,15 +62,25 @@ static void every_shader_of_matrices_takes_bfloat16(void **state)
         .size = sizeof(rapt_vulkan_shader), .name = #array, .code = array,                         \
         .code_bytes = sizeof array                                                                 \
     }
-    const rapt_vulkan_shader shaders[] = {
-        SHADER(agent_attend_coop_gather_khr), SHADER(agent_attend_coop_hand_out_khr),
-        SHADER(agent_columns_coop_khr),       SHADER(agent_product_coop_khr),
-        SHADER(agent_rows_coop_khr),          SHADER(cog_score_forward_khr),
-        SHADER(core_matmul_coop_khr),         SHADER(flow_apply_coop_khr),
-        SHADER(flow_contribute_coop_khr),     SHADER(flow_rows_coop_khr),
-        SHADER(lightning_apply_coop_khr),     SHADER(mta_columns_coop_khr),
-        SHADER(mta_product_coop_khr),         SHADER(mta_rows_coop_khr),
-        SHADER(softmax_score_keys_khr),       SHADER(ssa_score_queries_khr)};
+    const rapt_vulkan_shader shaders[] = {SHADER(agent_attend_coop_gather_khr),
+                                          SHADER(agent_attend_coop_hand_out_khr),
+                                          SHADER(agent_back_coop_khr),
+                                          SHADER(agent_columns_coop_khr),
+                                          SHADER(agent_moved_coop_khr),
+                                          SHADER(agent_slopes_coop_khr),
+                                          SHADER(agent_product_coop_khr),
+                                          SHADER(agent_rows_coop_khr),
+                                          SHADER(cog_score_forward_khr),
+                                          SHADER(core_matmul_coop_khr),
+                                          SHADER(flow_apply_coop_khr),
+                                          SHADER(flow_contribute_coop_khr),
+                                          SHADER(flow_rows_coop_khr),
+                                          SHADER(lightning_apply_coop_khr),
+                                          SHADER(mta_columns_coop_khr),
+                                          SHADER(mta_product_coop_khr),
+                                          SHADER(mta_rows_coop_khr),
+                                          SHADER(softmax_score_keys_khr),
+                                          SHADER(ssa_score_queries_khr)};
     size_t ends = 0;
     for (size_t i = 0; i < sizeof shaders / sizeof *shaders; i++) {
         rapt_vk_words words, result;

@@ -1,0 +1,138 @@
+#version 450
+// part[group][unit][agent][e] = scale sum over positions of m_ia x_i[e], by cooperative matrices: m are the
+// slopes, or weights, that slopes_coop.comp left. A workgroup walks over tiles of 64 positions; a subgroup
+// owns 16 agents. Groups: parts, units.
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "kit/element_f16.glsl"
+
+layout(constant_id = 1) const uint BLOCKS = 4; // runs of 16 features
+layout(constant_id = 2) const uint SLOPES = 0; // 1: each row has a factor
+
+#define WIDE_X 1u // eight neighbours are read at once
+
+layout(push_constant) uniform Push {
+    uint heads, agents, positions, width;
+    uint x_base, x_batch, x_head, x_row;
+    uint units, unit0, part0;
+    float scale;
+    uint flags;
+};
+
+layout(local_size_x = 128) in;
+#include "kit/coopmat_words.glsl"
+
+layout(std430, binding = 0) readonly buffer X8 { uvec4 x8[]; };
+layout(std430, binding = 0) readonly buffer X1 { float16_t x1[]; };
+layout(std430, binding = 1) readonly buffer Matrix { uvec4 matrix[]; };
+layout(std430, binding = 2) readonly buffer Drops { float drops[]; };
+layout(std430, binding = 3) readonly buffer Greatest { uint greatest_of[]; };
+layout(std430, binding = 4) writeonly buffer Part { float part[]; };
+layout(std430, binding = 4) writeonly buffer Part4 { vec4 part4[]; };
+
+const uint STEP = 9;
+const uint WIDTH = BLOCKS * 2, X_STEP = WIDTH + 1; // vectors of 16 bytes; one more, for the banks
+
+shared uvec4 x_tile[64 * X_STEP];
+shared uvec4 matrix_tile[64 * STEP]; // at the end the subgroup's sums
+
+#define LANE gl_LocalInvocationIndex
+#define OWN  (COOP_GROUP * 16u)
+
+COOP_C sums[BLOCKS];
+
+uint unit, x_at;
+float lift;
+
+void take_x(out uvec4 taken[BLOCKS], uint row0)
+{
+    if ((flags & WIDE_X) != 0u && row0 + 64u <= positions && width == 16u * BLOCKS) {
+        const uint from = (x_at + row0 * x_row) >> 3, each = x_row >> 3;
+        [[unroll]] for (uint i = 0; i < BLOCKS; i++) {
+            const uint n = LANE + 128u * i;
+            taken[i] = x8[from + n / WIDTH * each + n % WIDTH];
+        }
+        return;
+    }
+    [[unroll]] for (uint i = 0; i < BLOCKS; i++) {
+        const uint n = LANE + 128u * i, row = row0 + n / WIDTH, e = 8u * (n % WIDTH);
+        const uint from = x_at + row * x_row + e, left = row < positions ? width - min(width, e) : 0u;
+        taken[i] = uvec4(0u);
+        if ((flags & WIDE_X) != 0u && left >= 8u)
+            taken[i] = x8[from >> 3];
+        else
+            for (uint c = 0; c < min(left, 8u); c++)
+                taken[i][c >> 1] |= packFloat2x16(f16vec2(x1[from + c], 0.0hf)) << 16u * (c & 1u);
+    }
+}
+
+void take_matrix(out uvec4 taken[4], out float factors[4], uint row0)
+{
+    [[unroll]] for (uint i = 0; i < 4; i++) {
+        const uint row = row0 + (LANE >> 3) + 16u * i, at = gl_WorkGroupID.y * positions + min(row, positions - 1u);
+        taken[i] = row < positions ? matrix[at * 8u + (LANE & 7u)] : uvec4(0u);
+        if (SLOPES != 0)
+            factors[i] = lift * drops[at];
+    }
+}
+
+void main()
+{
+    unit = unit0 + gl_WorkGroupID.y;
+    x_at = x_base + unit / heads * x_batch + unit % heads * x_head;
+    lift = SLOPES != 0 ? uintBitsToFloat(clamp(268u - (greatest_of[unit] >> 23), 16u, 240u) << 23) : 16384.0;
+    [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+        COOP_ZERO(sums[n]);
+    }
+    uvec4 next_x[BLOCKS], next[4];
+    float factors[4];
+    const uint walk = 64u * gl_NumWorkGroups.x;
+    uint row0 = 64u * gl_WorkGroupID.x;
+    take_x(next_x, row0);
+    take_matrix(next, factors, row0);
+    for (; row0 < positions; row0 += walk) {
+        barrier();
+        [[unroll]] for (uint i = 0; i < BLOCKS; i++) {
+            const uint n = LANE + 128u * i;
+            x_tile[n / WIDTH * X_STEP + n % WIDTH] = next_x[i];
+        }
+        [[unroll]] for (uint i = 0; i < 4; i++) {
+            uvec4 m = next[i];
+            if (SLOPES != 0)
+                [[unroll]] for (uint c = 0; c < 4; c++)
+                    m[c] = packFloat2x16(f16vec2(factors[i] * vec2(unpackFloat2x16(m[c]))));
+            matrix_tile[((LANE >> 3) + 16u * i) * STEP + (LANE & 7u)] = m;
+        }
+        barrier();
+        if (row0 + walk < positions) {
+            take_x(next_x, row0 + walk);
+            take_matrix(next, factors, row0 + walk);
+        }
+        [[unroll]] for (uint k = 0; k < 4; k++) {
+            COOP_A a;
+            COOP_LOAD_A_T16(a, matrix_tile, k * 16u * STEP + 2u * COOP_GROUP, STEP);
+            [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+                COOP_B b;
+                COOP_LOAD_B16(b, x_tile, k * 16u * X_STEP + 2u * n, X_STEP);
+                COOP_MULTIPLY(sums[n], a, b);
+            }
+        }
+    }
+    barrier();
+    const float back = scale / lift;
+    [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+        COOP_SYNC
+        COOP_STORE_C16(sums[n], matrix_tile, OWN * STEP, STEP);
+        COOP_SYNC
+        [[unroll]] for (uint i = 0; i < 2; i++) {
+            const uint agent = OWN + 8u * i + (COOP_LANE >> 2), e = 16u * n + 4u * (COOP_LANE & 3u);
+            const uint at = (((part0 + gl_WorkGroupID.x) * units + unit) * agents + agent) * width + e;
+            const vec4 x = back * uintBitsToFloat(matrix_tile[agent * STEP + (COOP_LANE & 3u)]);
+            if (agent < agents && (width & 3u) == 0u && e < width)
+                part4[at >> 2] = x;
+            else if (agent < agents)
+                for (uint c = 0; c < min(width - min(width, e), 4u); c++)
+                    part[at + c] = x[c];
+        }
+    }
+}

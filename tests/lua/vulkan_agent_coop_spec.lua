@@ -1,0 +1,119 @@
+-- agent in float16 by cooperative matrices, which RAPT_VULKAN_EMULATE_COOPMAT=1 lends to a device that has
+-- none: backward in one pass and in two. The CPU's numbers and gradients. RAPT_VULKAN_PROFILE=1 tells which
+-- shaders ran.
+local cjson = require "cjson"
+local rapt = require "rapt"
+local vulkan = require "vulkan_helper"
+
+local golden = assert(os.getenv("RAPT_GOLDEN"), "RAPT_GOLDEN must name the folder of golden vectors")
+assert(os.getenv("RAPT_VULKAN_PROFILE"), "RAPT_VULKAN_PROFILE must be set")
+
+-- Dispatches so far of the shaders whose names have `part`.
+local function dispatches(part)
+  local n = 0
+  for _, timing in ipairs(rapt.vulkan.timings(vulkan.device)) do
+    if timing.name:find(part, 1, true) then n = n + timing.dispatches end
+  end
+  return n
+end
+
+-- Inputs of `c`: B, H, N, M, D, E, `A` agents given, or attrs; `sink`, `r` of the convolution.
+local function inputs_of(c)
+  rapt.manual_seed(c.N * 17 + c.M)
+  local B, H = c.B or 1, c.H or 2
+  local t = {
+    q = rapt.randn(B, H, c.N, c.D), k = rapt.randn(B, H, c.M, c.D), v = rapt.randn(B, H, c.M, c.E),
+    ["do"] = rapt.randn(B, H, c.N, c.E) * (c.loud or 1),
+  }
+  -- Slopes that outgrow the power of two of the first tile of a workgroup, over and over.
+  if c.rising then t["do"] = t["do"] * (rapt.arange(c.N) * 0.1 - 0.1 * c.N):exp():view(1, 1, c.N, 1) end
+  if c.A then t.agents = rapt.randn(B, H, c.A, c.D) end
+  if c.sink then t.sink = rapt.randn(H) end
+  if c.r then t.dwc_weight = rapt.randn(H * c.E, 1, c.r, c.r) * 0.2 end
+  for name, x in pairs(t) do t[name] = x:to("f16"):to("f32") end
+  return t
+end
+
+-- The output and the gradients on a device, as float32 of the CPU.
+local function run(t, attrs, device, arrange)
+  local inputs, leaves, result = {}, {}, {}
+  local dtype = device == "cpu" and "f32" or "f16"
+  for name, x in pairs(t) do
+    if name ~= "do" then
+      leaves[name] = x:detach():to(name == "sink" and "f32" or dtype):to(device):clone():requires_grad_()
+      inputs[name] = (arrange and name ~= "sink") and arrange(leaves[name]) or leaves[name]
+    end
+  end
+  local o = rapt.call("agent", inputs, attrs)
+  result.o = o:detach():to("cpu"):to("f32")
+  o:backward(t["do"]:to(dtype):to(device))
+  for name, x in pairs(leaves) do result["d" .. name] = x.grad:to("cpu"):to("f32") end
+  return result
+end
+
+-- Also that backward took so many dispatches of each kind; returns what the device gave.
+local function agrees(t, attrs, expected, arrange)
+  local before = {}
+  local reference = run(t, attrs, "cpu")
+  for part in pairs(expected) do before[part] = dispatches(part) end
+  local result = run(t, attrs, vulkan.device, arrange)
+  for name, x in pairs(result) do vulkan.matches(reference[name], x, 4e-3, name) end
+  for part, count in pairs(expected) do assert.equal(count, dispatches(part) - before[part], part) end
+  for name, x in pairs(run(t, attrs, vulkan.device, arrange)) do
+    assert.is_true((rapt.allclose(x, result[name], { rtol = 0, atol = 0 })), name)
+  end
+  return result
+end
+
+local function case_agrees(c, expected) agrees(inputs_of(c), c.attrs or {}, expected, c.arrange) end
+
+local one = { ["agent.back_coop"] = 2, ["agent.slopes_coop"] = 0, ["agent.moved_coop"] = 0 }
+local two = { ["agent.back_coop"] = 0, ["agent.slopes_coop"] = 2, ["agent.moved_coop"] = 3 }
+local pooled = { n_agents = 9, grid = { 8, 9 }, softcap = 2 }
+
+describe("backward by cooperative matrices", function()
+  it("takes one pass, a workgroup several tiles", function()
+    case_agrees({ B = 4, H = 4, N = 150, M = 130, D = 9, E = 30, A = 17, rising = true }, one)
+  end)
+
+  it("takes one pass with all options", function()
+    case_agrees({ B = 2, N = 72, M = 72, D = 13, E = 16, sink = true, r = 3, attrs = pooled,
+      arrange = vulkan.transposed }, one)
+  end)
+
+  it("takes two passes, a workgroup several tiles, with what is stored of some heads at a time", function()
+    case_agrees({ B = 2, H = 4, N = 380, M = 370, D = 40, E = 19, A = 64, rising = true },
+      { ["agent.back_coop"] = 0, ["agent.slopes_coop"] = 4, ["agent.moved_coop"] = 6 })
+  end)
+
+  it("takes two passes with all options", function()
+    case_agrees({ B = 2, N = 72, M = 72, D = 20, E = 48, sink = true, r = 3, attrs = pooled,
+      arrange = vulkan.transposed }, two)
+  end)
+
+  it("takes two passes of the widest heads, of large and of small gradients", function()
+    for _, loud in ipairs { 300, 1e-3 } do
+      case_agrees({ N = 70, M = 3, D = 128, E = 16, A = 2, loud = loud }, two)
+    end
+  end)
+
+  it("makes matrices of more agents", function()
+    case_agrees({ N = 20, M = 70, D = 8, E = 8, A = 65 },
+      { ["agent.back_coop"] = 0, ["agent.slopes_coop"] = 0, ["agent.columns_coop"] = 3 })
+  end)
+
+  for _, case in ipairs { "agent_grid_dwc", "agent_pool1d" } do
+    it("gives golden vectors: " .. case, function()
+      local file = golden .. "/" .. case .. ".safetensors"
+      local all, attrs, given = rapt.load(file), cjson.decode(rapt.metadata(file).attrs), {}
+      for name, x in pairs(all) do
+        if (all["d" .. name] and name ~= "o") or name == "do" then given[name] = x:to("f16"):to("f32") end
+      end
+      for name, x in pairs(agrees(given, attrs, one)) do
+        vulkan.matches(all[name], x, 1e-2, name)
+      end
+    end)
+  end
+end)
+
+it("the validation layers are silent", vulkan.assert_silent)
