@@ -7,6 +7,8 @@ local vulkan = require "vulkan_helper"
 
 local golden = assert(os.getenv("RAPT_GOLDEN"), "RAPT_GOLDEN must name the folder of golden vectors")
 assert(os.getenv("RAPT_VULKAN_PROFILE"), "RAPT_VULKAN_PROFILE must be set")
+local emulated = os.getenv("RAPT_VULKAN_EMULATE_COOPMAT")
+assert(emulated or vulkan.has "coopmat KHR", "neither KHR's matrices nor RAPT_VULKAN_EMULATE_COOPMAT")
 
 -- Dispatches so far of the shaders whose names have `part`.
 local function dispatches(part)
@@ -51,14 +53,21 @@ local function run(t, attrs, device, arrange)
   return result
 end
 
--- Also that backward took so many dispatches of each kind; returns what the device gave.
+-- Also that backward took so many dispatches of each kind, which only emulation fixes: how many passes
+-- and rounds it takes follows from a device's shared memory and processors. Returns what the device gave.
 local function agrees(t, attrs, expected, arrange)
   local before = {}
   local reference = run(t, attrs, "cpu")
   for part in pairs(expected) do before[part] = dispatches(part) end
   local result = run(t, attrs, vulkan.device, arrange)
   for name, x in pairs(result) do vulkan.matches(reference[name], x, 4e-3, name) end
-  for part, count in pairs(expected) do assert.equal(count, dispatches(part) - before[part], part) end
+  local all = 0
+  for part, count in pairs(expected) do
+    local taken = dispatches(part) - before[part]
+    all = all + taken
+    if emulated then assert.equal(count, taken, part) end
+  end
+  assert.is_true(all >= 2)
   for name, x in pairs(run(t, attrs, vulkan.device, arrange)) do
     assert.is_true((rapt.allclose(x, result[name], { rtol = 0, atol = 0 })), name)
   end
