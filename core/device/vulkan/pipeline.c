@@ -5,6 +5,8 @@
 #include "device/vulkan/code.h"
 #include "device/vulkan/vulkan.h"
 #include <nettle/sha2.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,12 +315,43 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void *fetch(void *argument)
+{
+    rapt_vk_fetch *f = argument;
+    f->data = rapt_vk_cache_load(f->name, &f->bytes);
+    return NULL;
+}
+
+void rapt_vk_pipelines_fetch(rapt_vk_device *device)
+{
+    rapt_vk_fetch *f = &device->pipelines.fetch;
+    sigset_t all, before;
+    *f = (rapt_vk_fetch){.started = false};
+    cache_name(device, f->name, sizeof f->name);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the caller's threads */
+    f->started = pthread_create(&f->thread, NULL, fetch, f) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!f->started)
+        fetch(f);
+}
+
+/* What was fetched, the caller's; waits for it. */
+static unsigned char *take_fetched(rapt_vk_device *device, size_t *bytes)
+{
+    rapt_vk_fetch *f = &device->pipelines.fetch;
+    if (f->started)
+        pthread_join(f->thread, NULL);
+    unsigned char *data = f->data;
+    *bytes = f->bytes;
+    *f = (rapt_vk_fetch){.started = false};
+    return data;
+}
+
 rapt_status rapt_vk_pipelines_open(rapt_vk_device *device, rapt_error *error)
 {
-    char name[96];
     size_t bytes = 0;
-    cache_name(device, name, sizeof name);
-    unsigned char *data = rapt_vk_cache_load(name, &bytes);
+    unsigned char *data = take_fetched(device, &bytes);
     const bool good = data && is_ours(device, data, bytes);
     VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
                                       .initialDataSize = good ? bytes : 0,
@@ -361,6 +394,8 @@ void rapt_vk_pipelines_save(rapt_vk_device *device, bool at_once)
 void rapt_vk_pipelines_close(rapt_vk_device *device)
 {
     rapt_vk_pipelines *p = &device->pipelines;
+    size_t bytes;
+    free(take_fetched(device, &bytes));
     if (p->cache)
         rapt_vk_pipelines_save(device, true);
     for (uint32_t i = 0; i < 256; i++)

@@ -277,8 +277,19 @@ typedef struct rapt_vk_code {
     uint8_t hash[32];
 } rapt_vk_code;
 
+/* The driver's cache as it comes from the disk, which takes a while: read and its hash checked by a
+ * thread of its own while the driver opens the device. */
+typedef struct rapt_vk_fetch {
+    pthread_t thread;
+    bool started; /* by a thread; not yet joined */
+    char name[96];
+    unsigned char *data; /* NULL: there is none */
+    size_t bytes;
+} rapt_vk_fetch;
+
 typedef struct rapt_vk_pipelines {
     VkPipelineCache cache;
+    rapt_vk_fetch fetch;
     rapt_vk_pipeline *bucket[256];
     rapt_vk_code *codes; /* open addressing; capacity a power of two */
     uint32_t n_codes, codes_capacity;
@@ -288,6 +299,8 @@ typedef struct rapt_vk_pipelines {
     double saved_at;
 } rapt_vk_pipelines;
 
+/* Begins to read the cache; _open ends it, or _close where the device does not open. */
+void rapt_vk_pipelines_fetch(rapt_vk_device *device);
 rapt_status rapt_vk_pipelines_open(rapt_vk_device *device, rapt_error *error);
 void rapt_vk_pipelines_close(rapt_vk_device *device);
 /* [locked] Code addresses may stand for other code from now on: a plugin was loaded. */
