@@ -1,36 +1,16 @@
-/* SPIR-V with bfloat16 in place of float16. Numbers are those of the SPIR-V specification, version
- * 1.6, and of SPV_KHR_bfloat16. glslang 15.1 has no word for the type, so that no source could. */
+/* SPIR-V with bfloat16 in place of float16; numbers that are not of spirv.h are of
+ * SPV_KHR_bfloat16. glslang 15.1 has no word for the type, so that no source could have it. */
 #include "device/vulkan/bfloat.h"
 #include "base/error.h"
+#include "device/vulkan/spirv.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    OP_UNDEF = 1,
-    OP_EXTENSION = 10,
-    OP_CAPABILITY = 17,
-    OP_TYPE_FLOAT = 22,
-    OP_TYPE_VECTOR = 23,
-    OP_CONSTANT = 43,
-    OP_CONSTANT_COMPOSITE = 44,
-    OP_CONSTANT_NULL = 46,
-    OP_FUNCTION = 54,
-    OP_FUNCTION_PARAMETER = 55,
-    OP_FUNCTION_CALL = 57,
-    OP_LOAD = 61,
-    OP_VECTOR_EXTRACT_DYNAMIC = 77,
-    OP_COPY_OBJECT = 83, /* and shuffle, construct, extract, insert before it */
-    OP_F_CONVERT = 115,
-    OP_BITCAST = 124,
-    OP_IS_NAN = 156,
-    OP_F_UNORD_GREATER_THAN_EQUAL = 191,
-    OP_SELECT = 169,
-    OP_PHI = 245,
     CAPABILITY_COOPERATIVE_MATRIX = 6022,
     CAPABILITY_BFLOAT16 = 5116,
     CAPABILITY_BFLOAT16_COOPERATIVE_MATRIX = 5118,
-    ENCODING_BFLOAT16 = 0,
-    ID_LIMIT = 1 << 22
+    ENCODING_BFLOAT16 = 0
 };
 
 #define MOST_FLOAT16  0x477fe000u /* 65504 in float32 */
@@ -61,11 +41,13 @@ static void put(retype *r, const uint32_t *words, uint32_t n)
 /* After the last capability, where extensions begin. */
 static void declare(retype *r)
 {
-    uint32_t name[6] = {6u << 16 | OP_EXTENSION};
+    uint32_t name[6] = {6u << 16 | RAPT_SPIRV_EXTENSION};
     memcpy(name + 1, "SPV_KHR_bfloat16", 16);
-    put(r, (uint32_t[]){2u << 16 | OP_CAPABILITY, CAPABILITY_BFLOAT16}, 2);
+    put(r, (uint32_t[]){2u << 16 | RAPT_SPIRV_CAPABILITY, CAPABILITY_BFLOAT16}, 2);
     if (r->matrices)
-        put(r, (uint32_t[]){2u << 16 | OP_CAPABILITY, CAPABILITY_BFLOAT16_COOPERATIVE_MATRIX}, 2);
+        put(r,
+            (uint32_t[]){2u << 16 | RAPT_SPIRV_CAPABILITY, CAPABILITY_BFLOAT16_COOPERATIVE_MATRIX},
+            2);
     put(r, name, 6);
     r->declared = true;
 }
@@ -75,23 +57,26 @@ static uint8_t kind_of(const retype *r, uint32_t id)
     return id < r->bound ? r->ids[id] : OTHER;
 }
 
-/* Whether an instruction whose result is of 16-bit floats does no more than move or convert. */
+/* Whether an instruction whose result is of 16-bit floats does no more than move or convert. Those
+ * from OpVectorExtractDynamic to OpCopyObject take vectors apart and put them together. */
 static bool moves(uint32_t op)
 {
-    return op == OP_UNDEF || op == OP_CONSTANT || op == OP_CONSTANT_COMPOSITE ||
-           op == OP_CONSTANT_NULL || op == OP_FUNCTION || op == OP_FUNCTION_PARAMETER ||
-           op == OP_FUNCTION_CALL || op == OP_LOAD ||
-           (op >= OP_VECTOR_EXTRACT_DYNAMIC && op <= OP_COPY_OBJECT) || op == OP_F_CONVERT ||
-           op == OP_BITCAST || op == OP_SELECT || op == OP_PHI;
+    return op == RAPT_SPIRV_UNDEF || op == RAPT_SPIRV_CONSTANT ||
+           op == RAPT_SPIRV_CONSTANT_COMPOSITE || op == RAPT_SPIRV_CONSTANT_NULL ||
+           op == RAPT_SPIRV_FUNCTION || op == RAPT_SPIRV_FUNCTION_PARAMETER ||
+           op == RAPT_SPIRV_FUNCTION_CALL || op == RAPT_SPIRV_LOAD ||
+           (op >= RAPT_SPIRV_VECTOR_EXTRACT_DYNAMIC && op <= RAPT_SPIRV_COPY_OBJECT) ||
+           op == RAPT_SPIRV_F_CONVERT || op == RAPT_SPIRV_BITCAST || op == RAPT_SPIRV_SELECT ||
+           op == RAPT_SPIRV_PHI;
 }
 
 static void note_type(retype *r, uint32_t op, const uint32_t *at, uint32_t n)
 {
-    if (op == OP_TYPE_FLOAT && n == 3 && at[1] < r->bound) {
+    if (op == RAPT_SPIRV_TYPE_FLOAT && n == 3 && at[1] < r->bound) {
         r->ids[at[1]] = at[2] == 16 ? NARROW : at[2] == 32 ? SINGLE : OTHER;
         r->narrow |= at[2] == 16;
     }
-    if (op == OP_TYPE_VECTOR && n == 4 && at[1] < r->bound && kind_of(r, at[2]) == NARROW)
+    if (op == RAPT_SPIRV_TYPE_VECTOR && n == 4 && at[1] < r->bound && kind_of(r, at[2]) == NARROW)
         r->ids[at[1]] = NARROW;
 }
 
@@ -103,7 +88,7 @@ static void note_value(retype *r, uint32_t op, const uint32_t *at, uint32_t n)
         return;
     if (!moves(op))
         r->refused = "computes with its 16-bit floats";
-    else if (op == OP_CONSTANT && at[3] != 0)
+    else if (op == RAPT_SPIRV_CONSTANT && at[3] != 0)
         r->refused = "has constants of 16-bit floats";
     else if (at[2] < r->bound)
         r->ids[at[2]] = NARROW_VALUE;
@@ -119,23 +104,24 @@ static void note_comparison(retype *r, const uint32_t *at, uint32_t n)
 static void retype_one(retype *r, const uint32_t *at, uint32_t n)
 {
     const uint32_t op = at[0] & 0xffff;
-    if (op == OP_CAPABILITY)
+    if (op == RAPT_SPIRV_CAPABILITY)
         r->matrices |= n == 2 && at[1] == CAPABILITY_COOPERATIVE_MATRIX;
     else if (!r->declared)
         declare(r);
-    if (op == OP_TYPE_FLOAT || op == OP_TYPE_VECTOR)
+    if (op == RAPT_SPIRV_TYPE_FLOAT || op == RAPT_SPIRV_TYPE_VECTOR)
         note_type(r, op, at, n);
-    else if (op >= OP_IS_NAN && op <= OP_F_UNORD_GREATER_THAN_EQUAL && op != OP_SELECT)
+    else if (op >= RAPT_SPIRV_IS_NAN && op <= RAPT_SPIRV_F_UNORD_GREATER_THAN_EQUAL &&
+             op != RAPT_SPIRV_SELECT)
         note_comparison(r, at, n);
     else
         note_value(r, op, at, n);
     put(r, at, n);
     uint32_t *last = r->out + r->n_out - n;
-    if (op == OP_TYPE_FLOAT && n == 3 && at[2] == 16) {
+    if (op == RAPT_SPIRV_TYPE_FLOAT && n == 3 && at[2] == 16) {
         last[0] += 1u << 16;
         put(r, (uint32_t[]){ENCODING_BFLOAT16}, 1);
     }
-    if (op == OP_CONSTANT && n == 4 && kind_of(r, at[1]) == SINGLE &&
+    if (op == RAPT_SPIRV_CONSTANT && n == 4 && kind_of(r, at[1]) == SINGLE &&
         (at[3] & ~SIGN) == MOST_FLOAT16)
         last[3] = (at[3] & SIGN) | MOST_BFLOAT16;
 }
@@ -159,7 +145,7 @@ rapt_status rapt_vk_bfloat_code(const char *shader, const rapt_vk_words *words,
     retype r = {.code = words->code, .words = words->bytes / 4};
     r.bound = r.words >= 5 ? r.code[3] : 0;
     *result = (rapt_vk_words){0};
-    if (r.bound == 0 || r.bound >= ID_LIMIT)
+    if (r.bound == 0 || r.bound >= RAPT_SPIRV_IDS)
         return rapt_fail(error, RAPT_INVALID, "shader %s: its code is no SPIR-V", shader);
     r.ids = calloc(r.bound, sizeof *r.ids);
     /* An OpTypeFloat of 3 words becomes 4; what is declared has 10. */

@@ -1,36 +1,11 @@
-/* Code of a shader for a part of a grid: its SPIR-V with other workgroup numbers. Numbers of
- * instructions and decorations are those of the SPIR-V specification, version 1.6. */
+/* Code of a shader for a part of a grid: its SPIR-V with other workgroup numbers. */
 #include "device/vulkan/part.h"
 #include "base/error.h"
+#include "device/vulkan/spirv.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    OP_EXECUTION_MODE = 16,
-    OP_TYPE_INT = 21,
-    OP_TYPE_VECTOR = 23,
-    OP_CONSTANT = 43,
-    OP_CONSTANT_COMPOSITE = 44,
-    OP_SPEC_CONSTANT_COMPOSITE = 51,
-    OP_SPEC_CONSTANT_OP = 52,
-    OP_FUNCTION = 54,
-    OP_FUNCTION_CALL = 57,
-    OP_LOAD = 61,
-    OP_COPY_MEMORY = 63,
-    OP_COPY_MEMORY_SIZED = 64,
-    OP_ACCESS_CHAIN = 65,
-    OP_IN_BOUNDS_ACCESS_CHAIN = 66,
-    OP_DECORATE = 71,
-    OP_COMPOSITE_EXTRACT = 81,
-    OP_COPY_OBJECT = 83,
-    OP_ADD = 128,
-    OP_MULTIPLY = 132,
-    OP_SELECT = 169,
-    OP_PHI = 245,
-    MODE_LOCAL_SIZE = 17,
-    DECORATION_BUILT_IN = 11,
-    ID_LIMIT = 1 << 22
-};
+enum { MODE_LOCAL_SIZE = 17, DECORATION_BUILT_IN = 11 };
 
 /* What an id stands for: a variable that counts workgroups, or a component of one. */
 enum { OTHER, GROUPS, GROUP, INVOCATION, KINDS };
@@ -75,22 +50,22 @@ static void note_decoration(rewrite *r, const uint32_t *at, uint32_t n)
 static void note(rewrite *r, const uint32_t *at, uint32_t n)
 {
     switch (at[0] & 0xffff) {
-    case OP_DECORATE:
+    case RAPT_SPIRV_DECORATE:
         note_decoration(r, at, n);
         break;
-    case OP_EXECUTION_MODE:
+    case RAPT_SPIRV_EXECUTION_MODE:
         if (n == 6 && at[2] == MODE_LOCAL_SIZE)
             memcpy(r->size, at + 3, sizeof r->size);
         break;
-    case OP_TYPE_INT:
+    case RAPT_SPIRV_TYPE_INT:
         if (n == 4 && at[2] == 32 && at[3] == 0)
             r->uint_type = at[1];
         break;
-    case OP_TYPE_VECTOR:
+    case RAPT_SPIRV_TYPE_VECTOR:
         if (n == 4 && at[2] == r->uint_type && at[3] == 3)
             r->vector_type = at[1];
         break;
-    case OP_CONSTANT:
+    case RAPT_SPIRV_CONSTANT:
         if (n == 4 && at[2] < r->bound)
             r->ids[at[2]] = (id_of){.constant = true, .value = at[3]};
         break;
@@ -124,7 +99,7 @@ static void put(rewrite *r, uint32_t op, uint32_t n, const uint32_t *operands)
 static uint32_t put_constant(rewrite *r, uint32_t value)
 {
     const uint32_t id = r->bound++;
-    put(r, OP_CONSTANT, 3, (uint32_t[]){r->uint_type, id, value});
+    put(r, RAPT_SPIRV_CONSTANT, 3, (uint32_t[]){r->uint_type, id, value});
     return id;
 }
 
@@ -132,9 +107,10 @@ static uint32_t put_constant(rewrite *r, uint32_t value)
 static uint32_t put_multiple(rewrite *r, uint32_t base, uint32_t component)
 {
     const uint32_t size = r->bound++, product = r->bound++;
-    put(r, OP_SPEC_CONSTANT_OP, 5,
-        (uint32_t[]){r->uint_type, size, OP_COMPOSITE_EXTRACT, r->size_id, component});
-    put(r, OP_SPEC_CONSTANT_OP, 5, (uint32_t[]){r->uint_type, product, OP_MULTIPLY, size, base});
+    put(r, RAPT_SPIRV_SPEC_CONSTANT_OP, 5,
+        (uint32_t[]){r->uint_type, size, RAPT_SPIRV_COMPOSITE_EXTRACT, r->size_id, component});
+    put(r, RAPT_SPIRV_SPEC_CONSTANT_OP, 5,
+        (uint32_t[]){r->uint_type, product, RAPT_SPIRV_I_MULTIPLY, size, base});
     return product;
 }
 
@@ -151,7 +127,7 @@ static void put_constants(rewrite *r)
         const uint32_t *c = r->added[kind];
         const bool special = kind == INVOCATION && r->size_id;
         r->added[kind][WHOLE] = r->bound++;
-        put(r, special ? OP_SPEC_CONSTANT_COMPOSITE : OP_CONSTANT_COMPOSITE, 5,
+        put(r, special ? RAPT_SPIRV_SPEC_CONSTANT_COMPOSITE : RAPT_SPIRV_CONSTANT_COMPOSITE, 5,
             (uint32_t[]){r->vector_type, r->added[kind][WHOLE], c[0], c[1], c[2]});
     }
 }
@@ -162,13 +138,13 @@ static void put_load(rewrite *r, const uint32_t *at, uint32_t n, id_of of)
 {
     const uint32_t more = r->added[of.kind][of.component];
     if (of.kind == GROUPS) {
-        put(r, OP_COPY_OBJECT, 3, (uint32_t[]){at[1], at[2], more});
+        put(r, RAPT_SPIRV_COPY_OBJECT, 3, (uint32_t[]){at[1], at[2], more});
         return;
     }
     const uint32_t loaded = r->bound++;
-    put(r, OP_LOAD, n - 1, at + 1);
+    put(r, RAPT_SPIRV_LOAD, n - 1, at + 1);
     r->out[r->n_out - n + 2] = loaded;
-    put(r, OP_ADD, 4, (uint32_t[]){at[1], at[2], loaded, more});
+    put(r, RAPT_SPIRV_I_ADD, 4, (uint32_t[]){at[1], at[2], loaded, more});
 }
 
 /* Whether one of the operands from `first` on is such a number, by reference. */
@@ -195,17 +171,19 @@ static void note_component(rewrite *r, const uint32_t *at, uint32_t n)
 static void rewrite_one(rewrite *r, const uint32_t *at, uint32_t n)
 {
     const uint32_t op = at[0] & 0xffff;
-    if (op == OP_FUNCTION && r->added[GROUP][WHOLE] == 0)
+    if (op == RAPT_SPIRV_FUNCTION && r->added[GROUP][WHOLE] == 0)
         put_constants(r);
-    if (op == OP_LOAD && n >= 4 && at[3] < r->code[3] && r->ids[at[3]].kind != OTHER) {
+    if (op == RAPT_SPIRV_LOAD && n >= 4 && at[3] < r->code[3] && r->ids[at[3]].kind != OTHER) {
         put_load(r, at, n, r->ids[at[3]]);
         return;
     }
-    if (op == OP_ACCESS_CHAIN || op == OP_IN_BOUNDS_ACCESS_CHAIN)
+    if (op == RAPT_SPIRV_ACCESS_CHAIN || op == RAPT_SPIRV_IN_BOUNDS_ACCESS_CHAIN)
         note_component(r, at, n);
-    if ((op == OP_FUNCTION_CALL || op == OP_COPY_MEMORY || op == OP_COPY_MEMORY_SIZED ||
-         op == OP_COPY_OBJECT || op == OP_SELECT || op == OP_PHI) &&
-        refers(r, at, n, op == OP_COPY_MEMORY || op == OP_COPY_MEMORY_SIZED ? 1 : 3))
+    if ((op == RAPT_SPIRV_FUNCTION_CALL || op == RAPT_SPIRV_COPY_MEMORY ||
+         op == RAPT_SPIRV_COPY_MEMORY_SIZED || op == RAPT_SPIRV_COPY_OBJECT ||
+         op == RAPT_SPIRV_SELECT || op == RAPT_SPIRV_PHI) &&
+        refers(r, at, n,
+               op == RAPT_SPIRV_COPY_MEMORY || op == RAPT_SPIRV_COPY_MEMORY_SIZED ? 1 : 3))
         r->refused = "hands its workgroup's number on by reference";
     memcpy(r->out + r->n_out, at, n * sizeof *at);
     r->n_out += n;
@@ -217,7 +195,7 @@ rapt_status rapt_vk_part_code(const char *shader, const rapt_vk_words *words,
     rewrite r = {.code = words->code, .words = words->bytes / 4, .part = part};
     r.bound = r.words >= 5 ? r.code[3] : 0;
     *result = (rapt_vk_words){0};
-    if (r.bound == 0 || r.bound >= ID_LIMIT)
+    if (r.bound == 0 || r.bound >= RAPT_SPIRV_IDS)
         return rapt_fail(error, RAPT_INVALID, "shader %s: its code is no SPIR-V", shader);
     r.ids = calloc(r.bound, sizeof *r.ids);
     r.out = malloc((4 * r.words + 128) * sizeof *r.out); /* a load of 4 words becomes 9 */
