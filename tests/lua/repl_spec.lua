@@ -7,7 +7,7 @@ local terminal = require "terminal_helper"
 -- What the prompt prints for some lines, without banner and prompts.
 local function prompt(lines)
   local status, out, err = helper.rapt("-i", { stdin = table.concat(lines, "\n") .. "\n",
-    env = "XDG_STATE_HOME=/nonexistent COLUMNS=80" })
+    env = "XDG_STATE_HOME=/dev/null/none COLUMNS=80" })
   assert.equal(0, status)
   out = out:gsub("^.-leaves\n", ""):gsub("[^\n]+", function(line)
     local n
@@ -162,12 +162,14 @@ describe("the prompt", function()
   end)
 
   on_terminal("leaves well after Ctrl-C while the terminal takes no more", function()
-    local program = start_prompt("/nonexistent")
+    local folder = helper.folder()
+    local program = start_prompt(folder)
     program:type("while true do print() end\r")
     program:wait("\r\n\r\n\r\n")
     program:wait_until_full()
     enter(program, "\3", "interrupted")
     program:type("\4")
     program:leaves()
+    os.execute("rm -r '" .. folder .. "'")
   end)
 end)
