@@ -39,6 +39,14 @@ enum {
         RAPT_LINEAR_FORM(op, part, f32, 0, 0, buffers, push),                                      \
         RAPT_LINEAR_FORM(op, part, half, RAPT_VULKAN_STORAGE16, 0, buffers, push),                 \
     }
+/* For those, and again for the software driver (RAPT_LEAN): at rapt_linear_lean. */
+#define RAPT_LINEAR_SHADER_LEAN(op, part, buffers, push)                                           \
+    static const rapt_vulkan_shader op##_##part##_shader[4] = {                                    \
+        RAPT_LINEAR_FORM(op, part, f32, 0, 0, buffers, push),                                      \
+        RAPT_LINEAR_FORM(op, part, half, RAPT_VULKAN_STORAGE16, 0, buffers, push),                 \
+        RAPT_LINEAR_FORM(op, part, f32_lean, 0, 0, buffers, push),                                 \
+        RAPT_LINEAR_FORM(op, part, half_lean, RAPT_VULKAN_STORAGE16, 0, buffers, push),            \
+    }
 /* For those, and for 16-bit elements by cooperative matrices: at rapt_linear_form. */
 #define RAPT_LINEAR_SHADER_COOP(op, part, buffers, push)                                           \
     static const rapt_vulkan_shader op##_##part##_shader[4] = {                                    \
@@ -169,6 +177,11 @@ typedef struct rapt_linear_table_push {
 static inline int rapt_linear_half(const rapt_linear_vulkan *x)
 {
     return x->call->dtype != RAPT_F32;
+}
+
+static inline int rapt_linear_lean(const rapt_linear_vulkan *x)
+{
+    return rapt_linear_half(x) + (x->device.limits->vendor == RAPT_VULKAN_SOFTWARE ? 2 : 0);
 }
 
 /* The next part of the workspace. Parts are never empty, so that they can be bound. */

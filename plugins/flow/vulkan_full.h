@@ -27,7 +27,7 @@ typedef struct flow_rows_push {
     float eps, bound;
 } flow_rows_push;
 
-RAPT_LINEAR_SHADER(flow, pass, 8, sizeof(flow_pass_push));
+RAPT_LINEAR_SHADER_LEAN(flow, pass, 8, sizeof(flow_pass_push));
 RAPT_LINEAR_SHADER_ONE(flow, total, 3, sizeof(flow_total_push));
 RAPT_LINEAR_SHADER_ONE(flow, compete, 4, sizeof(flow_compete_push));
 RAPT_LINEAR_SHADER_COOP(flow, rows, 8, sizeof(flow_rows_push));
@@ -72,7 +72,7 @@ static inline rapt_status flow_record_pass(flow_vulkan *job, uint32_t stage, uin
     const rapt_vulkan_buffer mean = job->causal ? x->zeros : job->mean;
     const rapt_vulkan_buffer buffers[] = {job->q.buffer, job->k.buffer, x->table, job->numbers,
                                           totals,        parts,         extremes, mean};
-    return rapt_vulkan_run(&x->device, &flow_pass_shader[rapt_linear_half(x)], constants, 3,
+    return rapt_vulkan_run(&x->device, &flow_pass_shader[rapt_linear_lean(x)], constants, 3,
                            (uint32_t)slots, (uint32_t)x->count, 2, buffers, &push, NULL);
 }
 

@@ -15,6 +15,13 @@ uint table_base;
 #define LINEAR_TABLE_BASE table_base
 #include "kit/linear.glsl"
 
+// Rows stay in registers by it; loops that stay loops are for the software driver's compiler.
+#ifdef RAPT_LEAN
+#define PASS_UNROLL [[dont_unroll]]
+#else
+#define PASS_UNROLL [[unroll]]
+#endif
+
 layout(local_size_x = 128) in;
 
 layout(constant_id = 2) const uint STAGE = 0;
@@ -70,26 +77,26 @@ vec4 kept[KEPT][8];
 void keep_rows(linear_chunk chunk, uint side, uint lane)
 {
     const uint t = gl_LocalInvocationID.x;
-    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+    PASS_UNROLL for (uint d = 0; d < KEPT; d++) {
         const uint column = d * CHUNK + (t & 15u) * 4;
         if (side != 0) {
-            [[unroll]] for (uint r = 0; r < 8; r++) {
+            PASS_UNROLL for (uint r = 0; r < 8; r++) {
                 const uint i = (t >> 4) + 8 * r;
                 const int left = i < chunk.count ? int(width) - int(column) : 0;
                 kept[d][r] = k_load(linear_row(k, chunk.batch, lane, chunk.row + i) + column, left);
             }
         } else {
-            [[unroll]] for (uint r = 0; r < 8; r++) {
+            PASS_UNROLL for (uint r = 0; r < 8; r++) {
                 const uint i = (t >> 4) + 8 * r;
                 const int left = i < chunk.count ? int(width) - int(column) : 0;
                 kept[d][r] = q_load(linear_row(q, chunk.batch, lane, chunk.row + i) + column, left);
             }
         }
     }
-    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+    PASS_UNROLL for (uint d = 0; d < KEPT; d++) {
         const vec4 there = linear_columns(int(width) - int(d * CHUNK + (t & 15u) * 4));
         if (d * CHUNK < width)
-            [[unroll]] for (uint r = 0; r < 8; r++)
+            PASS_UNROLL for (uint r = 0; r < 8; r++)
                 kept[d][r] = linear_sigmoids(kept[d][r]) * there;
     }
 }
@@ -101,13 +108,13 @@ void multiply_rows(linear_chunk chunk, uint side, uint lane)
     const float shift = STAGE == 4 ? 0.0 : eps;
     float dots[8] = float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
     const uint base = totals_at + (((1 - side) * lanes + lane) * sequences + chunk.sequence) * width;
-    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+    PASS_UNROLL for (uint d = 0; d < KEPT; d++) {
         if (d * CHUNK < width) {
             const uint column = d * CHUNK + (t & 15u) * 4;
             const int left = int(width) - int(column);
             const vec4 ones = shift * linear_columns(left);
             const vec4 total = total_load(base + column, left) + ones;
-            [[unroll]] for (uint r = 0; r < 8; r++)
+            PASS_UNROLL for (uint r = 0; r < 8; r++)
                 dots[r] += dot(kept[d][r] + ones, total);
         }
     }
@@ -116,10 +123,10 @@ void multiply_rows(linear_chunk chunk, uint side, uint lane)
         const int left = int(width) - int(column);
         const vec4 ones = shift * linear_columns(left);
         const vec4 total = total_load(base + column, left) + ones;
-        [[unroll]] for (uint r = 0; r < 8; r++)
+        PASS_UNROLL for (uint r = 0; r < 8; r++)
             dots[r] += dot(row_load(chunk, side, lane, (t >> 4) + 8 * r, column) + ones, total);
     }
-    [[unroll]] for (uint r = 0; r < 8; r++)
+    PASS_UNROLL for (uint r = 0; r < 8; r++)
         row_part[((t >> 4) + 8 * r) * 17 + (t & 15u)] = dots[r];
 }
 
@@ -196,14 +203,14 @@ void add_kept(linear_chunk chunk, uint u)
     const uint t = gl_LocalInvocationID.x;
     const float shift = STAGE > 2 ? eps : 0.0;
     float numbers[8];
-    [[unroll]] for (uint r = 0; r < 8; r++) {
+    PASS_UNROLL for (uint r = 0; r < 8; r++) {
         const uint i = (t >> 4) + 8 * r;
         numbers[r] = i < chunk.count ? (STAGE == 0 ? 1.0 : row_number[u * CHUNK + i]) : 0.0;
     }
-    [[unroll]] for (uint d = 0; d < KEPT; d++) {
+    PASS_UNROLL for (uint d = 0; d < KEPT; d++) {
         const vec4 ones = shift * linear_columns(int(width) - int(d * CHUNK + (t & 15u) * 4));
         vec4 inside = vec4(0.0);
-        [[unroll]] for (uint r = 0; r < 8; r++)
+        PASS_UNROLL for (uint r = 0; r < 8; r++)
             inside += numbers[r] * (kept[d][r] + ones);
         column_sum[d] += inside;
     }
@@ -228,7 +235,7 @@ void add_rows(uint slot, uint side, uint lane, uint several, uint rows, uint par
 {
     const uint t = gl_LocalInvocationID.x;
     const float shift = STAGE > 2 ? eps : 0.0;
-    [[unroll]] for (uint d = 0; d < KEPT; d++)
+    PASS_UNROLL for (uint d = 0; d < KEPT; d++)
         if (d * CHUNK < width)
             store_part(d * CHUNK + (t & 15u) * 4, part, column_sum[d]);
     for (uint d = KEPT * CHUNK; d < width; d += CHUNK) {
@@ -238,7 +245,7 @@ void add_rows(uint slot, uint side, uint lane, uint several, uint rows, uint par
         for (uint u = 0; u < several; u++) {
             const linear_chunk chunk = linear_chunk_at(slot + u, packed, rows);
             vec4 inside = vec4(0.0);
-            [[unroll]] for (uint r = 0; r < 8; r++) {
+            PASS_UNROLL for (uint r = 0; r < 8; r++) {
                 const uint i = (t >> 4) + 8 * r;
                 const float number = STAGE == 0 ? 1.0 : row_number[u * CHUNK + i];
                 inside += number * (row_load(chunk, side, lane, i, column) + ones);
@@ -290,7 +297,7 @@ void main()
     const uint several = min(1u << unit_log, first.chunks - first.index);
     const uint place = unit_log == 0 ? slot
                                      : (first.first >> unit_log) + first.sequence + (first.index >> unit_log);
-    [[unroll]] for (uint d = 0; d < KEPT; d++)
+    PASS_UNROLL for (uint d = 0; d < KEPT; d++)
         column_sum[d] = vec4(0.0);
     for (uint u = 0; u < several; u++) {
         const linear_chunk chunk = linear_chunk_at(slot + u, packed, rows);
