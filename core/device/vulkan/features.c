@@ -399,5 +399,5 @@ void rapt_vk_features_describe(const rapt_vk_features *f, char *text, size_t siz
     describe_path(f, "f16", RAPT_VULKAN_STORAGE16, &at, end);
     describe_path(f, "coopmat NV", RAPT_VULKAN_COOPMAT_NV, &at, end);
     describe_path(f, "coopmat KHR", RAPT_VULKAN_COOPMAT_KHR, &at, end);
-    describe_path(f, "coopmat bf16", RAPT_VULKAN_BFLOAT16, &at, end);
+    describe_path(f, "coopmat bf16", RAPT_VULKAN_COOPMAT_KHR | RAPT_VULKAN_BFLOAT16, &at, end);
 }
