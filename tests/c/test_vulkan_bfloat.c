@@ -22,6 +22,7 @@
 #include "softmax_score_keys_khr.h"
 #include "ssa_score_queries_khr.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,16 +31,34 @@
 // cmocka.h comes after what it needs
 #include <cmocka.h>
 
-enum { CAPABILITY = 17, TYPE_FLOAT = 22, CONSTANT = 43, EXTENSION = 10 };
+enum {
+    EXTENSION = 10,
+    CAPABILITY = 17,
+    TYPE_FLOAT = 22,
+    CONSTANT = 43,
+    CONSTANT_COMPOSITE = 44,
+    FUNCTION = 54,
+    FUNCTION_PARAMETER = 55,
+    FUNCTION_END = 56,
+    FUNCTION_CALL = 57,
+    FLOAT_CONVERT = 115,
+    BITCAST = 124,
+    FLOAT_ADD = 129,
+    FLOAT_MULTIPLY = 133,
+    BITWISE_AND = 199,
+    LABEL = 248,
+    RETURN_VALUE = 254
+};
 
-/* How often each appears in a module. */
+/* How often each appears in a module. `calls`: of a function whose result is the next converted. */
 typedef struct census {
-    size_t capabilities, extensions, halves, bfloats, ends, words;
+    size_t capabilities, extensions, halves, bfloats, ends, functions, converts, calls;
 } census;
 
 static census count(const uint32_t *code, size_t words)
 {
-    census c = {.words = words};
+    census c = {0};
+    const uint32_t *last = code;
     size_t i = 5;
     while (i < words) {
         const uint32_t n = code[i] >> 16, op = code[i] & 0xffff, *at = code + i;
@@ -49,9 +68,122 @@ static census count(const uint32_t *code, size_t words)
         c.halves += op == TYPE_FLOAT && n == 3 && at[2] == 16;
         c.bfloats += op == TYPE_FLOAT && n == 4 && at[2] == 16 && at[3] == 0;
         c.ends += op == CONSTANT && n == 4 && (at[3] == 0x477fe000 || at[3] == 0xc77fe000);
+        c.functions += op == FUNCTION;
+        c.converts += op == FLOAT_CONVERT;
+        c.calls += op == FLOAT_CONVERT && (last[0] & 0xffff) == FUNCTION_CALL && last[2] == at[3];
+        last = at;
         i += n;
     }
     return c;
+}
+
+/* --- The rounding before conversions ---------------------------------------------------------- */
+
+static float float_of(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static uint32_t bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* What one lane of a function of the module's makes of `x`: `values` are of ids, constants among
+ * them. */
+static uint32_t evaluate(const uint32_t *at, uint32_t *values, uint32_t x)
+{
+    for (;; at += at[0] >> 16) {
+        const uint32_t a = at[0] >> 16 > 3 ? values[at[3]] : 0;
+        const uint32_t b = at[0] >> 16 > 4 ? values[at[4]] : 0;
+        switch (at[0] & 0xffff) {
+        case FUNCTION:
+        case LABEL:
+            break;
+        case FUNCTION_PARAMETER:
+            values[at[2]] = x;
+            break;
+        case BITCAST:
+            values[at[2]] = a;
+            break;
+        case BITWISE_AND:
+            values[at[2]] = a & b;
+            break;
+        case FLOAT_MULTIPLY:
+            values[at[2]] = bits_of(float_of(a) * float_of(b));
+            break;
+        case FLOAT_ADD:
+            values[at[2]] = bits_of(float_of(a) + float_of(b));
+            break;
+        case RETURN_VALUE:
+            return values[at[1]];
+        default:
+            fail_msg("an instruction %u", at[0] & 0xffff);
+        }
+    }
+}
+
+/* From `low` beyond a bfloat16, to nearest and ties to even; or up where it is odd and the middle
+ * is less than a 256th of a unit away. */
+static void expect_rounded(const uint32_t *function, uint32_t *values, uint32_t bfloat,
+                           uint32_t low)
+{
+    const uint32_t x = bfloat << 16 | low, result = evaluate(function, values, x);
+    const bool odd = bfloat & 1, up = low > 0x8000 || (odd && low > 0x8000 - 256);
+    const uint32_t expected = (bfloat + up) << 16;
+    if (result != expected)
+        fail_msg("%08x becomes %08x, not %08x", x, result, expected);
+}
+
+static void expect_rounding(const uint32_t *function, uint32_t *values)
+{
+    static const uint32_t lows[] = {0,      1,      0x4000, 0x7f00, 0x7f01, 0x7fff,
+                                    0x8000, 0x8001, 0x80ff, 0x8100, 0xc000, 0xffff};
+    for (uint32_t bfloat = 0x0080; bfloat < 0x7f80; bfloat++)
+        for (size_t i = 0; i < sizeof lows / sizeof *lows; i++) {
+            expect_rounded(function, values, bfloat, lows[i]);
+            expect_rounded(function, values, bfloat | 0x8000, lows[i]);
+        }
+    for (uint32_t sign = 0; sign < 2; sign++) {
+        const uint32_t s = sign << 31;
+        assert_int_equal(evaluate(function, values, s), s);
+        assert_int_equal(evaluate(function, values, s | 0x7f800000), s | 0x7f800000);
+        assert_true(isnan(float_of(evaluate(function, values, s | 0x7fffffff))));
+        assert_true(isnan(float_of(evaluate(function, values, s | 0x7f800001))));
+        /* a denormal stays one, or is nothing */
+        assert_true((evaluate(function, values, s | 0x00010000) & 0x7fffffff) <= 0x00010000);
+    }
+}
+
+/* Every function that the module's conversions call. */
+static void rounds_to_nearest(const uint32_t *code, size_t words)
+{
+    uint32_t *values = calloc(code[3], sizeof *values), last = 0;
+    const uint32_t **functions = calloc(code[3], sizeof *functions);
+    assert_true(values && functions);
+    for (size_t i = 5; i < words; i += code[i] >> 16) {
+        const uint32_t *at = code + i, op = at[0] & 0xffff;
+        if (op == CONSTANT)
+            values[at[2]] = at[3];
+        if (op == CONSTANT_COMPOSITE)
+            values[at[2]] = values[at[3]];
+        if (op == FUNCTION)
+            functions[at[2]] = at;
+    }
+    for (size_t i = 5; i < words; i += code[i] >> 16) {
+        const uint32_t *at = code + i, op = at[0] & 0xffff;
+        if (op == FLOAT_CONVERT && last && functions[last])
+            expect_rounding(functions[last], values);
+        if (op == FLOAT_CONVERT && last)
+            functions[last] = NULL;
+        last = op == FUNCTION_CALL ? at[3] : 0;
+    }
+    free(values);
+    free(functions);
 }
 
 static void every_shader_of_matrices_takes_bfloat16(void **state)
@@ -81,7 +213,7 @@ static void every_shader_of_matrices_takes_bfloat16(void **state)
                                           SHADER(mta_rows_coop_khr),
                                           SHADER(softmax_score_keys_khr),
                                           SHADER(ssa_score_queries_khr)};
-    size_t ends = 0;
+    size_t ends = 0, calls = 0;
     for (size_t i = 0; i < sizeof shaders / sizeof *shaders; i++) {
         rapt_vk_words words, result;
         rapt_error error = {0};
@@ -96,12 +228,16 @@ static void every_shader_of_matrices_takes_bfloat16(void **state)
         assert_int_equal(after.capabilities, before.capabilities + 2);
         assert_int_equal(after.extensions, 1);
         assert_int_equal(after.ends, 0);
-        assert_int_equal(after.words, before.words + 2 * 2 + 6 + 1);
+        assert_int_equal(after.converts, before.converts);
+        assert_int_equal(after.calls > 0, after.functions > before.functions);
         ends += before.ends;
+        calls += after.calls;
+        rounds_to_nearest(result.code, result.bytes / 4);
         free(words.owned);
         free(result.owned);
     }
     assert_true(ends > 0);
+    assert_true(calls > 10);
 }
 
 /* --- Modules by hand -------------------------------------------------------------------------- */
@@ -187,6 +323,8 @@ static void what_computes_with_them_is_refused(void **state)
     EXPECT(scaled, RAPT_UNSUPPORTED, "computes with its 16-bit floats");
     EXPECT(sine, RAPT_UNSUPPORTED, "computes with its 16-bit floats");
     EXPECT(less, RAPT_UNSUPPORTED, "compares its 16-bit floats");
+    const uint32_t again[] = {HEAD, TYPES, INSTRUCTION(4, FLOAT_CONVERT), 1, 7, 4};
+    EXPECT(again, RAPT_UNSUPPORTED, "converts to 16-bit floats from others than float32");
     EXPECT(one, RAPT_UNSUPPORTED, "has constants of 16-bit floats");
 }
 
