@@ -49,15 +49,17 @@ enum {
     }
 /* For those, and for 16-bit elements by cooperative matrices: at rapt_linear_form. */
 #define RAPT_LINEAR_SHADER_COOP(op, part, buffers, push)                                           \
-    static const rapt_vulkan_shader op##_##part##_shader[4] = {                                    \
+    static const rapt_vulkan_shader op##_##part##_shader[2 + RAPT_VULKAN_WAYS] = {                 \
         RAPT_LINEAR_FORM(op, part, f32, 0, 0, buffers, push),                                      \
         RAPT_LINEAR_FORM(op, part, half, RAPT_VULKAN_STORAGE16, 0, buffers, push),                 \
-        RAPT_LINEAR_FORM(op, part, coop_khr, RAPT_LINEAR_COOP_NEEDS | RAPT_LINEAR_COOP_KHR, 32,    \
+        RAPT_LINEAR_FORM(op, part, coop_khr, RAPT_LINEAR_COOP_NEEDS | RAPT_VULKAN_COOPMAT_KHR, 32, \
                          buffers, push),                                                           \
-        RAPT_LINEAR_FORM(op, part, coop_emulated, RAPT_LINEAR_COOP_NEEDS, 0, buffers, push),       \
+        RAPT_LINEAR_FORM(op, part, coop_nv, RAPT_LINEAR_COOP_NEEDS | RAPT_VULKAN_COOPMAT_NV, 32,   \
+                         buffers, push),                                                           \
+        RAPT_LINEAR_FORM(op, part, coop_emulated, RAPT_LINEAR_HALF_NEEDS, 0, buffers, push),       \
     }
-#define RAPT_LINEAR_COOP_NEEDS (RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16)
-#define RAPT_LINEAR_COOP_KHR   (RAPT_VULKAN_SUBGROUP | RAPT_VULKAN_COOPMAT_KHR)
+#define RAPT_LINEAR_HALF_NEEDS (RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16)
+#define RAPT_LINEAR_COOP_NEEDS (RAPT_LINEAR_HALF_NEEDS | RAPT_VULKAN_SUBGROUP)
 /* One that knows no compute type. */
 #define RAPT_LINEAR_SHADER_ONE(op, part, buffers, push)                                            \
     static const rapt_vulkan_shader op##_##part##_shader = {.size = sizeof(rapt_vulkan_shader),    \
@@ -299,8 +301,6 @@ static inline rapt_status rapt_linear_coop_fits(const rapt_linear_vulkan *x)
     const rapt_host *host = x->call->host;
     const int64_t most = x->d > x->e ? x->d : x->e, least = x->d < x->e ? x->d : x->e;
     rapt_status status = rapt_vulkan_require_coop(&x->device);
-    if (status == RAPT_OK && rapt_vulkan_coop_way(&x->device) == RAPT_VULKAN_BY_NV)
-        status = rapt_vulkan_require(&x->device, RAPT_VULKAN_COOPMAT_KHR); /* no form is by NV's */
     if (status != RAPT_OK)
         return status;
     if (limits->shared_bytes < RAPT_LINEAR_COOP_BYTES)
@@ -323,7 +323,7 @@ static inline int rapt_linear_form(const rapt_linear_vulkan *x, bool aligned)
 {
     if (!x->coop || !aligned)
         return rapt_linear_half(x);
-    return rapt_vulkan_coop_way(&x->device) == RAPT_VULKAN_BY_KHR ? 2 : 3;
+    return 2 + rapt_vulkan_coop_way(&x->device);
 }
 
 /* Lays out the table and the states. In `supports` (views without data) it says what does not fit.

@@ -10,11 +10,8 @@
 
 #include "vulkan.h"
 
-/* Positions in a table of cooperative shaders. */
-enum {
-    RAPT_PRODUCT_PLAIN = -1, /* else RAPT_VULKAN_BY_* */
-    RAPT_PRODUCT_WAYS = 3
-};
+/* In place of RAPT_VULKAN_BY_*, the positions in a table of cooperative shaders. */
+enum { RAPT_PRODUCT_PLAIN = -1 };
 
 /* That of the call's kernel. */
 static inline int rapt_product_way(const rapt_vulkan *device)
@@ -42,7 +39,7 @@ static inline const rapt_vulkan_shader *rapt_product_shader(int way, const rapt_
         .push_bytes = sizeof(push), .subgroup = (lanes)                                            \
     }
 
-/* Tables of RAPT_PRODUCT_WAYS and of four. */
+/* Tables of RAPT_VULKAN_WAYS and of four. */
 #define RAPT_PRODUCT_COOP_TABLE(title, prefix, kernel, push, buffers)                              \
     {                                                                                              \
         RAPT_PRODUCT_SHADER(title, prefix, kernel##_khr, push, buffers,                            \

@@ -79,7 +79,7 @@ static inline uint32_t rapt_vulkan_operands(const rapt_call *call, const rapt_vu
 
 /* By what cooperative matrices are made: an extension or, for tests of the flow of data on a device
  * that has none (the environment variable RAPT_VULKAN_EMULATE_COOPMAT), shared memory. */
-enum { RAPT_VULKAN_BY_KHR, RAPT_VULKAN_BY_NV, RAPT_VULKAN_EMULATED };
+enum { RAPT_VULKAN_BY_KHR, RAPT_VULKAN_BY_NV, RAPT_VULKAN_EMULATED, RAPT_VULKAN_WAYS };
 
 /* Those of a call on its device. Operands are the call's dtype: of bfloat16 by KHR's alone. */
 static inline int rapt_vulkan_coop_way(const rapt_vulkan *vulkan)

@@ -20,25 +20,6 @@ rapt_status agent_vulkan_supports(rapt_call *call)
     return status;
 }
 
-/* Backward by matrices in float32 rounds to an operand more often than the eight bits of bfloat16
- * bear; and forward must make the weights that backward makes again. */
-static rapt_status check_bfloat(rapt_call *call)
-{
-    agent_plan plan;
-    rapt_status status = agent_vulkan_supports(call);
-    if (status == RAPT_OK)
-        status = agent_plan_call(call, &plan);
-    if (status != RAPT_OK || plan.weights || agent_passes(&plan))
-        return status;
-    return call->host->error(
-        call, RAPT_UNSUPPORTED,
-        "bfloat16 by cooperative matrices is for 1 to %d agents of 1 to %d features (fewer with "
-        "little shared memory), without biases; there are %lld agents of %lld features, values of "
-        "%lld and %s bias",
-        AGENT_TILE, AGENT_WIDEST, (long long)plan.A, (long long)plan.D, (long long)plan.E,
-        call->inputs[AGENT_AGENT_BIAS] || call->inputs[AGENT_QUERY_BIAS] ? "a" : "no");
-}
-
 rapt_status agent_vulkan_coopmat_supports(rapt_call *call)
 {
     const rapt_status status = rapt_product_require_coop(call);
@@ -47,7 +28,7 @@ rapt_status agent_vulkan_coopmat_supports(rapt_call *call)
     if (call->inputs[AGENT_BORDERS_Q])
         return call->host->error(call, RAPT_UNSUPPORTED,
                                  "packed sequences are not for cooperative matrices");
-    return call->dtype == RAPT_BF16 ? check_bfloat(call) : agent_vulkan_supports(call);
+    return agent_vulkan_supports(call);
 }
 
 size_t agent_vulkan_workspace(rapt_call *call)

@@ -311,24 +311,24 @@ static const rapt_vulkan_shader kernel_grad_shader[2] =
 static const rapt_vulkan_shader kernel_sum_shader[2] =
     AGENT_SHADERS(kernel_sum, agent_kernel_sum_push, 2);
 
-static const rapt_vulkan_shader gather_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader gather_coop_shader[RAPT_VULKAN_WAYS] =
     AGENT_COOP_SHADERS(attend_coop_gather, agent_attend_push, 11);
-static const rapt_vulkan_shader hand_out_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader hand_out_coop_shader[RAPT_VULKAN_WAYS] =
     AGENT_COOP_SHADERS(attend_coop_hand_out, agent_attend_push, 11);
 
 /* Backward without matrices in float32: of the ways that agent_passes takes. */
-static const rapt_vulkan_shader back_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader back_shader[RAPT_VULKAN_WAYS] =
     AGENT_FUSED_SHADERS(back_coop, agent_back_push, 11);
-static const rapt_vulkan_shader slopes_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader slopes_shader[RAPT_VULKAN_WAYS] =
     AGENT_FUSED_SHADERS(slopes_coop, agent_back_push, 13);
-static const rapt_vulkan_shader moved_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader moved_shader[RAPT_VULKAN_WAYS] =
     AGENT_FUSED_SHADERS(moved_coop, agent_moved_push, 5);
 
-static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader product_coop_shader[RAPT_VULKAN_WAYS] =
     AGENT_COOP_SHADERS(product_coop, agent_product_push, 7);
-static const rapt_vulkan_shader rows_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader rows_coop_shader[RAPT_VULKAN_WAYS] =
     AGENT_COOP_SHADERS(rows_coop, agent_rows_push, 11);
-static const rapt_vulkan_shader columns_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader columns_coop_shader[RAPT_VULKAN_WAYS] =
     AGENT_COOP_SHADERS(columns_coop, agent_columns_push, 11);
 
 #endif

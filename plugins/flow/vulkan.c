@@ -3,6 +3,7 @@
 
 #include "flow_apply_coop_emulated.h"
 #include "flow_apply_coop_khr.h"
+#include "flow_apply_coop_nv.h"
 #include "flow_apply_f32.h"
 #include "flow_apply_half.h"
 #include "flow_carry.h"
@@ -11,6 +12,7 @@
 #include "flow_compete.h"
 #include "flow_contribute_coop_emulated.h"
 #include "flow_contribute_coop_khr.h"
+#include "flow_contribute_coop_nv.h"
 #include "flow_contribute_f32.h"
 #include "flow_contribute_half.h"
 #include "flow_ends.h"
@@ -23,6 +25,7 @@
 #include "flow_pass_half_lean.h"
 #include "flow_rows_coop_emulated.h"
 #include "flow_rows_coop_khr.h"
+#include "flow_rows_coop_nv.h"
 #include "flow_rows_f32.h"
 #include "flow_rows_half.h"
 #include "flow_running_f32.h"

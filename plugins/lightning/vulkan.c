@@ -4,6 +4,7 @@
 
 #include "lightning_apply_coop_emulated.h"
 #include "lightning_apply_coop_khr.h"
+#include "lightning_apply_coop_nv.h"
 #include "lightning_apply_f32.h"
 #include "lightning_apply_half.h"
 #include "lightning_carry.h"

@@ -215,11 +215,11 @@ static const rapt_vulkan_shader shape_back_shader =
     MTA_SHADER(shape_back, mta_shape_back_push, 5, 0);
 static const rapt_vulkan_shader bias_back_shader = MTA_SHADER(bias_back, mta_bias_back_push, 3, 0);
 
-static const rapt_vulkan_shader product_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader product_coop_shader[RAPT_VULKAN_WAYS] =
     MTA_COOP_SHADERS(product_coop, mta_product_push, 6);
-static const rapt_vulkan_shader rows_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader rows_coop_shader[RAPT_VULKAN_WAYS] =
     MTA_COOP_SHADERS(rows_coop, mta_rows_push, 6);
-static const rapt_vulkan_shader columns_coop_shader[RAPT_PRODUCT_WAYS] =
+static const rapt_vulkan_shader columns_coop_shader[RAPT_VULKAN_WAYS] =
     MTA_COOP_SHADERS(columns_coop, mta_columns_push, 6);
 
 #endif

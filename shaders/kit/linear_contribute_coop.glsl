@@ -2,6 +2,13 @@
 // and all of its columns, 128 at most. Rows of the next chunk are on their way while those of one are
 // multiplied, and nothing leaves the matrices before the last.
 
+// The state as sums are stored, COOP_FLOAT4.
+#ifdef RAPT_COOPMAT_NV
+layout(std430, set = 0, binding = 2) writeonly buffer state_words_block { COOP_FLOAT4 state_words[]; };
+#else
+#define state_words state_quad
+#endif
+
 uvec2 next_a[8], next_c[8], next_d[8]; // columns d and up of a; the first 64 of c, and the others
 COOP_C state_part[8];
 
@@ -77,7 +84,7 @@ void store_state(uint at, uint d, float factor)
         if (d + CHUNK <= height && (e + 1) * CHUNK <= width) {
             LINEAR_UNROLL for (uint x = 0; x < 4; x++) {
                 LINEAR_SCALE(state_part[4 * e + x], factor);
-                COOP_STORE_C(state_part[4 * e + x], state_quad,
+                COOP_STORE_C(state_part[4 * e + x], state_words,
                              (at + (d + linear_own()) * width + e * CHUNK >> 2) + 4 * x, width >> 2);
             }
             continue;

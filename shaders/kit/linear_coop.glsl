@@ -13,7 +13,7 @@
 
 // Drivers keep matrices in registers where loops over them are unrolled; those in shared memory need not be.
 // They go through eight elements at a turn here: software drivers end a shader's loops after 65536 turns in all.
-#ifdef RAPT_COOPMAT_KHR
+#if defined(RAPT_COOPMAT_KHR) || defined(RAPT_COOPMAT_NV)
 #define LINEAR_UNROLL [[unroll]]
 #define LINEAR_SCALE(c, x) c = (c) * (x)
 #else

@@ -11,11 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct scale_push {
-    uint32_t n;
-    float add;
-} scale_push;
-
 static uint32_t state = 1;
 
 static uint32_t next_random(void)
@@ -167,7 +162,7 @@ static void writes_keep_their_order(void **unused)
     enum { N = 1 << 16 };
     static float x[N];
     const float factor = 1.0f;
-    const scale_push push = {N, 1.0f};
+    const vulkan_push push = {N, 1.0f};
     void *memory = vulkan_take(sizeof x);
     const rapt_vulkan_buffer y = {memory, 0, sizeof x};
     const rapt_vulkan_dispatch add = vulkan_scale(&y, &factor, &push);
@@ -213,7 +208,7 @@ static void many_dispatches(void **unused)
     enum { N = 100, CALLS = 10000 };
     float x[N] = {0};
     const float factor = 1.0f;
-    const scale_push push = {N, 1.0f};
+    const vulkan_push push = {N, 1.0f};
     void *memory = vulkan_take(sizeof x);
     const rapt_vulkan_buffer y = {memory, 0, sizeof x};
     const rapt_vulkan_dispatch add = vulkan_scale(&y, &factor, &push);
@@ -248,7 +243,7 @@ static void constants_make_pipelines(void **unused)
     (void)unused;
     float x[4] = {1, 2, 3, 4};
     const float factors[] = {2.0f, 3.0f, 2.0f, 0.5f};
-    const scale_push push = {4, 0};
+    const vulkan_push push = {4, 0};
     void *memory = vulkan_take(sizeof x);
     const rapt_vulkan_buffer y = {memory, 0, sizeof x};
     vulkan_put(memory, 0, x, sizeof x);
@@ -360,7 +355,7 @@ static void bad_dispatches_are_refused(void **unused)
 {
     (void)unused;
     const float factor = 1;
-    const scale_push push = {4, 0};
+    const vulkan_push push = {4, 0};
     void *memory = vulkan_take(256);
     rapt_vulkan_buffer y = {memory, 0, 256};
     rapt_vulkan_dispatch scale = vulkan_scale(&y, &factor, &push);
@@ -478,7 +473,7 @@ static void loss_is_an_error(void **unused)
 {
     (void)unused;
     const float factor = 1;
-    const scale_push push = {4, 0};
+    const vulkan_push push = {4, 0};
     float x[4] = {0};
     void *memory = vulkan_take(256);
     const rapt_vulkan_buffer y = {memory, 0, 256};
@@ -626,85 +621,13 @@ static void few_buffers_are_told(void **unused)
     assert_null(vulkan_driver()->rehearse); /* it takes what there is */
 }
 
-/* --- Pipelines on disk ----------------------------------------------------------------------- */
-
-static char cache_folder[] = "/tmp/rapt-vulkan-XXXXXX";
-
-static void find_cache(char *path, size_t size)
-{
-    char command[256];
-    snprintf(command, sizeof command, "ls %s/rapt/pipelines-* | head -n 1", cache_folder);
-    FILE *list = popen(command, "r");
-    assert_non_null(list);
-    path[0] = 0;
-    if (fgets(path, (int)size, list))
-        path[strcspn(path, "\n")] = 0;
-    pclose(list);
-    assert_true(path[0] == '/');
-}
-
-static void run_one(void)
-{
-    const float factor = 3;
-    const scale_push push = {4, 0};
-    float x[4] = {1, 1, 1, 1};
-    void *memory = vulkan_take(256);
-    const rapt_vulkan_buffer y = {memory, 0, 256};
-    const rapt_vulkan_dispatch scale = vulkan_scale(&y, &factor, &push);
-    vulkan_put(memory, 0, x, sizeof x);
-    assert_int_equal(vulkan_run(&scale), RAPT_OK);
-    vulkan_get(memory, 0, x, sizeof x);
-    assert_float_equal(x[3], 3, 0);
-    vulkan_give(memory, 256);
-}
-
-static void pipelines_are_kept(void **unused)
-{
-    (void)unused;
-    char path[512];
-    struct stat s;
-    assert_non_null(mkdtemp(cache_folder));
-    const char *was = getenv("XDG_CACHE_HOME");
-    char *before = was ? strdup(was) : NULL;
-    setenv("XDG_CACHE_HOME", cache_folder, 1);
-    vulkan_reopen();
-    run_one();
-    vulkan_reopen();
-    find_cache(path, sizeof path);
-    assert_int_equal(stat(path, &s), 0);
-    assert_true(s.st_size > 40);
-    /* Damaged, cut short, writable by others: passed over. */
-    assert_int_equal(truncate(path, s.st_size - 1), 0);
-    run_one();
-    vulkan_reopen();
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 50, SEEK_SET), 0);
-    fputc(99, file);
-    fclose(file);
-    run_one();
-    vulkan_reopen();
-    assert_int_equal(chmod(path, 0666), 0);
-    run_one();
-    vulkan_reopen();
-    char command[256];
-    snprintf(command, sizeof command, "rm -r %s", cache_folder);
-    assert_int_equal(system(command), 0);
-    if (before)
-        setenv("XDG_CACHE_HOME", before, 1);
-    else
-        unsetenv("XDG_CACHE_HOME");
-    free(before);
-    vulkan_reopen();
-}
-
 /* --- Threads --------------------------------------------------------------------------------- */
 
 static void *work(void *unused)
 {
     (void)unused;
     const float factor = 2;
-    const scale_push push = {16, 1};
+    const vulkan_push push = {16, 1};
     rapt_device_driver *driver = vulkan_driver();
     for (int round = 0; round < 50; round++) {
         float x[16] = {0};
@@ -759,7 +682,6 @@ int main(void)
         cmocka_unit_test(no_memory_leaves_it_usable),
         cmocka_unit_test(verdicts_are_kept),
         cmocka_unit_test(few_buffers_are_told),
-        cmocka_unit_test(pipelines_are_kept),
         cmocka_unit_test(threads_share_a_device),
     };
     return cmocka_run_group_tests(tests, vulkan_setup, vulkan_teardown);

@@ -32,7 +32,12 @@ void vulkan_get(void *memory, uint64_t offset, void *target, int64_t bytes);
 rapt_status vulkan_run(const rapt_vulkan_dispatch *dispatch);
 extern rapt_error vulkan_error;
 
-/* y[i] = factor * y[i] + add for i < n. */
+typedef struct vulkan_push {
+    uint32_t n;
+    float add;
+} vulkan_push;
+
+/* y[i] = factor * y[i] + add for i < n; `push` is a vulkan_push. */
 rapt_vulkan_dispatch vulkan_scale(const rapt_vulkan_buffer *y, const float *factor,
                                   const void *push);
 

@@ -44,13 +44,14 @@ describe("golden vectors", function()
         end
       end)
     end
-    for dtype, tolerance in pairs { f16 = 4e-3, bf16 = 1.5e-2 } do
+    -- Cooperative matrices round agents, weights and what they gather to the dtype, then the output.
+    for dtype, tolerance in pairs { f16 = { 4e-3, 4e-3 }, bf16 = { 6e-3, 1.5e-2 } } do
       it(("%s %s"):format(case, dtype), function()
         local rounded = {}
         for name, t in pairs(given) do rounded[name] = t:to(dtype):to("f32") end
         local reference = run(op, rounded, attrs, "cpu", "f32")
         for name, t in pairs(run(op, given, attrs, vulkan.device, dtype)) do
-          matches(reference[name], t, name == "o" and 4e-3 or tolerance, name)
+          matches(reference[name], t, tolerance[name == "o" and 1 or 2], name)
         end
       end)
     end

@@ -2,8 +2,8 @@
 local rapt = require "rapt"
 local vulkan = require "vulkan_helper"
 
-assert(os.getenv("RAPT_VULKAN_EMULATE_COOPMAT") or vulkan.has "coopmat KHR",
-  "neither KHR's matrices nor RAPT_VULKAN_EMULATE_COOPMAT")
+assert(os.getenv("RAPT_VULKAN_EMULATE_COOPMAT") or vulkan.has "coopmat KHR" or vulkan.has "coopmat NV",
+  "neither cooperative matrices nor RAPT_VULKAN_EMULATE_COOPMAT")
 local device = vulkan.device
 local R = rapt.randn
 

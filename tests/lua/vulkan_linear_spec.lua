@@ -418,7 +418,8 @@ describe("the linear family on Vulkan", function()
     local inputs = case("lightning", { N = 70, D = 8, E = 12 })
     for name, t in pairs(inputs) do inputs[name] = t:to("f16"):to(device) end
     local text = rapt.explain("lightning", inputs)
-    local kernel = vulkan.has "coopmat KHR" and "vulkan.coopmat" or "vulkan"
+    local coop = vulkan.has "coopmat KHR" or vulkan.has "coopmat NV"
+    local kernel = coop and "vulkan.coopmat" or "vulkan"
     assert.truthy(text:find(kernel .. ": would run", 1, true), text)
   end)
 

@@ -36,7 +36,6 @@ static rapt_status read_cap(uint64_t *cap, rapt_error *error)
 
 static rapt_status open_parts(rapt_vk_device *device, rapt_error *error)
 {
-    rapt_vk_pipelines_fetch(device);
     const VkResult result = rapt_vk_features_create(device->instance, device->physical,
                                                     &device->features, &device->handle);
     if (result != VK_SUCCESS) {
@@ -55,8 +54,6 @@ static rapt_status open_parts(rapt_vk_device *device, rapt_error *error)
         status = rapt_vk_commands_open(device, error);
     if (status == RAPT_OK)
         status = rapt_vk_profile_open(device, error);
-    if (status == RAPT_OK)
-        status = rapt_vk_pipelines_open(device, error);
     if (status == RAPT_OK)
         status =
             rapt_vk_memory_take(device, RAPT_VK_NOTHINGS * RAPT_VK_ALIGN, &device->nothing, error);
@@ -94,8 +91,6 @@ void rapt_vk_device_close(rapt_vk_device *device)
         rapt_vk_host_buffer_free(device, &device->readback[1]);
         rapt_vk_memory_close(device);
         device->vk.DestroyDevice(device->handle, NULL);
-    } else {
-        rapt_vk_pipelines_close(device);
     }
     device->handle = VK_NULL_HANDLE;
     device->nothing = device->normal_table = NULL;

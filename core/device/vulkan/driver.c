@@ -138,7 +138,7 @@ static rapt_status vulkan_synchronize(rapt_device_driver *driver, rapt_error *er
     if (status == RAPT_OK && device->open)
         status = rapt_vk_wait(device, device->queue.recording, error);
     if (status == RAPT_OK && device->open)
-        rapt_vk_pipelines_save(device, false);
+        rapt_vk_families_save(device, false);
     return leave(device, status);
 }
 

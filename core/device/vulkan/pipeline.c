@@ -1,16 +1,12 @@
-/* Pipelines by what they are made of, and the driver's cache of them on disk. */
+/* Pipelines by what they are made of. */
 #include "base/error.h"
 #include "device/vulkan/bfloat.h"
-#include "device/vulkan/cache.h"
 #include "device/vulkan/code.h"
 #include "device/vulkan/vulkan.h"
 #include <nettle/sha2.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* --- Code ------------------------------------------------------------------------------------ */
 
@@ -129,7 +125,7 @@ static VkResult get_layout(rapt_vk_device *device, uint32_t bindings, uint32_t p
 
 /* --- Pipelines ------------------------------------------------------------------------------- */
 
-static VkResult compile(rapt_vk_device *device, const rapt_vk_words *words,
+static VkResult compile(rapt_vk_device *device, const rapt_vk_words *words, VkPipelineCache cache,
                         rapt_vk_pipeline *pipeline)
 {
     VkSpecializationMapEntry entries[RAPT_VK_MAX_CONSTANTS];
@@ -159,8 +155,8 @@ static VkResult compile(rapt_vk_device *device, const rapt_vk_words *words,
         device->vk.CreateShaderModule(device->handle, &code, NULL, &info.stage.module);
     if (result != VK_SUCCESS)
         return result;
-    result = device->vk.CreateComputePipelines(device->handle, device->pipelines.cache, 1, &info,
-                                               NULL, &pipeline->handle);
+    result =
+        device->vk.CreateComputePipelines(device->handle, cache, 1, &info, NULL, &pipeline->handle);
     device->vk.DestroyShaderModule(device->handle, info.stage.module, NULL);
     return result;
 }
@@ -258,6 +254,10 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
             return RAPT_OK;
         }
     rapt_vk_words words;
+    rapt_vk_family *family;
+    status = rapt_vk_family_get(device, shader->name, &family, error);
+    if (status != RAPT_OK)
+        return status;
     status = words_of(shader, key.as_bfloat16, part, &words, error);
     if (status != RAPT_OK)
         return status;
@@ -267,7 +267,7 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
         return rapt_fail_memory(error, sizeof *made, "a pipeline");
     }
     *made = key;
-    result = compile(device, &words, made);
+    result = compile(device, &words, family->cache, made);
     free(words.owned);
     if (result != VK_SUCCESS) {
         char what[160];
@@ -278,126 +278,17 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
     rapt_vk_profile_compiled(device, shader->name, made->handle);
     made->next = *bucket;
     *bucket = made;
-    p->unsaved++;
+    family->unsaved++;
     *out = made;
     return RAPT_OK;
 }
 
-/* --- On disk --------------------------------------------------------------------------------- */
-
-static void cache_name(const rapt_vk_device *device, char *name, size_t size)
-{
-    const VkPhysicalDeviceProperties *p = &device->features.properties;
-    int at = snprintf(name, size, "pipelines-%04x-%04x-%08x-", p->vendorID, p->deviceID,
-                      p->driverVersion);
-    for (uint32_t i = 0; i < VK_UUID_SIZE && at > 0 && (size_t)at + 3 < size; i++)
-        at += snprintf(name + at, size - (size_t)at, "%02x", device->features.uuid[i]);
-}
-
-/* Whether the driver that is here wrote these bytes: it trusts them more than it should. */
-static bool is_ours(const rapt_vk_device *device, const unsigned char *data, size_t bytes)
-{
-    const VkPhysicalDeviceProperties *p = &device->features.properties;
-    VkPipelineCacheHeaderVersionOne head;
-    if (bytes < sizeof head)
-        return false;
-    memcpy(&head, data, sizeof head);
-    return head.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE &&
-           head.headerSize >= sizeof head && head.headerSize <= bytes &&
-           head.vendorID == p->vendorID && head.deviceID == p->deviceID &&
-           memcmp(head.pipelineCacheUUID, p->pipelineCacheUUID, VK_UUID_SIZE) == 0;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *fetch(void *argument)
-{
-    rapt_vk_fetch *f = argument;
-    f->data = rapt_vk_cache_load(f->name, &f->bytes);
-    return NULL;
-}
-
-void rapt_vk_pipelines_fetch(rapt_vk_device *device)
-{
-    rapt_vk_fetch *f = &device->pipelines.fetch;
-    sigset_t all, before;
-    *f = (rapt_vk_fetch){.started = false};
-    cache_name(device, f->name, sizeof f->name);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the caller's threads */
-    f->started = pthread_create(&f->thread, NULL, fetch, f) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!f->started)
-        fetch(f);
-}
-
-/* What was fetched, the caller's; waits for it. */
-static unsigned char *take_fetched(rapt_vk_device *device, size_t *bytes)
-{
-    rapt_vk_fetch *f = &device->pipelines.fetch;
-    if (f->started)
-        pthread_join(f->thread, NULL);
-    unsigned char *data = f->data;
-    *bytes = f->bytes;
-    *f = (rapt_vk_fetch){.started = false};
-    return data;
-}
-
-rapt_status rapt_vk_pipelines_open(rapt_vk_device *device, rapt_error *error)
-{
-    size_t bytes = 0;
-    unsigned char *data = take_fetched(device, &bytes);
-    const bool good = data && is_ours(device, data, bytes);
-    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
-                                      .initialDataSize = good ? bytes : 0,
-                                      .pInitialData = good ? data : NULL};
-    VkResult result =
-        device->vk.CreatePipelineCache(device->handle, &info, NULL, &device->pipelines.cache);
-    if (result != VK_SUCCESS && good) {
-        info.initialDataSize = 0;
-        info.pInitialData = NULL;
-        result =
-            device->vk.CreatePipelineCache(device->handle, &info, NULL, &device->pipelines.cache);
-    }
-    free(data);
-    device->pipelines.saved_at = now();
-    return result == VK_SUCCESS ? RAPT_OK
-                                : rapt_vk_failed(device, result, "making a pipeline cache", error);
-}
-
-void rapt_vk_pipelines_save(rapt_vk_device *device, bool at_once)
-{
-    rapt_vk_pipelines *p = &device->pipelines;
-    char name[96];
-    size_t bytes = 0;
-    /* A process that is killed loses the last few seconds of compiling. */
-    if (p->unsaved == 0 || device->lost || (!at_once && now() - p->saved_at < 5))
-        return;
-    p->unsaved = 0;
-    p->saved_at = now();
-    if (device->vk.GetPipelineCacheData(device->handle, p->cache, &bytes, NULL) != VK_SUCCESS)
-        return;
-    void *data = malloc(bytes ? bytes : 1);
-    if (data &&
-        device->vk.GetPipelineCacheData(device->handle, p->cache, &bytes, data) == VK_SUCCESS) {
-        cache_name(device, name, sizeof name);
-        rapt_vk_cache_store(name, data, bytes);
-    }
-    free(data);
-}
+/* --- Close ----------------------------------------------------------------------------------- */
 
 void rapt_vk_pipelines_close(rapt_vk_device *device)
 {
     rapt_vk_pipelines *p = &device->pipelines;
-    size_t bytes;
-    free(take_fetched(device, &bytes));
-    if (p->cache)
-        rapt_vk_pipelines_save(device, true);
+    rapt_vk_families_close(device);
     for (uint32_t i = 0; i < 256; i++)
         for (rapt_vk_pipeline *at = p->bucket[i], *next; at; at = next) {
             next = at->next;
@@ -409,8 +300,6 @@ void rapt_vk_pipelines_close(rapt_vk_device *device)
         device->vk.DestroyDescriptorSetLayout(device->handle, p->layouts[i]->set, NULL);
         free(p->layouts[i]);
     }
-    if (p->cache)
-        device->vk.DestroyPipelineCache(device->handle, p->cache, NULL);
     free(p->layouts);
     free(p->codes);
     memset(p, 0, sizeof *p);

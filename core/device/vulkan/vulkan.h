@@ -277,31 +277,26 @@ typedef struct rapt_vk_code {
     uint8_t hash[32];
 } rapt_vk_code;
 
-/* The driver's cache as it comes from the disk, which takes a while: read and its hash checked by a
- * thread of its own while the driver opens the device. */
-typedef struct rapt_vk_fetch {
-    pthread_t thread;
-    bool started; /* by a thread; not yet joined */
-    char name[96];
-    unsigned char *data; /* NULL: there is none */
-    size_t bytes;
-} rapt_vk_fetch;
+enum { RAPT_VK_FAMILY = 32 }; /* bytes of a family's name */
+
+/* The shaders whose names begin alike, up to the first point: an operator's, all built-in ones. */
+typedef struct rapt_vk_family {
+    char name[RAPT_VK_FAMILY];
+    VkPipelineCache cache;
+    uint32_t unsaved; /* pipelines made since the cache was written */
+    struct rapt_vk_family *next;
+} rapt_vk_family;
 
 typedef struct rapt_vk_pipelines {
-    VkPipelineCache cache;
-    rapt_vk_fetch fetch;
+    rapt_vk_family *families;
     rapt_vk_pipeline *bucket[256];
     rapt_vk_code *codes; /* open addressing; capacity a power of two */
     uint32_t n_codes, codes_capacity;
     rapt_vk_layout **layouts;
     uint32_t n_layouts;
-    uint32_t unsaved; /* pipelines made since the cache was written */
     double saved_at;
 } rapt_vk_pipelines;
 
-/* Begins to read the cache; _open ends it, or _close where the device does not open. */
-void rapt_vk_pipelines_fetch(rapt_vk_device *device);
-rapt_status rapt_vk_pipelines_open(rapt_vk_device *device, rapt_error *error);
 void rapt_vk_pipelines_close(rapt_vk_device *device);
 /* [locked] Code addresses may stand for other code from now on: a plugin was loaded. */
 void rapt_vk_forget(rapt_vk_device *device);
@@ -310,8 +305,12 @@ void rapt_vk_forget(rapt_vk_device *device);
 rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispatch *dispatch,
                                  const rapt_vk_part *part, const rapt_vk_pipeline **pipeline,
                                  rapt_error *error);
-/* [locked] Writes the cache to disk if enough came to it. */
-void rapt_vk_pipelines_save(rapt_vk_device *device, bool now);
+/* [locked] The family of a shader by its name; its cache is read from disk if need be. */
+rapt_status rapt_vk_family_get(rapt_vk_device *device, const char *shader, rapt_vk_family **family,
+                               rapt_error *error);
+/* [locked] Writes to disk what came to the caches; if not `at_once`, every few seconds. */
+void rapt_vk_families_save(rapt_vk_device *device, bool at_once);
+void rapt_vk_families_close(rapt_vk_device *device);
 
 /* --- A device -------------------------------------------------------------------------------- */
 
