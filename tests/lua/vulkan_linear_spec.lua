@@ -414,7 +414,7 @@ describe("the linear family on Vulkan", function()
     assert.error_matches(function() rapt.ops.lightning(inputs) end, "cu_seqlens_q must rise from 0 to 100")
   end)
 
-  it("goes by cooperative matrices where the device has KHR's", function()
+  it("goes by cooperative matrices where the device has them", function()
     local inputs = case("lightning", { N = 70, D = 8, E = 12 })
     for name, t in pairs(inputs) do inputs[name] = t:to("f16"):to(device) end
     local text = rapt.explain("lightning", inputs)
