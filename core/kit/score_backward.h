@@ -204,7 +204,7 @@ static void score_backward(void *context, int64_t begin, int64_t end, int worker
             area.alibi = s->alibi_parts + task;
             *area.alibi = 0.0;
         }
-        if (s->wants_q && s->N > 0) {
+        if (s->wants_q && s->N * s->Dp > 0) {
             float *all = s->q_direct ? (float *)(void *)s->grad_q.data : s->q_parts;
             grad_q = all + task * s->N * s->Dp;
             memset(grad_q, 0, sizeof(float) * (size_t)(s->N * s->Dp));

@@ -133,7 +133,7 @@ typedef struct rapt_score_vulkan_code {
 
 /* The same three passes, forward, queries and keys, by cooperative matrices (RAPT_VULKAN_BY_*). */
 typedef struct rapt_score_vulkan_coop {
-    rapt_vulkan_shader pass[3][3];
+    rapt_vulkan_shader pass[RAPT_VULKAN_WAYS][3];
 } rapt_score_vulkan_coop;
 
 /* Where parts of the workspace begin, in bytes. */
@@ -155,10 +155,10 @@ typedef struct rapt_score_vulkan {
     rapt_score_vulkan_params params;
     rapt_vulkan_buffer buffers[RAPT_SCORE_SLOTS];
     rapt_score_vulkan_work work;
-    uint32_t options, rows;         /* constants: OPTIONS, ROWS */
-    const rapt_vulkan_shader *coop; /* the passes by cooperative matrices; NULL: none */
-    rapt_score_vulkan_tile tile;    /* constants KEYS and LANES of these */
-    const rapt_view *bias;          /* and its gradient's dtype; NULL: none */
+    uint32_t options, rows;             /* constants: OPTIONS, ROWS */
+    const rapt_score_vulkan_coop *coop; /* the passes by cooperative matrices; NULL: none */
+    rapt_score_vulkan_tile tile;        /* constants KEYS and LANES of these */
+    const rapt_view *bias;              /* and its gradient's dtype; NULL: none */
 } rapt_score_vulkan;
 
 /* --- The plan: sizes and options alone -------------------------------------------------------- */
@@ -455,7 +455,8 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
     const int64_t run = coop >= 0 ? 16 * s->tile.parts : 64; /* features that a block has */
     const int takes_d = pass == RAPT_SCORE_PASS_QUERIES || pass == RAPT_SCORE_PASS_KEYS;
     const int takes_e = pass == RAPT_SCORE_PASS_FORWARD || pass == RAPT_SCORE_PASS_KEYS;
-    const rapt_vulkan_shader *shader = coop >= 0 ? &s->coop[coop] : &s->code->pass[pass];
+    const rapt_vulkan_shader *shader =
+        coop >= 0 ? rapt_score_vulkan_coop_shader(s, coop) : &s->code->pass[pass];
     const uint32_t constants[] = {
         s->device.call->dtype == RAPT_BF16,
         s->coop && pass == RAPT_SCORE_PASS_HEADS ? 8 : s->rows, /* as the pass that it reads */

@@ -102,7 +102,7 @@ static void families_are_counted(void **unused)
     (void)unused;
     const int before = find_caches("", NULL, 0);
     for (int i = 0; i < 70; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "f%d.scale", i);
         run_one(name, 12 + (float)i);
     }

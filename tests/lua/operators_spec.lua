@@ -1,6 +1,7 @@
 -- Attention operators from Lua: calls, descriptions, golden vectors.
 local cjson = require "cjson"
 local rapt = require "rapt"
+local probe = require "rapt.inputs"
 
 local golden = assert(os.getenv("RAPT_GOLDEN"), "RAPT_GOLDEN must name the folder of golden vectors")
 
@@ -100,6 +101,37 @@ describe("calls", function()
     assert.same({ 4, 6 }, rapt.call("core.sum", { x = rapt.tensor { { 1, 2 }, { 3, 4 } } },
       { dims = { 1 } }):totable())
   end)
+end)
+
+-- Each size in turn is 0: a result with gradients, or an error that says what is needed.
+describe("sizes of nothing", function()
+  local function differentiate(op, description, letters)
+    local sizes = probe.sizes(description, letters)
+    local _, given = probe.parse_example(description.example)
+    for name, t in pairs(probe.make(description, sizes, given, { dtype = "f32", device = "cpu" })) do
+      given[name] = t.dtype == "f32" and t:requires_grad_() or t
+    end
+    for _, attribute in ipairs(description.attrs) do
+      if attribute.name == "scale" and letters.D then given.scale = 1 end -- the default divides by it
+    end
+    local y = rapt.ops[op](given)
+    y:backward(rapt.ones(table.unpack(y.shape)))
+    for name, t in pairs(given) do
+      if rapt.is_tensor(t) and t.grad then assert.same(t.shape, t.grad.shape, name) end
+    end
+  end
+
+  for _, op in ipairs(rapt.operators()) do
+    it("are fine with " .. op, function()
+      local description, fine = rapt.describe(op), 0
+      for letter in pairs(probe.sizes(description, {})) do
+        local ok, err = pcall(differentiate, op, description, { [letter] = 0 })
+        fine = fine + (ok and 1 or 0)
+        if not ok then assert.truthy(tostring(err):find(op .. ": needs ", 1, true), err) end
+      end
+      assert.is_true(fine >= 4)
+    end)
+  end
 end)
 
 describe("lists", function()
