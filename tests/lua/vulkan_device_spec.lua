@@ -179,6 +179,29 @@ describe("errors of a Vulkan device", function()
     assert.truthy(out:find("a shader binds 6 buffers at most", 1, true), out)
   end)
 
+  it("name the shader and the limit where it takes too much shared memory", function()
+    local out = run(1 << 30, [[
+      local function make(floats)
+        return rapt.vulkan.compile("#version 450\\nlayout(local_size_x = 64) in;\\n"
+          .. "layout(constant_id = 0) const uint ROWS = 1;\\n"
+          .. "layout(std430, binding = 0) buffer Y { float y[]; };\\nshared float x[ROWS * 64];\\n"
+          .. "void main() { x[gl_LocalInvocationID.x] = 1.0; barrier(); y[0] = x[63]; }",
+          { name = "mine", constants = { ROWS = floats // 64 } })
+      end
+      local y = rapt.zeros(1, { device = device })
+      make(4096)({ y }, { groups = 1 })
+      print(y:item(), pcall(make(8192), { y }, { groups = 1 }))
+      print(y:item())
+      assert(rapt.vulkan.messages().count == 0)
+    ]], "RAPT_VULKAN_SHARED=16384 ")
+    assert.truthy(out:find("1.0\tfalse\t.*shader mine takes 32768 bytes of shared memory; " .. device
+      .. " has 16384"), out)
+    assert.truthy(out:find("\n1.0\n", 1, true), out)
+    out = run(1 << 30, "rapt.zeros(2, { device = device })", "RAPT_VULKAN_SHARED=100 ")
+    assert.truthy(out:find('RAPT_VULKAN_SHARED is "100"; bytes from 16384 to 16777216 were expected', 1, true),
+      out)
+  end)
+
   it("refuse a tensor that no memory of the device holds", function()
     assert.error_matches(function() rapt.zeros(1 << 30, 1 << 20, { device = device, dtype = "u8" }) end,
       "greatest that this device can hold")

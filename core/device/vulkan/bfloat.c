@@ -226,7 +226,7 @@ static void put_rounding(retype *r, const lane_ids *of)
     PUT(r, BITWISE_AND, of->uints, x + 8, x + 7, of->kept);
     PUT(r, BITCAST, of->floats, result, x + 8);
     PUT(r, RETURN_VALUE, result);
-    put_op(r, RAPT_SPIRV_FUNCTION_END, 0, NULL);
+    put(r, (uint32_t[]){1u << 16 | RAPT_SPIRV_FUNCTION_END}, 1);
 }
 
 static void put_conversion(retype *r, const uint32_t *at)

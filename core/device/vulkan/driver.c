@@ -214,7 +214,7 @@ static void fill_limits(rapt_vk_device *device)
                              .features = f->on,
                              .vendor = f->properties.vendorID,
                              .subgroup_size = f->subgroup_size,
-                             .shared_bytes = l->maxComputeSharedMemorySize,
+                             .shared_bytes = rapt_vk_quirks_shared(f),
                              .invocations = l->maxComputeWorkGroupInvocations,
                              .offset_alignment = l->minStorageBufferOffsetAlignment > 16
                                                      ? (uint32_t)l->minStorageBufferOffsetAlignment

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "device/vulkan/bfloat.h"
 #include "device/vulkan/code.h"
+#include "device/vulkan/shared.h"
 #include "device/vulkan/vulkan.h"
 #include <nettle/sha2.h>
 #include <stdio.h>
@@ -218,6 +219,20 @@ static rapt_status words_of(const rapt_vulkan_shader *shader, bool as_bfloat16,
     return status;
 }
 
+/* Refuses what the driver would not: more shared memory than there is. */
+static rapt_status check_shared(const rapt_vk_device *device, const rapt_vulkan_shader *shader,
+                                const rapt_vk_words *words, const rapt_vk_pipeline *key,
+                                rapt_error *error)
+{
+    uint64_t bytes;
+    if (!rapt_vk_shared_bytes(words, key->constants, key->n_constants, &bytes) ||
+        bytes <= device->limits.shared_bytes)
+        return RAPT_OK;
+    return rapt_fail(error, RAPT_UNSUPPORTED,
+                     "shader %s takes %llu bytes of shared memory; %s has %u", shader->name,
+                     (unsigned long long)bytes, device->name, device->limits.shared_bytes);
+}
+
 rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispatch *dispatch,
                                  const rapt_vk_part *part, const rapt_vk_pipeline **out,
                                  rapt_error *error)
@@ -261,10 +276,13 @@ rapt_status rapt_vk_pipeline_get(rapt_vk_device *device, const rapt_vulkan_dispa
     status = words_of(shader, key.as_bfloat16, part, &words, error);
     if (status != RAPT_OK)
         return status;
-    rapt_vk_pipeline *made = malloc(sizeof *made);
-    if (!made) {
+    rapt_vk_pipeline *made = NULL;
+    status = check_shared(device, shader, &words, &key, error);
+    if (status == RAPT_OK && !(made = malloc(sizeof *made)))
+        status = rapt_fail_memory(error, sizeof *made, "a pipeline");
+    if (status != RAPT_OK) {
         free(words.owned);
-        return rapt_fail_memory(error, sizeof *made, "a pipeline");
+        return status;
     }
     *made = key;
     result = compile(device, &words, family->cache, made);

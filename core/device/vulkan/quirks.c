@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LEAST_SHARED = 16384, MOST_SHARED = 1 << 24 }; /* Vulkan has the least; bytes */
+
 typedef struct quirk {
     uint32_t vendor;       /* PCI vendor; 0: any */
     VkDriverId driver;     /* 0: any */
@@ -42,17 +44,27 @@ static int bit_of(const char *text, size_t n)
     return -1;
 }
 
-/* Of RAPT_VULKAN_BUFFERS; 0: it says nothing, UINT32_MAX: nothing that makes sense. */
-static uint32_t buffers_asked(void)
+/* A limit that the environment asks for; 0: it says nothing, UINT32_MAX: nothing that makes sense.
+ */
+static uint32_t asked(const char *variable, uint32_t least, uint32_t most)
 {
-    const char *text = getenv("RAPT_VULKAN_BUFFERS");
+    const char *text = getenv(variable);
     char *end = NULL;
     if (!text || !*text)
         return 0;
     const unsigned long n = strtoul(text, &end, 10);
-    return *end || text[0] < '0' || text[0] > '9' || n < 4 || n > RAPT_VK_MAX_BINDINGS
-               ? UINT32_MAX
-               : (uint32_t)n;
+    return *end || text[0] < '0' || text[0] > '9' || n < least || n > most ? UINT32_MAX
+                                                                           : (uint32_t)n;
+}
+
+static uint32_t buffers_asked(void)
+{
+    return asked("RAPT_VULKAN_BUFFERS", 4, RAPT_VK_MAX_BINDINGS);
+}
+
+static uint32_t shared_asked(void)
+{
+    return asked("RAPT_VULKAN_SHARED", LEAST_SHARED, MOST_SHARED);
 }
 
 uint32_t rapt_vk_quirks_buffers(const rapt_vk_features *f)
@@ -62,8 +74,14 @@ uint32_t rapt_vk_quirks_buffers(const rapt_vk_features *f)
                         ? l->maxPerStageDescriptorStorageBuffers
                         : l->maxPerStageResources;
     most = most < RAPT_VK_MAX_BINDINGS ? most : RAPT_VK_MAX_BINDINGS;
-    const uint32_t asked = buffers_asked();
-    return asked && asked < most ? asked : most;
+    const uint32_t n = buffers_asked();
+    return n && n < most ? n : most;
+}
+
+uint32_t rapt_vk_quirks_shared(const rapt_vk_features *f)
+{
+    const uint32_t most = f->properties.limits.maxComputeSharedMemorySize, n = shared_asked();
+    return n && n < most ? n : most;
 }
 
 rapt_status rapt_vk_quirks_check(rapt_error *error)
@@ -73,6 +91,10 @@ rapt_status rapt_vk_quirks_check(rapt_error *error)
         return rapt_fail(error, RAPT_INVALID,
                          "RAPT_VULKAN_BUFFERS is \"%s\"; a number from 4 to %d was expected",
                          getenv("RAPT_VULKAN_BUFFERS"), RAPT_VK_MAX_BINDINGS);
+    if (shared_asked() == UINT32_MAX)
+        return rapt_fail(error, RAPT_INVALID,
+                         "RAPT_VULKAN_SHARED is \"%s\"; bytes from %d to %d were expected",
+                         getenv("RAPT_VULKAN_SHARED"), LEAST_SHARED, MOST_SHARED);
     while (at && *at) {
         const size_t n = strcspn(at, ", ");
         if (n > 0 && bit_of(at, n) < 0)

@@ -101,10 +101,13 @@ VkResult rapt_vk_features_create(const rapt_vk_instance *instance, VkPhysicalDev
                                  const rapt_vk_features *features, VkDevice *device);
 /* Turns off what is known not to work on this device and driver: features->on, why_off. */
 void rapt_vk_quirks_apply(rapt_vk_features *features);
-/* RAPT_INVALID: RAPT_VULKAN_OFF names what is no feature, or RAPT_VULKAN_BUFFERS is no number. */
+/* RAPT_INVALID: RAPT_VULKAN_OFF names what is no feature, or RAPT_VULKAN_BUFFERS or
+ * RAPT_VULKAN_SHARED is no number that a device could have. */
 rapt_status rapt_vk_quirks_check(rapt_error *error);
 /* Storage buffers that a shader may bind, or fewer where RAPT_VULKAN_BUFFERS says so. */
 uint32_t rapt_vk_quirks_buffers(const rapt_vk_features *features);
+/* Bytes of shared memory of a workgroup, or fewer where RAPT_VULKAN_SHARED says so. */
+uint32_t rapt_vk_quirks_shared(const rapt_vk_features *features);
 /* Turns features off, with the reason; a pointer to it is kept. */
 void rapt_vk_features_off(rapt_vk_features *features, uint32_t off, const char *why);
 /* "plain on; f16 on; coopmat NV off: ..." */
