@@ -182,15 +182,15 @@ describe("errors of a Vulkan device", function()
   it("name the shader and the limit where it takes too much shared memory", function()
     local out = run(1 << 30, [[
       local function make(floats)
-        return rapt.vulkan.compile("#version 450\\nlayout(local_size_x = 64) in;\\n"
-          .. "layout(constant_id = 0) const uint ROWS = 1;\\n"
-          .. "layout(std430, binding = 0) buffer Y { float y[]; };\\nshared float x[ROWS * 64];\\n"
+        return rapt.vulkan.compile("#version 450\nlayout(local_size_x = 64) in;\n"
+          .. "layout(constant_id = 0) const uint ROWS = 1;\n"
+          .. "layout(std430, binding = 0) buffer Y { float y[]; };\nshared float x[ROWS * 64];\n"
           .. "void main() { x[gl_LocalInvocationID.x] = 1.0; barrier(); y[0] = x[63]; }",
-          { name = "mine", constants = { ROWS = floats // 64 } })
+          { name = "mine", constants = { [0] = floats // 64 } })
       end
       local y = rapt.zeros(1, { device = device })
-      make(4096)({ y }, { groups = 1 })
-      print(y:item(), pcall(make(8192), { y }, { groups = 1 }))
+      make(4096)({ y }, { groups = { 1 } })
+      print(y:item(), pcall(make(8192), { y }, { groups = { 1 } }))
       print(y:item())
       assert(rapt.vulkan.messages().count == 0)
     ]], "RAPT_VULKAN_SHARED=16384 ")
