@@ -52,8 +52,8 @@ static inline void rapt_score_vulkan_choose(rapt_score_vulkan *s,
 }
 
 /* The shader of a pass by its place among the cooperative ones, forward being 0. NVIDIA's driver,
- * the one that has both extensions, makes forward 12 % faster of NV's form, backward a third slower
- * (H200, 580.159); NV's knows no bfloat16. */
+ * the one that has both extensions, makes forward 12 % faster of NV's form (H200, 580.159); of
+ * backward that is not known. NV's knows no bfloat16. */
 static inline const rapt_vulkan_shader *rapt_score_vulkan_coop_shader(const rapt_score_vulkan *s,
                                                                       int place)
 {
