@@ -19,12 +19,15 @@ typedef struct rapt_verdict {
     char code[96];     /* which kernels were tested */
     uint32_t tested;   /* RAPT_TESTED of what was */
     uint32_t with;     /* optional inputs that took part, by place */
-    uint32_t compared; /* 1: a kernel ran; 0: there was nothing to judge */
+    uint32_t compared; /* RAPT_COMPARED_*; 0: there was nothing to judge */
     uint32_t failed;   /* RAPT_VULKAN_* whose path gave wrong answers */
     uint32_t wrong;    /* RAPT_DTYPE_BIT of dtypes for which the path that needs nothing did */
     uint32_t fresh;    /* 1: by this process */
     char why[256];     /* of the failures, in words */
 } rapt_verdict;
+
+/* What a kernel's results were compared with. */
+enum { RAPT_COMPARED_CPU = 1, RAPT_COMPARED_GOLDEN = 2 };
 
 /* Forward, or with it backward, in one dtype. */
 #define RAPT_TESTED(dtype, backward) (((backward) ? 0x101u : 1u) << (unsigned)(dtype))

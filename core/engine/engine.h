@@ -14,7 +14,8 @@
  *   fill.c     values and random numbers
  *   decode.c   decoding states; step.c: a position more; decode_file.c: on disk
  *   vulkan.c   shaders of the caller's own over tensors
- *   selftest.c a device's kernels against the CPU's, once; probe.c: the calls for it
+ *   selftest.c a device's kernels against golden vectors and the CPU's, once; golden.c, probe.c:
+ *              the calls for it
  *   explain.c  which kernel and why; what a call costs
  */
 #ifndef RAPT_ENGINE_ENGINE_H
@@ -177,9 +178,9 @@ rapt_tensor *rapt_view_owner(const rapt_view *view);
 rapt_status rapt_run_place_inputs(rapt_run *run, rapt_tensor **holds, rapt_error *error);
 
 /* The first time that an operator runs on a device and driver in a dtype, with optional inputs or
- * recorded, runs it so on each path of the device and on the CPU, and has the paths turned off for
- * it that differ. The verdict is kept; a call that comes later finds it. RAPT_UNSUPPORTED: no path
- * is right. The operator is not named. */
+ * recorded, runs it so on each path of the device and on the CPU, and the golden vectors beside its
+ * plugin on each path, and has the paths turned off for it that differ. The verdict is kept; a call
+ * that comes later finds it. RAPT_UNSUPPORTED: no path is right. The operator is not named. */
 rapt_status rapt_selftest(rapt_context *context, rapt_schema *schema, const rapt_binding *binding,
                           rapt_device_driver *driver, rapt_error *error);
 

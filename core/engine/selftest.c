@@ -1,11 +1,12 @@
 /*
- * A device's kernels against the CPU's, the first time that an operator runs on a device and
- * driver: drivers compile shaders, and do it wrong now and then. Each operator is tested by itself,
- * in the dtype, with the optional inputs and, where a call is recorded, the gradients of the call
- * that comes first, so that no shader is compiled for it that nobody uses.
+ * A device's kernels against golden vectors, where the operator's plugin has them, and against the
+ * CPU's, the first time that an operator runs on a device and driver: drivers compile shaders, and
+ * do it wrong now and then. Each operator is tested by itself, in the dtype, with the optional
+ * inputs and, where a call is recorded, the gradients of the call that comes first, so that no
+ * shader is compiled for it that nobody uses.
  */
 #include "base/error.h"
-#include "engine/probe.h"
+#include "engine/golden.h"
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -47,23 +48,7 @@ static double tolerance(rapt_dtype dtype)
 
 /* --- One run --------------------------------------------------------------------------------- */
 
-enum { OUTPUT, GRADIENT, MUTATED, KINDS };
-
-/* What a run left, by kind and place, on the host; NULL: nothing. */
-typedef struct outcome {
-    rapt_tensor *at[KINDS][RAPT_MAX_ARGS];
-} outcome;
-
-static void free_outcome(outcome *o)
-{
-    for (int kind = 0; kind < KINDS; kind++)
-        for (int i = 0; i < RAPT_MAX_ARGS; i++) {
-            rapt_tensor_release(o->at[kind][i]);
-            o->at[kind][i] = NULL;
-        }
-}
-
-static rapt_status keep(outcome *o, int kind, uint32_t i, const rapt_tensor *from,
+static rapt_status keep(rapt_outcome *o, int kind, uint32_t i, const rapt_tensor *from,
                         rapt_error *error)
 {
     if (!from)
@@ -75,10 +60,21 @@ static rapt_status keep(outcome *o, int kind, uint32_t i, const rapt_tensor *fro
 typedef struct trial {
     rapt_context *context;
     rapt_schema *schema;
-    const rapt_probe *probe;
     rapt_dtype dtype;
     bool backward;
+    rapt_probe probe;
+    rapt_tensor *seed; /* the first output's gradient, f32 on the host; NULL: one is made up */
+    rapt_outcome want;
+    bool golden; /* all that is from a file; otherwise it is the CPU's */
 } trial;
+
+static void free_trial(trial *t)
+{
+    rapt_probe_free(&t->probe);
+    rapt_outcome_free(&t->want);
+    rapt_tensor_release(t->seed);
+    t->seed = NULL;
+}
 
 static bool mutates(const rapt_operator *op)
 {
@@ -95,7 +91,7 @@ static rapt_status place_inputs(const trial *t, rapt_dtype dtype, rapt_device de
     const rapt_operator *op = &t->schema->op;
     const bool graded = t->backward && !mutates(op);
     for (uint32_t i = 0; i < op->n_inputs; i++) {
-        const rapt_tensor *given = t->probe->inputs[i];
+        const rapt_tensor *given = t->probe.inputs[i];
         const rapt_arg *arg = &op->inputs[i];
         inputs[i].name = t->schema->inputs[i].name;
         if (!given)
@@ -113,17 +109,23 @@ static rapt_status place_inputs(const trial *t, rapt_dtype dtype, rapt_device de
     return RAPT_OK;
 }
 
-/* Gradients of the first output, its own being the numbers of some fixed order. */
+/* Numbers of some fixed order. */
+static rapt_tensor *make_seed(const rapt_view *out, rapt_error *error)
+{
+    rapt_tensor *seed = rapt_tensor_make(RAPT_F32, host, out->ndim, out->shape, error);
+    float *values = seed && rapt_tensor_count(seed) > 0 ? rapt_view_data(&seed->view) : NULL;
+    for (int64_t i = 0; values && i < rapt_tensor_count(seed); i++)
+        values[i] = (float)(i * 37 % 17 - 8) / 8; /* exact in every dtype */
+    return seed;
+}
+
+/* Gradients of the first output. */
 static rapt_status differentiate(const trial *t, rapt_tensor *out, rapt_error *error)
 {
-    const rapt_view *view = &out->view;
-    rapt_tensor *seed = rapt_tensor_make(RAPT_F32, host, view->ndim, view->shape, error);
+    rapt_tensor *seed = t->seed ? rapt_tensor_retain(t->seed) : make_seed(&out->view, error);
     if (!seed)
         return error->status;
-    float *values = rapt_tensor_count(seed) > 0 ? rapt_view_data(&seed->view) : NULL;
-    for (int64_t i = 0; i < rapt_tensor_count(seed); i++)
-        values[i] = (float)(i * 37 % 17 - 8) / 8; /* exact in every dtype */
-    rapt_tensor *there = rapt_copy_to(seed, rapt_tensor_dtype(out), view->device, error);
+    rapt_tensor *there = rapt_copy_to(seed, rapt_tensor_dtype(out), out->view.device, error);
     rapt_tensor_release(seed);
     if (!there)
         return error->status;
@@ -133,25 +135,25 @@ static rapt_status differentiate(const trial *t, rapt_tensor *out, rapt_error *e
 }
 
 static rapt_status collect(const trial *t, const rapt_named_tensor *inputs,
-                           const rapt_named_tensor *outputs, size_t n_outputs, outcome *result,
+                           const rapt_named_tensor *outputs, size_t n_outputs, rapt_outcome *result,
                            rapt_error *error)
 {
     const rapt_operator *op = &t->schema->op;
     rapt_status status = RAPT_OK;
     for (uint32_t i = 0; status == RAPT_OK && i < n_outputs; i++)
-        status = keep(result, OUTPUT, i, outputs[i].tensor, error);
+        status = keep(result, RAPT_OUTCOME_OUTPUT, i, outputs[i].tensor, error);
     for (uint32_t i = 0; status == RAPT_OK && i < op->n_inputs; i++) {
         if (!inputs[i].tensor)
             continue;
-        status = keep(result, GRADIENT, i, rapt_grad(inputs[i].tensor), error);
+        status = keep(result, RAPT_OUTCOME_GRADIENT, i, rapt_grad(inputs[i].tensor), error);
         if (status == RAPT_OK && op->inputs[i].flags & RAPT_MUTATED)
-            status = keep(result, MUTATED, i, inputs[i].tensor, error);
+            status = keep(result, RAPT_OUTCOME_MUTATED, i, inputs[i].tensor, error);
     }
     return status;
 }
 
-static rapt_status run_once(const trial *t, rapt_dtype dtype, rapt_device device, outcome *result,
-                            rapt_error *error)
+static rapt_status run_once(const trial *t, rapt_dtype dtype, rapt_device device,
+                            rapt_outcome *result, rapt_error *error)
 {
     const rapt_operator *op = &t->schema->op;
     rapt_named_tensor inputs[RAPT_MAX_ARGS] = {{0}}, outputs[RAPT_MAX_ARGS] = {{0}};
@@ -159,8 +161,8 @@ static rapt_status run_once(const trial *t, rapt_dtype dtype, rapt_device device
     for (uint32_t i = 0; i < op->n_outputs; i++)
         if (!(op->outputs[i].flags & RAPT_OPTIONAL))
             outputs[n++].name = t->schema->outputs[i].name;
-    const rapt_application with = {
-        inputs, op->n_inputs, t->probe->attrs, t->probe->n_attrs, outputs, n};
+    const rapt_application with = {inputs,           op->n_inputs, t->probe.attrs,
+                                   t->probe.n_attrs, outputs,      n};
     rapt_status status = place_inputs(t, dtype, device, inputs, error);
     if (status == RAPT_OK)
         status = rapt_apply(t->context, t->schema, &with, error);
@@ -187,11 +189,13 @@ static double greatest(const rapt_tensor *a)
     return most;
 }
 
-/* The greatest difference where `b`, the CPU's, is finite: a device need not keep NaN and
- * infinities. Infinite where `a` is not. */
+/* The greatest difference where `b`, what is wanted, is finite: a device need not keep NaN and
+ * infinities. Infinite where `a` is not, or has not as many. */
 static double difference(const rapt_tensor *a, const rapt_tensor *b)
 {
     const int64_t n = rapt_tensor_count(a);
+    if (n != rapt_tensor_count(b))
+        return INFINITY;
     const double *x = n > 0 ? rapt_view_data(&a->view) : NULL;
     const double *y = n > 0 ? rapt_view_data(&b->view) : NULL;
     double apart = 0;
@@ -207,24 +211,28 @@ static double difference(const rapt_tensor *a, const rapt_tensor *b)
 
 /* A result that is small beside the others of its kind may be what rounding left of their
  * difference. */
-static rapt_status compare(const trial *t, const outcome *there, const outcome *here,
+static rapt_status compare(const trial *t, const rapt_outcome *got, rapt_dtype dtype,
                            rapt_error *why)
 {
-    static const char *const kinds[KINDS] = {"", "the gradient of ", "what is written to "};
-    for (int kind = 0; kind < KINDS; kind++) {
-        const rapt_spec *specs = kind == OUTPUT ? t->schema->outputs : t->schema->inputs;
+    static const char *const kinds[RAPT_OUTCOME_KINDS] = {"", "the gradient of ",
+                                                          "what is written to "};
+    for (int kind = 0; kind < RAPT_OUTCOME_KINDS; kind++) {
+        const rapt_spec *specs =
+            kind == RAPT_OUTCOME_OUTPUT ? t->schema->outputs : t->schema->inputs;
         double most = 0;
         for (int i = 0; i < RAPT_MAX_ARGS; i++)
-            if (here->at[kind][i])
-                most = fmax(most, greatest(here->at[kind][i]));
+            if (t->want.at[kind][i])
+                most = fmax(most, greatest(t->want.at[kind][i]));
         for (int i = 0; i < RAPT_MAX_ARGS; i++) {
-            if (!here->at[kind][i] || !there->at[kind][i])
+            const rapt_tensor *a = got->at[kind][i], *b = t->want.at[kind][i];
+            if (!a || !b)
                 continue;
-            const double size = fmax(greatest(here->at[kind][i]), most * 1e-2);
-            const double off = difference(there->at[kind][i], here->at[kind][i]);
-            if (!(off <= tolerance(t->dtype) * size))
-                return rapt_fail(why, RAPT_INTERNAL, "%s%s is off by %.3g of its greatest value",
-                                 kinds[kind], specs[i].name, size > 0 ? off / size : off);
+            const double size = fmax(greatest(b), most * 1e-2);
+            const double off = difference(a, b);
+            if (!(off <= tolerance(dtype) * size))
+                return rapt_fail(why, RAPT_INTERNAL, "%s%s is off by %.3g of its greatest value%s",
+                                 kinds[kind], specs[i].name, size > 0 ? off / size : off,
+                                 t->golden ? " in a golden vector" : "");
         }
     }
     return RAPT_OK;
@@ -232,17 +240,23 @@ static rapt_status compare(const trial *t, const outcome *there, const outcome *
 
 /* --- The verdict ----------------------------------------------------------------------------- */
 
-/* Names the code by its plugin's hash. */
-static void name_code(rapt_context *context, const char *op, char *code, size_t size)
+/* The operator's plugin; NULL: built in. */
+static const rapt_plugin_info *plugin_of(rapt_context *context, const char *op)
 {
-    const char *hash = "";
     for (size_t i = 0; i < rapt_plugin_count(context); i++) {
         const rapt_plugin_info *info = rapt_plugin_at(context, i);
         for (const char **name = info->operators; !info->error && name && *name; name++)
             if (strcmp(*name, op) == 0)
-                hash = info->hash;
+                return info->path[0] == '/' ? info : NULL;
     }
-    snprintf(code, size, "rapt %s %s", RAPT_VERSION, hash);
+    return NULL;
+}
+
+/* Names the code by its plugin's hash. */
+static void name_code(rapt_context *context, const char *op, char *code, size_t size)
+{
+    const rapt_plugin_info *plugin = plugin_of(context, op);
+    snprintf(code, size, "rapt %s %s", RAPT_VERSION, plugin ? plugin->hash : "");
 }
 
 /* As much of it as there is room for. */
@@ -255,73 +269,118 @@ static void add_reason(rapt_verdict *verdict, const char *name, const char *mess
 }
 
 /* Numbers that f16 does not hold, or nearly: they say nothing about a kernel. */
-static bool too_large(const outcome *here)
+static bool too_large(const rapt_outcome *here)
 {
-    for (int kind = 0; kind < KINDS; kind++)
+    for (int kind = 0; kind < RAPT_OUTCOME_KINDS; kind++)
         for (int i = 0; i < RAPT_MAX_ARGS; i++)
             if (here->at[kind][i] && greatest(here->at[kind][i]) > 1e4)
                 return true;
     return false;
 }
 
-/* Sizes and inputs that the CPU takes, and what it makes of them. */
-static rapt_status find_probe(trial *t, uint32_t with, rapt_probe *probe, outcome *here,
-                              rapt_error *why)
+static rapt_dtype exact_dtype(const trial *t)
 {
-    const rapt_dtype exact = t->dtype == RAPT_F64 ? RAPT_F64 : RAPT_F32;
+    return t->dtype == RAPT_F64 ? RAPT_F64 : RAPT_F32;
+}
+
+/* Sizes and inputs that the CPU takes, and what it makes of them. */
+static rapt_status find_probe(trial *t, uint32_t with, rapt_error *why)
+{
     rapt_status status = RAPT_INVALID;
     for (int all = 1; all >= 0; all--)
         for (int size = RAPT_PROBE_TILED; size <= RAPT_PROBE_EXAMPLE; size++) {
             if (!all && !with)
                 break;
-            status = rapt_probe_make(t->schema, all ? with : 0, (rapt_probe_size)size, probe, why);
+            status =
+                rapt_probe_make(t->schema, all ? with : 0, (rapt_probe_size)size, &t->probe, why);
             if (status == RAPT_OK)
-                status = run_once(t, exact, host, here, why);
-            if (status == RAPT_OK && too_large(here))
+                status = run_once(t, exact_dtype(t), host, &t->want, why);
+            if (status == RAPT_OK && too_large(&t->want))
                 status = rapt_fail(why, RAPT_INVALID, "it leaves the range of the dtypes");
             if (status == RAPT_OK || status == RAPT_NO_MEMORY)
                 return status;
-            free_outcome(here);
-            rapt_probe_free(probe);
+            free_trial(t);
         }
     return status;
 }
 
+/* The golden vectors beside the operator's plugin. Those that the CPU does not give say nothing of
+ * a device. RAPT_NOT_FOUND: there are none. */
+static rapt_status find_golden(trial *t, rapt_error *why)
+{
+    const char *op = t->schema->op.name;
+    const rapt_plugin_info *plugin = plugin_of(t->context, op);
+    rapt_golden golden;
+    if (!plugin)
+        return RAPT_NOT_FOUND;
+    rapt_status status = rapt_golden_load(t->schema, plugin->path, &golden, why);
+    if (status != RAPT_OK)
+        return status;
+    trial found = *t;
+    rapt_outcome here = {0};
+    found.probe = golden.probe;
+    found.want = golden.want;
+    found.seed = golden.seed;
+    found.golden = true;
+    found.backward = t->backward && golden.seed;
+    status = run_once(&found, exact_dtype(t), host, &here, why);
+    if (status == RAPT_OK)
+        status = compare(&found, &here, exact_dtype(t), why);
+    rapt_outcome_free(&here);
+    if (status == RAPT_OK) {
+        *t = found;
+        return status;
+    }
+    free_trial(&found);
+    return status == RAPT_NO_MEMORY
+               ? status
+               : rapt_prefix_error(why, "%s: the CPU does not give its golden vectors", op);
+}
+
+/* By the device as it is offered. RAPT_INTERNAL: it is wrong. */
+static rapt_status run_trial(const trial *t, rapt_device device, rapt_verdict *verdict,
+                             rapt_error *why)
+{
+    rapt_outcome there = {0};
+    rapt_status status = run_once(t, t->dtype, device, &there, why);
+    if (status == RAPT_OK) {
+        verdict->compared |= t->golden ? RAPT_COMPARED_GOLDEN : RAPT_COMPARED_CPU;
+        status = compare(t, &there, t->dtype, why);
+    }
+    rapt_outcome_free(&there);
+    return status;
+}
+
 /* RAPT_OK: there is a verdict on what was tried; otherwise another time may tell. */
-static rapt_status judge_paths(const trial *t, rapt_device_driver *driver, const outcome *here,
+static rapt_status judge_paths(const trial *trials, size_t n_trials, rapt_device_driver *driver,
                                rapt_verdict *verdict)
 {
-    const path *paths = t->dtype == RAPT_F16    ? half_paths
-                        : t->dtype == RAPT_BF16 ? bfloat_paths
-                                                : wide_paths;
-    const size_t n = t->dtype == RAPT_F16    ? sizeof half_paths / sizeof *half_paths
-                     : t->dtype == RAPT_BF16 ? sizeof bfloat_paths / sizeof *bfloat_paths
-                                             : 1;
-    for (size_t i = 0; i < n; i++) {
-        const path *p = &paths[i];
-        outcome there = {0};
+    const rapt_dtype dtype = trials[0].dtype;
+    const path *paths = dtype == RAPT_F16    ? half_paths
+                        : dtype == RAPT_BF16 ? bfloat_paths
+                                             : wide_paths;
+    const size_t n = dtype == RAPT_F16    ? sizeof half_paths / sizeof *half_paths
+                     : dtype == RAPT_BF16 ? sizeof bfloat_paths / sizeof *bfloat_paths
+                                          : 1;
+    for (size_t i = 0; i < n * n_trials; i++) {
+        const path *p = &paths[i / n_trials];
+        trial t = trials[i % n_trials];
         rapt_error why = {0};
         const uint32_t on = driver->offer(driver, UINT32_MAX) & ~verdict->failed;
         if ((on & p->needs) != p->needs)
             continue;
         /* Where there are both forms of cooperative matrices, NV's take part in forward alone. */
-        trial part = *t;
         if (p->needs & RAPT_VULKAN_COOPMAT_NV && on & RAPT_VULKAN_COOPMAT_KHR)
-            part.backward = false;
+            t.backward = false;
         driver->offer(driver, (COMMON & ~verdict->failed) | p->needs);
-        rapt_status status = run_once(&part, t->dtype, driver->device, &there, &why);
-        if (status == RAPT_OK) {
-            verdict->compared = 1;
-            status = compare(t, &there, here, &why);
-        }
-        free_outcome(&there);
+        const rapt_status status = run_trial(&t, driver->device, verdict, &why);
         if (status == RAPT_NO_MEMORY || status == RAPT_DEVICE_LOST)
             return status;
         if (status != RAPT_INTERNAL) /* it is right; or no kernel takes it: nothing to judge */
             continue;
         verdict->failed |= p->off;
         if (!p->off)
-            verdict->wrong |= RAPT_DTYPE_BIT(t->dtype);
+            verdict->wrong |= RAPT_DTYPE_BIT(dtype);
         add_reason(verdict, p->name, why.message);
     }
     return RAPT_OK;
@@ -330,21 +389,27 @@ static rapt_status judge_paths(const trial *t, rapt_device_driver *driver, const
 static rapt_status judge(rapt_context *context, rapt_schema *schema, rapt_device_driver *driver,
                          rapt_dtype dtype, bool backward, uint32_t with, rapt_verdict *verdict)
 {
-    rapt_probe probe = {0};
-    outcome here = {0};
+    trial trials[2];
     rapt_error why = {0};
-    trial t = {context, schema, &probe, dtype, backward};
+    size_t n = 0;
     const bool recording = context->recording;
     context->recording = backward;
-    rapt_status status = find_probe(&t, with, &probe, &here, &why);
-    if (status == RAPT_OK)
-        status = judge_paths(&t, driver, &here, verdict);
-    else if (status != RAPT_NO_MEMORY)
-        status = RAPT_OK; /* the description does not tell how to call it: nothing to judge */
+    for (size_t i = 0; i < 2; i++)
+        trials[i] = (trial){context, schema, .dtype = dtype, .backward = backward};
+    rapt_status status = find_golden(&trials[n], &why);
+    if (status != RAPT_OK && status != RAPT_NOT_FOUND && status != RAPT_NO_MEMORY)
+        rapt_context_log(context, RAPT_LOG_WARNING, why.message);
+    n += status == RAPT_OK;
+    if (status != RAPT_NO_MEMORY)
+        status = find_probe(&trials[n], with, &why);
+    n += status == RAPT_OK;
+    /* Where a description does not tell how to call it there may be nothing to judge. */
+    if (status != RAPT_NO_MEMORY)
+        status = n > 0 ? judge_paths(trials, n, driver, verdict) : RAPT_OK;
     context->recording = recording;
     driver->offer(driver, UINT32_MAX);
-    free_outcome(&here);
-    rapt_probe_free(&probe);
+    for (size_t i = 0; i < n; i++)
+        free_trial(&trials[i]);
     return status;
 }
 

@@ -39,12 +39,15 @@ describe("the self-test of a Vulkan device", function()
       q:to("f16"):requires_grad_():mul(2)
       print(info())
     ]]
-    local out = run("1", text)
-    assert.is_true(tonumber(out:match("self%-test.*passed by (%d+) operators")) >= 4, out)
-    assert.falsy(out:find("failed the self-test", 1, true), out)
-    -- the verdicts are there for the next process
-    out = run("0", text)
-    assert.is_true(tonumber(out:match("self%-test.*passed by (%d+) operators")) >= 4, out)
+    local function check(out)
+      local all, golden = out:match("self%-test.*passed by (%d+) operators, (%d+) with golden vectors")
+      assert.is_true(all and tonumber(all) >= 4, out)
+      assert.is_true(tonumber(golden) >= 2, out) -- softmax and lightning
+      assert.falsy(out:find("failed the self-test", 1, true), out)
+      assert.falsy(out:find("warning", 1, true), out)
+    end
+    check(run("1", text))
+    check(run("0", text)) -- the verdicts are there for the next process
   end)
 
   it("turns off a path that is wrong, for its operator alone", function()
@@ -80,5 +83,50 @@ describe("the self-test of a Vulkan device", function()
       .. "self-test: plain: y is off by 0.5 of its greatest value", 1, true), out)
     assert.truthy(out:find("\n2.0\n", 1, true), out)
     assert.truthy(run("0", text):find("test.crooked: it is off", 1, true))
+  end)
+
+  -- Calls a copy of the plugin, beside which `file` (statements in x and path) puts golden vectors.
+  local function beside(file)
+    local folder = helper.folder()
+    os.execute(("cp '%s/crooked.so' '%s/'"):format(modules, folder))
+    local out = run("1", ([[
+      local folder = %q
+      local x = rapt.randn(2, 6)
+      local path = folder .. "/test.crooked_rows.golden.safetensors"
+      %s
+      rapt.load_plugin(folder .. "/crooked.so")
+      local call = rapt.ops["test.crooked_rows"]
+      local ok, message = pcall(call, { x = rapt.ones(2, 6, { device = device }) })
+      print(ok, ok and "called" or message)
+    ]]):format(folder, file))
+    os.execute("rm -r '" .. folder .. "'")
+    return out
+  end
+
+  it("knows from golden vectors beside a plugin what the CPU's example does not tell", function()
+    local out = beside("")
+    assert.truthy(out:find("true\tcalled", 1, true), out)
+    out = beside [[rapt.save(path, { x = x, y = x:mul(2) }, { op = "test.crooked_rows" })]]
+    assert.truthy(out:find("test.crooked_rows: it is off on " .. vulkan.device .. " with f32, where it "
+      .. "failed its self-test: plain: y is off by 0.5 of its greatest value in a golden vector", 1, true),
+      out)
+  end)
+
+  it("says what is wrong with golden vectors, and goes on without", function()
+    local function check(file, why)
+      local out = beside(file)
+      assert.truthy(out:find(why, 1, true), out)
+      assert.truthy(out:find("true\tcalled", 1, true), out)
+    end
+    check([[rapt.save(path, { x = x, y = x }, { op = "test.crooked_rows" })]],
+      "test.crooked_rows: the CPU does not give its golden vectors: y is off by 1 of its greatest value")
+    check([[x = x:reshape(12); rapt.save(path, { x = x, y = x }, { op = "test.crooked_rows" })]],
+      "test.crooked_rows: the CPU does not give its golden vectors: test.crooked_rows: ")
+    check([[rapt.save(path, { x = x, y = x:narrow(2, 1, 3) }, { op = "test.crooked_rows" })]],
+      "test.crooked_rows: the CPU does not give its golden vectors: y is off by inf of its greatest")
+    check([[rapt.save(path, { x = x }, { op = "test.crooked_rows" })]],
+      "test.crooked_rows.golden.safetensors: has no y")
+    check([[local f = io.open(path, "w"); f:write("{}"); f:close()]],
+      "test.crooked_rows.golden.safetensors: is not a safetensors file")
   end)
 end)

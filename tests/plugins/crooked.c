@@ -1,5 +1,6 @@
 /* y = 2 x, with kernels for Vulkan that are wrong: "test.crooked_half" where it uses 16-bit
- * storage, "test.crooked" always. What a device's self-test must find. */
+ * storage, "test.crooked_rows" where rows have 6 elements, "test.crooked" always. What a device's
+ * self-test must find; of the second it can know from golden vectors alone. */
 #include "kit/vulkan.h"
 #include <rapt/plugin.h>
 
@@ -65,6 +66,13 @@ static rapt_status wrong_in_half(rapt_call *call)
     return scale(call, &device, call->dtype == RAPT_F16 && stored ? 2.5f : 2);
 }
 
+static rapt_status wrong_in_rows(rapt_call *call)
+{
+    rapt_vulkan device;
+    const rapt_status status = rapt_vulkan_begin(call, &device);
+    return status == RAPT_OK ? scale(call, &device, call->sizes['N'] == 6 ? 3 : 2) : status;
+}
+
 static const rapt_arg inputs[] = {{.size = sizeof(rapt_arg), .spec = "x: B N"}};
 static const rapt_arg outputs[] = {{.size = sizeof(rapt_arg), .spec = "y: B N"}};
 
@@ -84,6 +92,7 @@ static const rapt_arg outputs[] = {{.size = sizeof(rapt_arg), .spec = "y: B N"}}
              .forward = function},                                                                 \
     }
 static const rapt_kernel half_kernels[] = KERNELS(wrong_in_half);
+static const rapt_kernel rows_kernels[] = KERNELS(wrong_in_rows);
 static const rapt_kernel wrong_kernels[] = KERNELS(always_wrong);
 
 #define OPERATOR(label, list)                                                                      \
@@ -93,6 +102,7 @@ static const rapt_kernel wrong_kernels[] = KERNELS(always_wrong);
         .example = "B=2 N=32", .kernels = (list), .n_kernels = 2                                   \
     }
 static const rapt_operator operators[] = {OPERATOR("test.crooked_half", half_kernels),
+                                          OPERATOR("test.crooked_rows", rows_kernels),
                                           OPERATOR("test.crooked", wrong_kernels)};
 
 RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
@@ -102,5 +112,5 @@ RAPT_PLUGIN_EXPORT const rapt_plugin rapt_plugin_v1 = {
     .name = "crooked",
     .version = "1.0",
     .operators = operators,
-    .n_operators = 2,
+    .n_operators = 3,
 };

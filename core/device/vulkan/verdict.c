@@ -95,19 +95,20 @@ const rapt_vulkan_limits *rapt_vk_verdict_limits(const rapt_vk_device *device,
 void rapt_vk_verdicts_describe(const rapt_vk_device *device, char *text, size_t size)
 {
     const rapt_vk_judged *at = atomic_load(&device->judged);
-    size_t passed = 0, used = 0;
+    size_t passed = 0, golden = 0, used = 0;
     text[0] = 0;
     for (; at; at = at->next) {
         const rapt_verdict *v = &at->verdict;
-        if (!v->failed && !v->wrong)
-            passed += v->compared;
-        else if (used < size)
+        if (!v->failed && !v->wrong) {
+            passed += v->compared != 0;
+            golden += (v->compared & RAPT_COMPARED_GOLDEN) != 0;
+        } else if (used < size)
             used += (size_t)snprintf(text + used, size - used, "%s%s: %s",
                                      used ? "; " : "failed by ", v->op, v->why);
     }
     if (passed > 0 && used < size)
-        snprintf(text + used, size - used, "%spassed by %zu operator%s", used ? "; " : "", passed,
-                 passed == 1 ? "" : "s");
+        snprintf(text + used, size - used, "%spassed by %zu operator%s, %zu with golden vectors",
+                 used ? "; " : "", passed, passed == 1 ? "" : "s", golden);
     else if (used == 0)
         snprintf(text, size, "%s",
                  device->features.software ? "if RAPT_VULKAN_SELFTEST=1"
