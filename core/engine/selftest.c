@@ -364,16 +364,12 @@ static rapt_status judge_paths(const trial *trials, size_t n_trials, rapt_device
                                           : 1;
     for (size_t i = 0; i < n * n_trials; i++) {
         const path *p = &paths[i / n_trials];
-        trial t = trials[i % n_trials];
         rapt_error why = {0};
         const uint32_t on = driver->offer(driver, UINT32_MAX) & ~verdict->failed;
         if ((on & p->needs) != p->needs)
             continue;
-        /* Where there are both forms of cooperative matrices, NV's take part in forward alone. */
-        if (p->needs & RAPT_VULKAN_COOPMAT_NV && on & RAPT_VULKAN_COOPMAT_KHR)
-            t.backward = false;
         driver->offer(driver, (COMMON & ~verdict->failed) | p->needs);
-        const rapt_status status = run_trial(&t, driver->device, verdict, &why);
+        const rapt_status status = run_trial(&trials[i % n_trials], driver->device, verdict, &why);
         if (status == RAPT_NO_MEMORY || status == RAPT_DEVICE_LOST)
             return status;
         if (status != RAPT_INTERNAL) /* it is right; or no kernel takes it: nothing to judge */

@@ -66,6 +66,18 @@ static void check_absent(const char *why)
     assert_null(drivers[0].close);
 }
 
+/* Sets a variable, or with NULL removes it; gives what it was, to be freed. */
+static char *swap(const char *name, const char *value)
+{
+    const char *was = getenv(name);
+    char *copy = was ? strdup(was) : NULL;
+    if (value)
+        setenv(name, value, 1);
+    else
+        unsetenv(name);
+    return copy;
+}
+
 static void absence_is_told(void **unused)
 {
     (void)unused;
@@ -73,11 +85,11 @@ static void absence_is_told(void **unused)
     no_loader = true;
     check_absent("no Vulkan loader");
     no_loader = false;
-    setenv("VK_ICD_FILENAMES", "/nowhere/icd.json", 1);
-    setenv("VK_DRIVER_FILES", "/nowhere/icd.json", 1);
+    char *names = swap("VK_ICD_FILENAMES", "/nowhere/icd.json");
+    char *files = swap("VK_DRIVER_FILES", "/nowhere/icd.json");
     check_absent("driver");
-    unsetenv("VK_ICD_FILENAMES");
-    unsetenv("VK_DRIVER_FILES");
+    free(swap("VK_ICD_FILENAMES", names));
+    free(swap("VK_DRIVER_FILES", files));
     setenv("RAPT_VULKAN_OFF", "storage16,nothing", 1);
     check_absent("names \"nothing\"");
     setenv("RAPT_VULKAN_OFF", "storage16, coopmat_nv", 1);
@@ -85,17 +97,15 @@ static void absence_is_told(void **unused)
     assert_false(vulkan_device()->limits.features & RAPT_VULKAN_STORAGE16);
     vulkan_teardown(NULL);
     unsetenv("RAPT_VULKAN_OFF");
-    setenv("VK_LAYER_PATH", "/nowhere", 1);
-    const char *was = getenv("RAPT_VULKAN_VALIDATE");
-    char *before = was ? strdup(was) : NULL;
-    setenv("RAPT_VULKAN_VALIDATE", "1", 1);
+    char *layers = swap("VK_LAYER_PATH", "/nowhere");
+    char *validate = swap("RAPT_VULKAN_VALIDATE", "1");
     check_absent("VK_LAYER_KHRONOS_validation");
-    unsetenv("VK_LAYER_PATH");
-    if (before)
-        setenv("RAPT_VULKAN_VALIDATE", before, 1);
-    else
-        unsetenv("RAPT_VULKAN_VALIDATE");
-    free(before);
+    free(swap("VK_LAYER_PATH", layers));
+    free(swap("RAPT_VULKAN_VALIDATE", validate));
+    free(names);
+    free(files);
+    free(layers);
+    free(validate);
     vulkan_setup(NULL);
 }
 
