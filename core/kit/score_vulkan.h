@@ -453,6 +453,9 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
     const rapt_score_vulkan_params *p = &s->params;
     const int coop = s->coop ? rapt_score_vulkan_coop_place(pass) : -1;
     const int64_t run = coop >= 0 ? 16 * s->tile.parts : 64; /* features that a block has */
+    if (coop >= 0 && (p->out[0] | p->out[1]) & 3u)
+        return s->device.call->host->error(s->device.call, RAPT_INTERNAL,
+                                           "a result does not begin at a multiple of 8 bytes");
     const int takes_d = pass == RAPT_SCORE_PASS_QUERIES || pass == RAPT_SCORE_PASS_KEYS;
     const int takes_e = pass == RAPT_SCORE_PASS_FORWARD || pass == RAPT_SCORE_PASS_KEYS;
     const rapt_vulkan_shader *shader =

@@ -156,18 +156,40 @@ const uint E_EACH = (KEYS * E_WIDTH + LANES - 1) / LANES;
         }                                                                                          \
     }
 
-// Runs `write` for each element of `sums`: x of a `feature` of the tile's row r. Runs of 16 features, a
-// row after the other: 16 threads write 16 neighbours.
+// Four elements of a row of results, which begin at multiples of four. Converted by the device, float16
+// costs a tenth of what element_encode does; of bfloat16 devices may cut off.
+uvec2 score_encode(vec4 x)
+{
+    return uvec2(element_encode(x.x) | element_encode(x.y) << 16, element_encode(x.z) | element_encode(x.w) << 16);
+}
+
+vec4 score_decode(uvec2 stored)
+{
+    return vec4(element_decode(stored.x & 0xffffu), element_decode(stored.x >> 16),
+                element_decode(stored.y & 0xffffu), element_decode(stored.y >> 16));
+}
+
+#define SCORE_PUT(name, at, x)                                                                     \
+    {                                                                                              \
+        if (ELEMENT_BF16 != 0)                                                                     \
+            name##_words[(at) >> 2] = score_encode(x);                                             \
+        else                                                                                       \
+            name##_four[(at) >> 2] = f16vec4(x);                                                   \
+    }
+
+// What rounding takes from x.
+#define SCORE_REST(x) ((x) - (ELEMENT_BF16 != 0 ? score_decode(score_encode(x)) : vec4(f16vec4(x))))
+
+// Runs `write` for every four elements of `sums`: x, those from `feature` on of the tile's row r.
 #define SCORE_HAND_OUT(sums, blocks, write)                                                        \
     [[unroll]] for (uint block = 0; block < (blocks); block++) {                                   \
         COOP_SYNC                                                                                  \
         COOP_STORE_C(sums[block], scores, (part * 64 + group * 16) * TILE_STEP, TILE_STEP);        \
         COOP_SYNC                                                                                  \
-        [[unroll]] for (uint i = 0; i < 8; i++) {                                                  \
-            const uint r = group * 16 + 2 * i + (lane >> 4), f = lane & 15u;                       \
-            const uint feature = (part * (blocks) + block) * 16 + f;                               \
-            const float x =                                                                        \
-                COOP_FROM_FLOAT4(scores[(part * 64 + r) * TILE_STEP + (f >> 2)])[f & 3u];          \
+        [[unroll]] for (uint i = 0; i < 2; i++) {                                                  \
+            const uint r = group * 16 + 8 * i + (lane >> 2);                                       \
+            const uint feature = (part * (blocks) + block) * 16 + 4 * (lane & 3u);                 \
+            const vec4 x = COOP_FROM_FLOAT4(scores[(part * 64 + r) * TILE_STEP + (lane & 3u)]);    \
             write                                                                                  \
         }                                                                                          \
     }

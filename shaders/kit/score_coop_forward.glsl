@@ -2,8 +2,10 @@
 // stay up to SLACK below its greatest logit, so that most tiles need no rescaling of the sums.
 #include "kit/score_coop.glsl"
 
-layout(std430, set = 0, binding = 11) writeonly buffer O { STORED o_data[]; };
-layout(std430, set = 0, binding = 12) writeonly buffer Rest { STORED rest_data[]; };
+layout(std430, set = 0, binding = 11) writeonly buffer O4 { f16vec4 o_four[]; };
+layout(std430, set = 0, binding = 11) writeonly buffer OWords { uvec2 o_words[]; };
+layout(std430, set = 0, binding = 12) writeonly buffer Rest4 { f16vec4 rest_four[]; };
+layout(std430, set = 0, binding = 12) writeonly buffer RestWords { uvec2 rest_words[]; };
 layout(std430, set = 0, binding = 13) writeonly buffer Lse { float lse_data[]; };
 
 const float SLACK = 8.0;
@@ -143,12 +145,14 @@ void main()
         }
     }
     SCORE_HAND_OUT(o, E_BLOCKS, {
-        const float exact = x * by_row[part * 64 + r];
+        const vec4 exact = x * by_row[part * 64 + r];
         const uint at = score_flat(b, h, first + r) * call.E + feature;
-        if (first + r >= call.N)
-            continue;
-        o_data[call.out_a + at] = STORE(exact);
-        if ((call.wants & WANTS_REST) != 0)
-            rest_data[call.out_b + at] = STORE(exact - element_decode(element_encode(exact)));
+        if (first + r < call.N) {
+            SCORE_PUT(o, call.out_a + at, exact)
+            if ((call.wants & WANTS_REST) != 0) {
+                const vec4 rest = SCORE_REST(exact);
+                SCORE_PUT(rest, call.out_b + at, rest)
+            }
+        }
     })
 }

@@ -5,8 +5,10 @@
 
 layout(std430, set = 0, binding = 14) readonly buffer G4 { f16vec4 g_four[]; };
 layout(std430, set = 0, binding = 14) readonly buffer G1 { float16_t g_half[]; };
-layout(std430, set = 0, binding = 11) writeonly buffer GradK { STORED grad_k_data[]; };
-layout(std430, set = 0, binding = 12) writeonly buffer GradV { STORED grad_v_data[]; };
+layout(std430, set = 0, binding = 11) writeonly buffer GradK4 { f16vec4 grad_k_four[]; };
+layout(std430, set = 0, binding = 11) writeonly buffer GradKWords { uvec2 grad_k_words[]; };
+layout(std430, set = 0, binding = 12) writeonly buffer GradV4 { f16vec4 grad_v_four[]; };
+layout(std430, set = 0, binding = 12) writeonly buffer GradVWords { uvec2 grad_v_words[]; };
 layout(std430, set = 0, binding = 13) writeonly buffer GradTauV { STORED grad_tau_data[]; };
 
 const float WEIGHT_SCALE = 1024.0;
@@ -145,10 +147,10 @@ void main()
     barrier();
     SCORE_HAND_OUT(sums_k, D_BLOCKS, {
         if (first + r < call.M && adds_k)
-            grad_k_data[call.out_a + (row + r) * call.D + feature] = STORE(x * down);
+            SCORE_PUT(grad_k, call.out_a + (row + r) * call.D + feature, x * down)
     })
     SCORE_HAND_OUT(sums_v, E_BLOCKS, {
         if (first + r < call.M && (call.wants & WANTS_V) != 0)
-            grad_v_data[call.out_b + (row + r) * call.E + feature] = STORE(x / WEIGHT_SCALE);
+            SCORE_PUT(grad_v, call.out_b + (row + r) * call.E + feature, x * (1.0 / WEIGHT_SCALE))
     })
 }

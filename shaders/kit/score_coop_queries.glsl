@@ -4,7 +4,8 @@
 
 layout(std430, set = 0, binding = 14) readonly buffer G4 { f16vec4 g_four[]; };
 layout(std430, set = 0, binding = 14) readonly buffer G1 { float16_t g_half[]; };
-layout(std430, set = 0, binding = 11) writeonly buffer GradQ { STORED grad_q_data[]; };
+layout(std430, set = 0, binding = 11) writeonly buffer GradQ4 { f16vec4 grad_q_four[]; };
+layout(std430, set = 0, binding = 11) writeonly buffer GradQWords { uvec2 grad_q_words[]; };
 layout(std430, set = 0, binding = 12) writeonly buffer GradTauQ { STORED grad_tau_data[]; };
 layout(std430, set = 0, binding = 13) writeonly buffer Slopes { float slopes_data[]; }; // of tiles
 
@@ -104,8 +105,9 @@ void main()
     if (side == 0)
         by_row[part * 64 + mine] = query.factor * down;
     SCORE_HAND_OUT(sums, D_BLOCKS, {
-        if (first + r < call.N && (call.wants & WANTS_Q) != 0)
-            grad_q_data[call.out_a + score_flat(b, h, first + r) * call.D + feature] =
-                STORE(x * by_row[part * 64 + r]);
+        if (first + r < call.N && (call.wants & WANTS_Q) != 0) {
+            const uint at = call.out_a + score_flat(b, h, first + r) * call.D + feature;
+            SCORE_PUT(grad_q, at, x * by_row[part * 64 + r])
+        }
     })
 }
