@@ -52,14 +52,15 @@ static inline void rapt_score_vulkan_choose(rapt_score_vulkan *s,
 }
 
 /* The shader of a pass by its place among the cooperative ones: forward, queries, keys. NVIDIA's
- * driver, the one that has both extensions, makes the first two faster of NV's form (H200, 580.159:
- * forward by 9 to 14 %, queries by 3 to 10 %) and the third of KHR's (by 13 to 20 %). NV's knows
- * no bfloat16. */
+ * driver, the one that has both extensions, makes other code of either (H200, 580.159): of NV's
+ * form forward takes 8 to 16 % less time than of KHR's and queries 2 to 8 %, but queries of wide
+ * heads 55 % more and keys 6 to 16 %. NV's knows no bfloat16. */
 static inline const rapt_vulkan_shader *rapt_score_vulkan_coop_shader(const rapt_score_vulkan *s,
                                                                       int place)
 {
+    const bool better = place == 0 || (place == 1 && s->tile.parts == 1);
     int way = rapt_vulkan_coop_way(&s->device);
-    if (place < 2 && s->device.call->dtype == RAPT_F16 &&
+    if (better && s->device.call->dtype == RAPT_F16 &&
         s->device.limits->features & RAPT_VULKAN_COOPMAT_NV)
         way = RAPT_VULKAN_BY_NV;
     return &s->coop->pass[way][place];
