@@ -5,8 +5,8 @@ local vulkan = require "vulkan_helper"
 local modules = assert(os.getenv "RAPT_TEST_MODULES", "RAPT_TEST_MODULES must name the test plugins' folder")
 
 -- What a program prints; `info()` is there, which gives the device's detail. `selftest`: as the environment
--- says it.
-local function run(selftest, text)
+-- says it; `more`: before that, of the environment.
+local function run(selftest, text, more)
   local folder = helper.folder()
   local path = folder .. "/selftest.lua"
   local file = assert(io.open(path, "w"))
@@ -23,8 +23,8 @@ local function run(selftest, text)
   ]]):format(vulkan.device, modules, text))
   file:close()
   -- verdicts on kernels that are wrong are nobody else's
-  local out = assert(io.popen(("XDG_CACHE_HOME='%s/selftest' RAPT_VULKAN_SELFTEST=%s '%s' run '%s' 2>&1")
-    :format(os.getenv "XDG_CACHE_HOME", selftest, os.getenv "RAPT_BIN", path))):read("a")
+  local out = assert(io.popen(("%s XDG_CACHE_HOME='%s/selftest' RAPT_VULKAN_SELFTEST=%s '%s' run '%s' 2>&1")
+    :format(more or "", os.getenv "XDG_CACHE_HOME", selftest, os.getenv "RAPT_BIN", path))):read("a")
   os.execute("rm -r '" .. folder .. "'")
   return out
 end
@@ -83,6 +83,26 @@ describe("the self-test of a Vulkan device", function()
       .. "self-test: plain: y is off by 0.5 of its greatest value", 1, true), out)
     assert.truthy(out:find("\n2.0\n", 1, true), out)
     assert.truthy(run("0", text):find("test.crooked: it is off", 1, true))
+  end)
+
+  it("has golden vectors that go by cooperative matrices, where an operator takes them", function()
+    local out = run("0", ([[
+      local cjson = require "cjson"
+      for _, op in ipairs { "agent", "cog", "flow", "lightning", "log_linear", "mta", "softmax", "ssa" } do
+        local path = ("%s/plugins/%%s/%%s.golden.safetensors"):format(op, op)
+        local tensors = rapt.load(path)
+        local call = cjson.decode(rapt.metadata(path).attrs)
+        for _, input in ipairs(rapt.describe(op).inputs) do
+          local x = tensors[input.name]
+          call[input.name] = x and x:to(input.name == "slope" and "f32" or "f16"):to(device)
+        end
+        print(op, rapt.explain(op, call):match("(vulkan[%%w.]*): would run"))
+      end
+    ]]):format(helper.source), "env -u RAPT_VULKAN_SHARED RAPT_VULKAN_EMULATE_COOPMAT=1")
+    for _, op in ipairs { "agent", "cog", "flow", "lightning", "mta", "softmax", "ssa" } do
+      assert.truthy(out:find(op .. "\tvulkan.coopmat", 1, true), out)
+    end
+    assert.truthy(out:find("log_linear\tvulkan", 1, true), out)
   end)
 
   -- Calls a copy of the plugin, beside which `file` (statements in x and path) puts golden vectors.
