@@ -404,7 +404,7 @@ static rapt_status judge(rapt_context *context, rapt_schema *schema, rapt_device
         status = n > 0 ? judge_paths(trials, n, driver, verdict) : RAPT_OK;
     context->recording = recording;
     driver->offer(driver, UINT32_MAX);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < 2; i++)
         free_trial(&trials[i]);
     return status;
 }
