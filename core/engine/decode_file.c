@@ -11,10 +11,8 @@
  * all together by binding a call that the next step could make.
  */
 #include "base/error.h"
-#include "base/text.h"
+#include "engine/attributes.h"
 #include "engine/decode.h"
-#include <errno.h>
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,59 +60,6 @@ static rapt_status add_tensor(listing *list, const char *prefix, const char *nam
     return RAPT_OK;
 }
 
-/* Numbers in a file have a point, whatever the locale of the process. */
-static locale_t point_locale(void)
-{
-    return newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-}
-
-static void add_float(rapt_text *text, double number)
-{
-    const locale_t plain = point_locale();
-    if (!plain) {
-        text->failed = true;
-        return;
-    }
-    const locale_t before = uselocale(plain);
-    rapt_text_append(text, "%.17g", number);
-    uselocale(before);
-    freelocale(plain);
-}
-
-static bool read_float(const char *text, double *number)
-{
-    char *end;
-    const locale_t plain = point_locale();
-    if (!plain)
-        return false;
-    *number = strtod_l(text, &end, plain);
-    freelocale(plain);
-    return end != text && *end == 0;
-}
-
-static void add_attr(listing *list, const rapt_named_value *value)
-{
-    rapt_text *text = add_text(list, "attr.", value->name);
-    switch (value->type) {
-    case RAPT_ATTR_BOOL:
-        rapt_text_append(text, "%s", value->i[0] ? "true" : "false");
-        break;
-    case RAPT_ATTR_INT:
-        rapt_text_append(text, "%lld", (long long)value->i[0]);
-        break;
-    case RAPT_ATTR_FLOAT:
-        add_float(text, value->f);
-        break;
-    case RAPT_ATTR_CHOICE:
-        rapt_text_append(text, "%s", value->text);
-        break;
-    case RAPT_ATTR_INTS:
-        for (int32_t i = 0; i < value->count; i++)
-            rapt_text_append(text, "%s%lld", i ? "," : "", (long long)value->i[i]);
-        break;
-    }
-}
-
 static void add_sizes(listing *list, const rapt_decoding *state)
 {
     rapt_text *sizes = add_text(list, "", "sizes");
@@ -144,7 +89,7 @@ static rapt_status list_state(listing *list, rapt_decoding *state, rapt_error *e
     rapt_text_append(add_text(list, "", "device"), "%s", device);
     add_sizes(list, state);
     for (uint32_t k = 0; k < state->n_attrs; k++)
-        add_attr(list, &state->attrs[k]);
+        rapt_attr_print(&state->attrs[k], add_text(list, "attr.", (&state->attrs[k])->name));
     rapt_status status = RAPT_OK;
     for (uint32_t s = 0; s < state->n_cells && status == RAPT_OK; s++) {
         const rapt_cell *cell = &state->cells[s];
@@ -205,42 +150,6 @@ static rapt_status bad(const loading *load, const char *format, ...)
     return RAPT_IO;
 }
 
-static const char *find_text(const rapt_file *file, const char *name)
-{
-    for (size_t k = 0; k < file->n_metadata; k++)
-        if (strcmp(file->metadata[k].name, name) == 0)
-            return file->metadata[k].text;
-    return NULL;
-}
-
-/* A whole number at *text, which moves behind it. */
-static bool read_int(const char **text, int64_t *value)
-{
-    char *end;
-    errno = 0;
-    const char first = **text;
-    if (first != '-' && (first < '0' || first > '9'))
-        return false;
-    const long long n = strtoll(*text, &end, 10);
-    if (errno || end == *text)
-        return false;
-    *text = end;
-    *value = n;
-    return true;
-}
-
-/* "1,2,3" of at most RAPT_MAX_DIMS entries. */
-static bool read_ints(const char *text, int64_t *values, int32_t *count)
-{
-    *count = 0;
-    do {
-        if (*count == RAPT_MAX_DIMS || !read_int(&text, &values[*count]))
-            return false;
-        ++*count;
-    } while (*text == ',' && text++);
-    return *text == 0;
-}
-
 static bool read_sizes(const char *text, int64_t *sizes)
 {
     memset(sizes, 0xFF, RAPT_SIZES * sizeof *sizes);
@@ -250,7 +159,7 @@ static bool read_sizes(const char *text, int64_t *sizes)
         if (!named || text[1] != '=' || sizes[letter] >= 0 || letter == 'N' || letter == 'M')
             return false;
         text += 2;
-        if (!read_int(&text, &sizes[letter]) || sizes[letter] < 0)
+        if (!rapt_int_parse(&text, &sizes[letter]) || sizes[letter] < 0)
             return false;
         if (*text == ' ' && text[1])
             text++;
@@ -264,51 +173,27 @@ static bool read_sizes(const char *text, int64_t *sizes)
 static rapt_status read_frame(const loading *load)
 {
     rapt_decoding *state = load->state;
-    const char *position = find_text(load->file, "position"), *at = position;
-    if (!position || !read_int(&at, &state->position) || *at || state->position < 0 ||
+    const char *position = rapt_file_text(load->file, "position"), *at = position;
+    if (!position || !rapt_int_parse(&at, &state->position) || *at || state->position < 0 ||
         state->position == INT64_MAX)
         return bad(load, "position is \"%s\", not a number of positions", position ? position : "");
-    const char *dtype = find_text(load->file, "dtype");
+    const char *dtype = rapt_file_text(load->file, "dtype");
     if (!dtype || rapt_dtype_parse(dtype, &state->dtype, NULL) != RAPT_OK)
         return bad(load, "dtype is \"%s\", none of rapt's", dtype ? dtype : "");
-    const char *device = find_text(load->file, "device");
+    const char *device = rapt_file_text(load->file, "device");
     if (!device || rapt_device_parse(device, &state->device, NULL) != RAPT_OK)
         return bad(load, "device is \"%s\", no device's name", device ? device : "");
-    const char *sizes = find_text(load->file, "sizes");
+    const char *sizes = rapt_file_text(load->file, "sizes");
     if (!sizes || !read_sizes(sizes, state->sizes))
         return bad(load, "sizes are \"%s\"; \"B=1 H=8\" was expected", sizes ? sizes : "");
-    const char *leading = find_text(load->file, "leading");
-    if (leading && !read_ints(leading, state->leading, &state->n_leading))
+    const char *leading = rapt_file_text(load->file, "leading");
+    if (leading && !rapt_ints_parse(leading, state->leading, &state->n_leading))
         return bad(load, "leading is \"%s\", not a list of sizes", leading);
     int64_t product = 1;
     for (int32_t d = 0; d < state->n_leading; d++)
         if (state->leading[d] < 0 || __builtin_mul_overflow(product, state->leading[d], &product))
             return bad(load, "leading is \"%s\", not a list of sizes", leading);
     return RAPT_OK;
-}
-
-static bool read_attr(const rapt_schema *schema, int32_t a, const char *text,
-                      rapt_named_value *value)
-{
-    const rapt_attr *attr = &schema->op.attrs[a];
-    *value = (rapt_named_value){.name = attr->name, .type = attr->type, .count = 1};
-    switch (attr->type) {
-    case RAPT_ATTR_BOOL:
-        value->i[0] = strcmp(text, "true") == 0;
-        return value->i[0] || strcmp(text, "false") == 0;
-    case RAPT_ATTR_INT:
-        return read_int(&text, &value->i[0]) && *text == 0;
-    case RAPT_ATTR_FLOAT:
-        return read_float(text, &value->f);
-    case RAPT_ATTR_CHOICE:
-        for (char **choice = schema->attr_choices[a]; *choice; choice++)
-            if (strcmp(*choice, text) == 0)
-                value->text = *choice;
-        return value->text != NULL;
-    case RAPT_ATTR_INTS:
-        return read_ints(text, value->i, &value->count);
-    }
-    return false;
 }
 
 static rapt_status read_attrs(const loading *load)
@@ -322,7 +207,7 @@ static rapt_status read_attrs(const loading *load)
         if (a < 0 || state->n_attrs == RAPT_MAX_ATTRS)
             return bad(load, "%s has no attribute \"%.64s\"", state->schema->op.name,
                        entry->name + 5);
-        if (!read_attr(state->schema, a, entry->text, &state->attrs[state->n_attrs++]))
+        if (!rapt_attr_parse(state->schema, a, entry->text, &state->attrs[state->n_attrs++]))
             return bad(load, "attribute %s cannot be \"%.64s\"", entry->name + 5, entry->text);
     }
     return RAPT_OK;
@@ -504,10 +389,10 @@ static rapt_status check_whole(const loading *load)
 
 static rapt_schema *find_schema(rapt_context *context, const loading *load)
 {
-    const char *format = find_text(load->file, "format");
-    const char *number = find_text(load->file, "format_version");
-    const char *op = find_text(load->file, "operator");
-    const char *version = find_text(load->file, "operator_version");
+    const char *format = rapt_file_text(load->file, "format");
+    const char *number = rapt_file_text(load->file, "format_version");
+    const char *op = rapt_file_text(load->file, "operator");
+    const char *version = rapt_file_text(load->file, "operator_version");
     if (!format || strcmp(format, FORMAT) != 0 || !op || !version) {
         bad(load, "not a decoding state (format \"%.40s\")", format ? format : "");
         return NULL;

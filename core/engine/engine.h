@@ -13,6 +13,7 @@
  *   transfer.c copies between layouts, dtypes, devices and the caller
  *   fill.c     values and random numbers
  *   decode.c   decoding states; step.c: a position more; decode_file.c: on disk
+ *   attributes.c attributes as texts, in files and examples
  *   vulkan.c   shaders of the caller's own over tensors
  *   selftest.c a device's kernels against golden vectors and the CPU's, once; golden.c, probe.c:
  *              the calls for it

@@ -1,8 +1,9 @@
 /* Golden vectors beside a plugin: a call of an operator, with what it gives by definition. */
 #include "engine/golden.h"
 #include "base/error.h"
-#include "base/text.h"
+#include "engine/attributes.h"
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const rapt_device host = {RAPT_DEVICE_CPU, 0};
@@ -16,58 +17,8 @@ typedef struct reader {
 
 /* --- Attributes ------------------------------------------------------------------------------ */
 
-static bool read_list(const json_t *json, rapt_named_value *value)
-{
-    const size_t n = json_array_size(json);
-    if (!json_is_array(json) || n > RAPT_MAX_DIMS)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (!json_is_integer(json_array_get(json, i)))
-            return false;
-        value->i[i] = json_integer_value(json_array_get(json, i));
-    }
-    value->count = (int32_t)n;
-    return true;
-}
-
-/* The choice as the schema has it, for the file goes. */
-static bool read_choice(const json_t *json, char *const *choices, rapt_named_value *value)
-{
-    const char *text = json_string_value(json);
-    for (; text && *choices; choices++)
-        if (strcmp(*choices, text) == 0)
-            value->text = *choices;
-    return value->text;
-}
-
-static bool read_value(const json_t *json, char *const *choices, rapt_named_value *value)
-{
-    switch (value->type) {
-    case RAPT_ATTR_BOOL:
-        value->i[0] = json_is_true(json);
-        return json_is_boolean(json);
-    case RAPT_ATTR_INT:
-        value->i[0] = json_integer_value(json);
-        return json_is_integer(json);
-    case RAPT_ATTR_FLOAT:
-        value->f = json_number_value(json);
-        return json_is_number(json);
-    case RAPT_ATTR_CHOICE:
-        return read_choice(json, choices, value);
-    case RAPT_ATTR_INTS:
-        return read_list(json, value);
-    }
-    return false;
-}
-
-static const char *metadata(const reader *r, const char *name)
-{
-    for (size_t i = 0; i < r->file->n_metadata; i++)
-        if (strcmp(r->file->metadata[i].name, name) == 0)
-            return r->file->metadata[i].text;
-    return NULL;
-}
-
+/* JSON's values are written as attributes are, but for the brackets of "[4,-1]" and the quotes of
+ * "\"left\"". */
 static rapt_status read_attribute(reader *r, const char *name, const json_t *json)
 {
     const rapt_schema *schema = r->schema;
@@ -76,19 +27,26 @@ static rapt_status read_attribute(reader *r, const char *name, const json_t *jso
     if (at < 0 || probe->n_attrs == RAPT_MAX_ATTRS)
         return rapt_fail(r->error, RAPT_INVALID, "has an attribute \"%s\", which %s has not", name,
                          schema->op.name);
-    const rapt_attr *attr = &schema->op.attrs[at];
-    rapt_named_value *value = &probe->attrs[probe->n_attrs++];
-    *value = (rapt_named_value){.name = attr->name, .type = attr->type};
-    return read_value(json, schema->attr_choices[at], value)
-               ? RAPT_OK
-               : rapt_fail(r->error, RAPT_INVALID, "has a value of \"%s\" that is not of its type",
-                           name);
+    const rapt_attr_type type = schema->op.attrs[at].type;
+    const bool text = json_is_string(json), list = json_is_array(json);
+    char *value = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!value)
+        return rapt_fail_memory(r->error, strlen(name), "the value of an attribute");
+    if (text || list)
+        value[strlen(value) - 1] = 0;
+    const bool fine =
+        text == (type == RAPT_ATTR_CHOICE) && list == (type == RAPT_ATTR_INTS) &&
+        rapt_attr_parse(schema, at, value + (text || list), &probe->attrs[probe->n_attrs++]);
+    free(value);
+    return fine ? RAPT_OK
+                : rapt_fail(r->error, RAPT_INVALID, "has a value of \"%s\" that is not of its type",
+                            name);
 }
 
 static rapt_status read_metadata(reader *r)
 {
-    const char *op = metadata(r, "op"), *attrs = metadata(r, "attrs"), *name;
-    const char *text = attrs ? attrs : "{}";
+    const char *op = rapt_file_text(r->file, "op");
+    const char *attrs = rapt_file_text(r->file, "attrs"), *text = attrs ? attrs : "{}", *name;
     if (!op || strcmp(op, r->schema->op.name) != 0)
         return rapt_fail(r->error, RAPT_INVALID, "is of the operator %s, expected %s",
                          op ? op : "(no metadata \"op\")", r->schema->op.name);

@@ -4,6 +4,7 @@
  */
 #include "engine/probe.h"
 #include "base/error.h"
+#include "engine/attributes.h"
 #include "tensor/random.h"
 #include <math.h>
 #include <stdlib.h>
@@ -58,42 +59,6 @@ static bool look_up(void *user, const char *name, bool given, double *value)
     return given;
 }
 
-static int32_t read_list(const char *text, int64_t *list)
-{
-    int32_t n = 0;
-    while (n < RAPT_MAX_DIMS && *text) {
-        char *end;
-        list[n++] = strtoll(text, &end, 10);
-        text = *end == ',' ? end + 1 : "";
-    }
-    return n;
-}
-
-/* The choice as the schema has it, for `text` goes; NULL: none of them. */
-static const char *choice_of(char *const *choices, const char *text)
-{
-    while (*choices && strcmp(*choices, text) != 0)
-        choices++;
-    return *choices;
-}
-
-static void read_attribute(maker *m, int32_t i, const char *text)
-{
-    const rapt_attr *attr = &m->schema->op.attrs[i];
-    rapt_named_value *value = &m->probe->attrs[m->probe->n_attrs++];
-    *value = (rapt_named_value){.name = attr->name, .type = attr->type};
-    if (attr->type == RAPT_ATTR_BOOL)
-        value->i[0] = strcmp(text, "true") == 0;
-    else if (attr->type == RAPT_ATTR_INT)
-        value->i[0] = strtoll(text, NULL, 10);
-    else if (attr->type == RAPT_ATTR_FLOAT)
-        value->f = strtod(text, NULL);
-    else if (attr->type == RAPT_ATTR_CHOICE)
-        value->text = choice_of(m->schema->attr_choices[i], text);
-    else
-        value->count = read_list(text, value->i);
-}
-
 static rapt_status read_size(maker *m, char letter, const char *text, rapt_error *error)
 {
     rapt_expression *expression = rapt_expression_parse(text, strlen(text), error);
@@ -119,10 +84,13 @@ static rapt_status read_entry(maker *m, char *name, rapt_probe_size size, bool s
     rapt_status status = RAPT_OK;
     const int32_t attr = rapt_schema_attr(m->schema, name);
     if (attr >= 0) {
-        if (!second && m->probe->n_attrs < RAPT_MAX_ATTRS)
-            read_attribute(m, attr, value);
+        rapt_probe *probe = m->probe;
+        if (!second && (probe->n_attrs == RAPT_MAX_ATTRS ||
+                        !rapt_attr_parse(m->schema, attr, value, &probe->attrs[probe->n_attrs++])))
+            status = rapt_fail(error, RAPT_INVALID, "the example has \"%s=%s\"", name, value);
     } else if (strcmp(name, "...") == 0) {
-        m->n_leading = read_list(value, m->leading);
+        if (!rapt_ints_parse(value, m->leading, &m->n_leading))
+            status = rapt_fail(error, RAPT_INVALID, "the example has \"...=%s\"", value);
     } else if (name[0] && !name[1] && (unsigned char)name[0] < RAPT_SIZES) {
         const int64_t other = preferred(name[0], size);
         if (other >= 0)

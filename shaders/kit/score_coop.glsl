@@ -156,8 +156,8 @@ const uint E_EACH = (KEYS * E_WIDTH + LANES - 1) / LANES;
         }                                                                                          \
     }
 
-// Four elements of a row of results, which begin at multiples of four. Converted by the device, float16
-// costs a tenth of what element_encode does; of bfloat16 devices may cut off.
+// Four elements of a row of results, which begin at multiples of four. Float16 is converted by the device,
+// in a third of the time of element_encode (H200); bfloat16 is not, for devices may cut off.
 uvec2 score_encode(vec4 x)
 {
     return uvec2(element_encode(x.x) | element_encode(x.y) << 16, element_encode(x.z) | element_encode(x.w) << 16);
