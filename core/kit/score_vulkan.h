@@ -67,7 +67,8 @@ enum {
     RAPT_SCORE_HAS_SINK = 16,
     RAPT_SCORE_HAS_TAU_Q = 32,
     RAPT_SCORE_HAS_TAU_V = 64,
-    RAPT_SCORE_IS_PACKED = 128
+    RAPT_SCORE_IS_PACKED = 128,
+    RAPT_SCORE_UNALIGNED = 256 /* of the passes by cooperative matrices alone */
 };
 enum {
     RAPT_SCORE_WANTS_STATISTICS = 1,
@@ -84,8 +85,7 @@ enum {
     RAPT_SCORE_GIVEN_LSE = 2048,
     RAPT_SCORE_WIDE_Q = 4096,
     RAPT_SCORE_WIDE_K = 8192,
-    RAPT_SCORE_ALIGNED = 16384,
-    RAPT_SCORE_WANTS_SCALE = 32768
+    RAPT_SCORE_WANTS_SCALE = 16384
 };
 
 /* Bindings. */
@@ -143,8 +143,8 @@ typedef struct rapt_score_vulkan_work {
         slopes_bytes; /* gradients of queries and of keys see what lies before the slopes alone */
 } rapt_score_vulkan_work;
 
-/* Columns of a tile, and the parts that a workgroup is of: two of wide heads, whose rows are more
- * than the registers of one subgroup hold. */
+/* Columns of a tile, and the parts that a workgroup is of: two for gradients of wide heads' keys,
+ * which are more than the registers of one subgroup hold. */
 typedef struct rapt_score_vulkan_tile {
     uint32_t keys, parts; /* keys 0: none fit */
 } rapt_score_vulkan_tile;
@@ -157,7 +157,6 @@ typedef struct rapt_score_vulkan {
     rapt_score_vulkan_work work;
     uint32_t options, rows;             /* constants: OPTIONS, ROWS */
     const rapt_score_vulkan_coop *coop; /* the passes by cooperative matrices; NULL: none */
-    rapt_score_vulkan_tile tile;        /* constants KEYS and LANES of these */
     const rapt_view *bias;              /* and its gradient's dtype; NULL: none */
 } rapt_score_vulkan;
 
@@ -439,9 +438,9 @@ static inline rapt_status rapt_score_vulkan_statistics(rapt_score_vulkan *s)
 /* The place of a pass among those by cooperative matrices; -1: it is none. */
 static inline int rapt_score_vulkan_coop_place(rapt_score_vulkan_pass pass)
 {
-    return pass == RAPT_SCORE_PASS_FORWARD   ? 0
-           : pass == RAPT_SCORE_PASS_QUERIES ? 1
-           : pass == RAPT_SCORE_PASS_KEYS    ? 2
+    return pass == RAPT_SCORE_PASS_FORWARD   ? RAPT_SCORE_COOP_FORWARD
+           : pass == RAPT_SCORE_PASS_QUERIES ? RAPT_SCORE_COOP_QUERIES
+           : pass == RAPT_SCORE_PASS_KEYS    ? RAPT_SCORE_COOP_KEYS
                                              : -1;
 }
 
@@ -452,22 +451,25 @@ static inline rapt_status rapt_score_vulkan_run(const rapt_score_vulkan *s,
 {
     const rapt_score_vulkan_params *p = &s->params;
     const int coop = s->coop ? rapt_score_vulkan_coop_place(pass) : -1;
-    const int64_t run = coop >= 0 ? 16 * s->tile.parts : 64; /* features that a block has */
+    const rapt_score_vulkan_tile tile =
+        coop >= 0 ? rapt_score_vulkan_coop_tile(s->device.limits, p->D, p->E, coop)
+                  : (rapt_score_vulkan_tile){0, 0};
+    const int64_t run = coop >= 0 ? 16 * tile.parts : 64; /* features that a block has */
     if (coop >= 0 && (p->out[0] | p->out[1]) & 3u)
         return s->device.call->host->error(s->device.call, RAPT_INTERNAL,
                                            "a result does not begin at a multiple of 8 bytes");
     const int takes_d = pass == RAPT_SCORE_PASS_QUERIES || pass == RAPT_SCORE_PASS_KEYS;
     const int takes_e = pass == RAPT_SCORE_PASS_FORWARD || pass == RAPT_SCORE_PASS_KEYS;
     const rapt_vulkan_shader *shader =
-        coop >= 0 ? rapt_score_vulkan_coop_shader(s, coop) : &s->code->pass[pass];
+        coop >= 0 ? &s->coop->pass[rapt_vulkan_coop_way(&s->device)][coop] : &s->code->pass[pass];
     const uint32_t constants[] = {
         s->device.call->dtype == RAPT_BF16,
         s->coop && pass == RAPT_SCORE_PASS_HEADS ? 8 : s->rows, /* as the pass that it reads */
         takes_d || coop >= 0 ? rapt_score_vulkan_tiles(p->D, run) : 1,
         takes_e || coop >= 0 ? rapt_score_vulkan_tiles(p->E, run) : 1,
-        s->options,
-        s->tile.keys,
-        128 * s->tile.parts,
+        s->options | (coop >= 0 ? rapt_score_vulkan_unaligned(s) : 0u),
+        tile.keys,
+        128 * tile.parts,
     };
     const rapt_vulkan_dispatch dispatch = {
         .size = sizeof dispatch,
@@ -567,7 +569,7 @@ static inline rapt_status rapt_score_vulkan_forward(rapt_call *call,
         return status;
     s.params.wants = (rapt_score_vulkan_saved(call, 1) ? RAPT_SCORE_WANTS_STATISTICS : 0u) |
                      (rapt_score_vulkan_saved(call, 2) ? RAPT_SCORE_WANTS_REST : 0u) |
-                     (lse ? RAPT_SCORE_WANTS_LSE : 0u) | rapt_score_vulkan_aligned(&s);
+                     (lse ? RAPT_SCORE_WANTS_LSE : 0u);
     return rapt_score_vulkan_attend(&s);
 }
 

@@ -143,8 +143,7 @@ static inline rapt_status rapt_score_vulkan_backward(rapt_call *call,
             rapt_score_vulkan_put_rows(&s, RAPT_SCORE_SLOT_G, call->grad_outputs[0], &s.params.g);
     if (status != RAPT_OK)
         return status;
-    s.params.wants = rapt_score_vulkan_wants(call) | rapt_score_vulkan_aligned(&s) |
-                     (s.coop ? RAPT_SCORE_WANTS_SCALE : 0u);
+    s.params.wants = rapt_score_vulkan_wants(call) | (s.coop ? RAPT_SCORE_WANTS_SCALE : 0u);
     const uint32_t wants = s.params.wants;
     const int queries =
         (wants & (RAPT_SCORE_WANTS_Q | RAPT_SCORE_WANTS_TAU_Q | RAPT_SCORE_WANTS_ALIBI)) != 0;

@@ -9,6 +9,8 @@
 //
 //     COOP_HALF4, COOP_TO_HALF4(f16vec4)       four numbers of an operand
 //     COOP_FLOAT4, COOP_TO_FLOAT4(vec4), COOP_FROM_FLOAT4(element)
+//     COOP_HALF, COOP_TO_HALF(float)           one number of an operand
+//     COOP_LOAD_A1                             COOP_LOAD_A of an array of these
 //     COOP_A, COOP_B, COOP_C                   types: left, right, sum
 //     COOP_LOAD_A(m, array, at, step)          rows of the array are the matrix's rows
 //     COOP_LOAD_A_T(m, array, at, step)        the transpose: rows of the array are its columns
@@ -16,7 +18,10 @@
 //     COOP_LOAD_B_T(m, array, at, step)        as COOP_LOAD_A_T
 //     COOP_LOAD_C, COOP_STORE_C(m, array, at, step)
 //     COOP_ZERO(c), COOP_MULTIPLY(c, a, b)     c += a b
+//     COOP_SCALE(c, by)                        each element of c times that of the sum `by`
 //     COOP_COUNT(c), COOP_AT(c, i)             a thread's elements
+//     COOP_EACH                                their count where nothing is said: 256 among 32 threads. A
+//                                              device that has others fails its self-test
 //     COOP_GROUP, COOP_LANE                    subgroup of 32 and the thread's place in it
 //     COOP_SYNC                                shared memory written before is seen after, in the subgroup
 //     COOP_OTHER(x)                            x of the neighbour, lane ^ 1
@@ -26,6 +31,10 @@
 
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_shader_16bit_storage : require
+
+#define COOP_EACH       8
+#define COOP_HALF       float16_t
+#define COOP_TO_HALF(x) float16_t(x)
 
 #if defined(RAPT_COOPMAT_KHR) || defined(RAPT_COOPMAT_NV)
 
@@ -41,6 +50,7 @@
 #define COOP_ANY(b)    subgroupAny(b)
 #define COOP_COUNT(c)  uint(c.length())
 #define COOP_AT(c, i)  c[i]
+#define COOP_LOAD_A1   COOP_LOAD_A
 
 #ifdef RAPT_COOPMAT_KHR
 #extension GL_KHR_cooperative_matrix : require
@@ -57,6 +67,7 @@
 #define COOP_STORE_C(m, array, at, step)  coopMatStore(m, array, at, step, gl_CooperativeMatrixLayoutRowMajor)
 #define COOP_MULTIPLY(c, a, b)            c = coopMatMulAdd(a, b, c)
 #define COOP_ZERO(c)                      c = COOP_C(0.0)
+#define COOP_SCALE(c, by)                 c = c * by
 #else
 #extension GL_NV_cooperative_matrix : require
 #define COOP_HALF4          uvec2 // the arrays that this extension loads from have no float vectors
@@ -72,6 +83,9 @@
 #define COOP_STORE_C(m, array, at, step)  coopMatStoreNV(m, array, at, step, false)
 #define COOP_MULTIPLY(c, a, b)            c = coopMatMulAddNV(a, b, c)
 #define COOP_ZERO(c)                      c = COOP_C(0.0)
+#define COOP_SCALE(c, by)                                                                          \
+    [[unroll]] for (uint i_ = 0; i_ < COOP_EACH; i_++)                                             \
+        c[i_] *= by[i_];
 #endif
 #define COOP_LOAD_B   COOP_LOAD_A
 #define COOP_LOAD_B_T COOP_LOAD_A_T
@@ -126,6 +140,9 @@ float coop_other(float x)
 #define COOP_LOAD_A_T(m, array, at, step)                                                          \
     for (uint i_ = 0; i_ < 16; i_++)                                                               \
         m.e[i_] = COOP_ELEMENT(array, at, step, i_, COOP_ROW);
+#define COOP_LOAD_A1(m, array, at, step)                                                           \
+    for (uint i_ = 0; i_ < 16; i_++)                                                               \
+        m.e[i_] = float(array[(at) + COOP_ROW * (step) + i_]);
 #define COOP_LOAD_B(m, array, at, step)                                                            \
     for (uint i_ = 0; i_ < 128; i_++)                                                              \
         m.e[i_] = COOP_ELEMENT(array, at, step, i_ >> 3, COOP_COLUMN + (i_ & 7u));
@@ -141,6 +158,9 @@ float coop_other(float x)
 #define COOP_MULTIPLY(c, a, b)                                                                     \
     for (uint i_ = 0; i_ < 128; i_++)                                                              \
         c.e[i_ & 7u] += a.e[i_ >> 3] * b.e[i_];
+#define COOP_SCALE(c, by)                                                                          \
+    for (uint i_ = 0; i_ < 8; i_++)                                                                \
+        c.e[i_] *= by.e[i_];
 #define COOP_ZERO(c)                                                                               \
     for (uint i_ = 0; i_ < 8; i_++)                                                                \
         c.e[i_] = 0.0;

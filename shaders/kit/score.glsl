@@ -60,6 +60,7 @@ const bool HAS_SINK = (OPTIONS & 16) != 0;
 const bool HAS_TAU_Q = (OPTIONS & 32) != 0;
 const bool HAS_TAU_V = (OPTIONS & 64) != 0;
 const bool PACKED = (OPTIONS & 128) != 0;
+const bool UNALIGNED = (OPTIONS & 256) != 0; // rows of q, k, v and g begin anywhere, not every 8 elements
 
 // Bits of call.wants.
 const uint WANTS_STATISTICS = 1; // row_reference and row_sum
@@ -76,8 +77,7 @@ const uint GIVEN_G = 1024; // backward: the outputs' gradient
 const uint GIVEN_LSE = 2048;
 const uint WIDE_Q = 4096; // the borders of packed sequences are 64 bits wide
 const uint WIDE_K = 8192;
-const uint ALIGNED = 16384;     // rows of q, k, v and g begin at multiples of 4 elements
-const uint WANTS_SCALE = 32768; // the greatest |g| of each (b, group)
+const uint WANTS_SCALE = 16384; // the greatest |g| of each (b, group)
 
 // Where (b, h, n) of a tensor [batch, head, position, feature] begins, in elements of its binding.
 struct score_view {

@@ -1,8 +1,9 @@
 // Tiles for cooperative matrices: a workgroup of four subgroups owns 64 rows, 16 each, against KEYS
-// others. Scores go through shared memory, where a pair of threads has a row.
+// others. Scores stay in registers: which row and column of 16 x 16 a thread's element is of, it finds out
+// from a matrix of their numbers. Operands of the second product go through shared memory.
 //
-// Of wide heads a subgroup's registers hold half: there are eight, two for each 16 rows, and each of the
-// two parts has half of the features and half of a row's columns. Scores are sums of both parts' products.
+// Of wide heads a subgroup's registers hold half: there are eight, two for each 16 rows. Each of the two
+// parts makes the scores of half of the columns, and sums half of the features over all columns.
 #ifndef RAPT_KIT_SCORE_COOP_GLSL
 #define RAPT_KIT_SCORE_COOP_GLSL
 
@@ -10,30 +11,33 @@ layout(constant_id = 5) const uint KEYS = 64; // columns of a tile: 64, 32 or 16
 layout(constant_id = 6) const uint LANES = 128; // or 256, in two parts
 layout(local_size_x_id = 6) in;
 
-#include "kit/coopmat.glsl"
+#include "kit/coopmat_words.glsl"
 
 const uint PARTS = LANES / 128;
+const uint COLUMNS = KEYS / 16 / PARTS; // runs of 16 columns of a part
+const uint BESIDE = COLUMNS > 1 ? 2 : 1; // of these, those that backward works on at once
+const float LOG2E = 1.44269504088896340736;
+// The logit of a hidden key, times LOG2E: 2 to its power is 0, without a test.
+const float HIDDEN = -1e30;
 
 // D_BLOCKS and E_BLOCKS count runs of 16 features of a part here; D and E are multiples of 16 PARTS.
-const uint D_WIDTH = D_BLOCKS * PARTS * 4; // vec4 of a row
-const uint E_WIDTH = E_BLOCKS * PARTS * 4;
+const uint D_ALL = D_BLOCKS * PARTS;
+const uint E_ALL = E_BLOCKS * PARTS;
+const uint D_WIDTH = D_ALL * 2; // words of a row: uvec4, eight numbers each
+const uint E_WIDTH = E_ALL * 2;
 // Rows lie in shared memory with a gap, so that the 8 rows that are read at once are in other banks.
-const uint D_STEP = D_WIDTH + 2;
-const uint E_STEP = E_WIDTH + 2;
-const uint TILE_STEP = KEYS / 4 + 2;
-const uint TILE_RUN = KEYS / 8; // vec4 of a row that a pair of threads has, for each of the two
-const uint TILE_OWN = TILE_RUN / PARTS; // those of the thread's part: the first of them
+const uint D_STEP = D_WIDTH + 1;
+const uint E_STEP = E_WIDTH + 1;
+const uint TILE_STEP = KEYS + 8; // numbers of a row of operands
+const uint SUM_STEP = 5; // words of a row of 16 sums
+// Words of the shared array `rows`: the workgroup's own, a tile of others, or sums.
+const uint OWN_ROWS = 64 * (D_STEP > E_STEP ? D_STEP : E_STEP);
+const uint OTHER_ROWS = KEYS * (D_STEP + E_STEP);
+const uint MOST_ROWS = OWN_ROWS > OTHER_ROWS ? OWN_ROWS : OTHER_ROWS;
+const uint ROWS_SIZE = MOST_ROWS > 64 * PARTS * SUM_STEP ? MOST_ROWS : 64 * PARTS * SUM_STEP;
 
-// The place in its row of vec4 t of a thread.
-#define SCORE_COLUMN(t) (2 * (PARTS > 1 ? ((t) + part * TILE_OWN) % TILE_RUN : (t)) + side)
-
-// The thread's row of the tile of scores, and its part's of the tile of partial ones.
-shared COOP_FLOAT4 scores[64 * PARTS * TILE_STEP];
-#define SCORE_READ(t)                                                                              \
-    (PARTS > 1 ? COOP_FROM_FLOAT4(scores[mine * TILE_STEP + SCORE_COLUMN(t)]) +                    \
-                     COOP_FROM_FLOAT4(scores[(64 * (PARTS - 1) + mine) * TILE_STEP +               \
-                                             SCORE_COLUMN(t)])                                     \
-               : COOP_FROM_FLOAT4(scores[mine * TILE_STEP + SCORE_COLUMN(t)]))
+// Whether more than order decides what a pair's score is.
+const bool SHAPED = HAS_BIAS || HAS_SOFTCAP || HAS_ALIBI;
 
 // What the subgroups of 16 rows wrote is seen by both.
 #define SCORE_JOIN                                                                                 \
@@ -43,115 +47,146 @@ shared COOP_FLOAT4 scores[64 * PARTS * TILE_STEP];
         COOP_SYNC                                                                                  \
     }
 
+#define SCORE_EACH [[unroll]] for (uint i = 0; i < COOP_EACH; i++)
+
+// Between the loops over tiles the shared array `rows` holds sums instead, 16 x 16 of each subgroup, on
+// their way between a thread's elements and rows.
+#define SCORE_SUMS_AT ((part * 64 + group * 16) * SUM_STEP)
+
+// row[i] of 64 and column[i] of 16 of a thread's elements.
+#define SCORE_PLACES(row, column)                                                                  \
+    uint row[COOP_EACH], column[COOP_EACH];                                                        \
+    {                                                                                              \
+        [[unroll]] for (uint t_ = 0; t_ < 2; t_++)                                                 \
+            rows[(part * 64 + mine) * SUM_STEP + 2 * t_ + side] = floatBitsToUint(                 \
+                float(16 * mine + 4 * (2 * t_ + side)) + vec4(0.0, 1.0, 2.0, 3.0));                \
+        COOP_SYNC                                                                                  \
+        COOP_C places_;                                                                            \
+        COOP_LOAD_C16(places_, rows, SCORE_SUMS_AT, SUM_STEP);                                     \
+        SCORE_EACH {                                                                               \
+            const uint place_ = uint(COOP_AT(places_, i));                                         \
+            row[i] = place_ >> 4;                                                                  \
+            column[i] = place_ & 15u;                                                              \
+        }                                                                                          \
+    }
+
 // The sum over the threads of a row; all of the workgroup call it.
-shared float part_sums[PARTS > 1 ? 128 : 1];
+shared float part_rows[PARTS > 1 ? 128 : 1];
 float score_row_sum(float x, uint part, uint mine, uint side)
 {
     float all = x + COOP_OTHER(x);
     if (PARTS > 1) {
         barrier();
         if (side == 0)
-            part_sums[part * 64 + mine] = all;
+            part_rows[part * 64 + mine] = all;
         barrier();
-        all = part_sums[mine] + part_sums[64 * (PARTS - 1) + mine];
+        all = part_rows[mine] + part_rows[64 * (PARTS - 1) + mine];
     }
     return all;
 }
 
-layout(std430, set = 0, binding = 0) readonly buffer Q4 { f16vec4 q_four[]; };
+// Of a row, the sum of what its threads have in `values`.
+#define SCORE_ROW_SUM(result, values)                                                              \
+    {                                                                                              \
+        COOP_C turned_;                                                                            \
+        SCORE_EACH                                                                                 \
+            COOP_AT(turned_, i) = values[i];                                                       \
+        barrier();                                                                                 \
+        COOP_STORE_C16(turned_, rows, SCORE_SUMS_AT, SUM_STEP);                                    \
+        COOP_SYNC                                                                                  \
+        const uint at_ = (part * 64 + mine) * SUM_STEP + side;                                     \
+        const vec4 half_ = uintBitsToFloat(rows[at_]) + uintBitsToFloat(rows[at_ + 2]);            \
+        result = score_row_sum(half_.x + half_.y + (half_.z + half_.w), part, mine, side);         \
+    }
+
+layout(std430, set = 0, binding = 0) readonly buffer Q8 { uvec4 q_words[]; };
 layout(std430, set = 0, binding = 0) readonly buffer Q1 { float16_t q_half[]; };
-layout(std430, set = 0, binding = 1) readonly buffer K4 { f16vec4 k_four[]; };
+layout(std430, set = 0, binding = 1) readonly buffer K8 { uvec4 k_words[]; };
 layout(std430, set = 0, binding = 1) readonly buffer K1 { float16_t k_half[]; };
-layout(std430, set = 0, binding = 2) readonly buffer V4 { f16vec4 v_four[]; };
+layout(std430, set = 0, binding = 2) readonly buffer V8 { uvec4 v_words[]; };
 layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
 
-// A thread's share of a tile of KEYS rows on its way to shared memory: loaded while the tile before it
-// is worked on, as long as registers have room for it.
-const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
-const uint D_EACH = (KEYS * D_WIDTH + LANES - 1) / LANES;
-const uint E_EACH = (KEYS * E_WIDTH + LANES - 1) / LANES;
+#define SCORE_TWO(half_, at) packFloat2x16(f16vec2(half_[at], half_[(at) + 1]))
 
-// One vec4: number `e_` of `count` rows of `width`. Row `first` is the first, rows from `end` on are
-// zeros.
-#define SCORE_LOAD(x_, e_, four, half_, base, stride, first, end, width)                           \
+// The word at element at_ of a tensor.
+#define SCORE_LOAD(x_, words_, half_, at_)                                                         \
+    if (UNALIGNED)                                                                                 \
+        x_ = uvec4(SCORE_TWO(half_, at_), SCORE_TWO(half_, at_ + 2), SCORE_TWO(half_, at_ + 4),    \
+                   SCORE_TWO(half_, at_ + 6));                                                     \
+    else                                                                                           \
+        x_ = words_[at_ >> 3];
+
+// A thread's share of `count` rows of `width` words from row `first` on, in two steps: into `taken`, and
+// from there into shared memory from word `slot` on, rows `step` apart. Nothing is asked of a row, so that
+// what is taken can be on its way while the tile before it is worked on (drivers wait for what a branch
+// has loaded where its ways join): instead of those behind it row `last` is taken once more. What comes of
+// these is multiplied by zeros or not stored.
+#define SCORE_SHARE(count, width) (((count) * (width) + LANES - 1) / LANES)
+#define SCORE_TAKE(taken, words_, half_, base, stride, first, last, count, width)                  \
+    [[unroll]] for (uint i_ = 0; i_ < SCORE_SHARE(count, width); i_++) {                           \
+        const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                      \
+        const uint at_ = (base) + min((first) + e_ / (width), last) * (stride) + e_ % (width) * 8; \
+        SCORE_LOAD(taken[i_], words_, half_, at_)                                                  \
+    }
+#define SCORE_PLACE(slot, step, taken, count, width)                                               \
+    [[unroll]] for (uint i_ = 0; i_ < SCORE_SHARE(count, width); i_++) {                           \
+        const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                      \
+        if ((count) * (width) % LANES == 0 || e_ < (count) * (width))                              \
+            rows[(slot) + e_ / (width) * (step) + e_ % (width)] = taken[i_];                       \
+    }
+
+// After a tile is taken: drivers that see it needed only at the end of a turn load it there, and then wait for
+// it. A way that is never gone, which they do not know, needs it at once (and with a barrier remains a way).
+#define SCORE_HOLD(place)                                                                          \
+    if (never) {                                                                                   \
+        place                                                                                      \
+        barrier();                                                                                 \
+    }
+
+// The workgroup's own rows, as operands of `blocks` runs of features.
+#define SCORE_OWN(own, words_, half_, base, stride, last, given_, blocks, step)                    \
     {                                                                                              \
-        const uint row_ = (e_) / (width), column_ = (e_) % (width);                                \
-        const uint at_ = (base) + ((first) + row_) * (stride) + column_ * 4;                       \
-        x_ = f16vec4(0.0hf);                                                                       \
-        if ((first) + row_ < (end)) {                                                              \
-            if ((call.wants & ALIGNED) != 0)                                                       \
-                x_ = four[at_ >> 2];                                                               \
-            else                                                                                   \
-                x_ = f16vec4(half_[at_], half_[at_ + 1], half_[at_ + 2], half_[at_ + 3]);          \
-        }                                                                                          \
+        uvec4 taken_[SCORE_SHARE(64, (blocks) * 2)];                                               \
+        SCORE_TAKE(taken_, words_, half_, base, stride, first, last, 64, (blocks) * 2)             \
+        [[unroll]] for (uint i_ = 0; i_ < SCORE_SHARE(64, (blocks) * 2); i_++)                     \
+            taken_[i_] = (given_) ? taken_[i_] : uvec4(0);                                         \
+        barrier();                                                                                 \
+        SCORE_PLACE(0, step, taken_, 64, (blocks) * 2)                                             \
+        barrier();                                                                                 \
+        [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++)                                          \
+            COOP_LOAD_A16(own[f_], rows, group * 16 * (step) + f_ * 2, step);                      \
     }
 
-// Whether rows can be read four elements at a time and none of them lies beyond the end.
-#define SCORE_WHOLE(first, count, end) ((call.wants & ALIGNED) != 0 && (first) + (count) <= (end))
+// A tile of KEYS rows: taken ahead as long as registers have room for it.
+#if SCORE_PASS == SCORE_COOP_FORWARD
+const bool AHEAD = D_BLOCKS + E_BLOCKS <= 16;
+#else
+const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
+#endif
 
-// `count` rows of `width` vec4 into `target` from element `slot` on, rows `step` apart.
-#define SCORE_FETCH(target, slot, step, four, half_, base, stride, first, end, count, width)       \
-    if (SCORE_WHOLE(first, count, end)) {                                                          \
-        const uint at_ = ((base) + (first) * (stride)) >> 2, step_ = (stride) >> 2;                \
-        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += LANES)                 \
-            target[(slot) + e_ / (width) * (step) + e_ % (width)] =                                \
-                COOP_TO_HALF4(four[at_ + e_ / (width) * step_ + e_ % (width)]);                    \
-    } else {                                                                                       \
-        for (uint e_ = gl_LocalInvocationIndex; e_ < (count) * (width); e_ += LANES) {               \
-            f16vec4 x_;                                                                            \
-            SCORE_LOAD(x_, e_, four, half_, base, stride, first, end, width)                       \
-            target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(x_);             \
-        }                                                                                          \
-    }
-
-// The same in two steps: KEYS rows into the threads' arrays, and from these on. Most tiles are whole and
-// lie so that nothing need be asked of an element.
-#define SCORE_TAKE(taken, four, half_, base, stride, first, end, width)                            \
-    if (SCORE_WHOLE(first, KEYS, end)) {                                                           \
-        const uint at_ = ((base) + (first) * (stride)) >> 2, step_ = (stride) >> 2;                \
-        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + LANES - 1) / LANES; i_++) {                    \
-            const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                    \
-            if (KEYS * (width) % LANES == 0 || e_ < KEYS * (width))                                  \
-                taken[i_] = four[at_ + e_ / (width) * step_ + e_ % (width)];                       \
-        }                                                                                          \
-    } else {                                                                                       \
-        [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + LANES - 1) / LANES; i_++) {                    \
-            const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                    \
-            if (e_ < KEYS * (width))                                                               \
-                SCORE_LOAD(taken[i_], e_, four, half_, base, stride, first, end, width)            \
-        }                                                                                          \
-    }
-#define SCORE_PLACE(target, slot, step, taken, width)                                              \
-    [[unroll]] for (uint i_ = 0; i_ < (KEYS * (width) + LANES - 1) / LANES; i_++) {                        \
-        const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                        \
-        if (KEYS * (width) % LANES == 0 || e_ < KEYS * (width))                                      \
-            target[(slot) + e_ / (width) * (step) + e_ % (width)] = COOP_TO_HALF4(taken[i_]);      \
+// The products x of a subgroup's 16 own rows and run c of its part's columns, of the rows at `slot`.
+#define SCORE_PRODUCT(x, own, c, slot, step, blocks)                                               \
+    COOP_ZERO(x);                                                                                  \
+    [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++) {                                            \
+        COOP_B other_;                                                                             \
+        COOP_LOAD_B_T16(other_, rows, (slot) + (part * COLUMNS + (c)) * 16 * (step) + f_ * 2,      \
+                        step);                                                                     \
+        COOP_MULTIPLY(x, own[f_], other_);                                                         \
     }
 
-// The scores of a subgroup's 16 own rows, `blocks` fragments each, against the KEYS rows at `slot`; with
-// parts a summand of them.
-#define SCORE_PRODUCT(own, blocks, slot, step)                                                     \
-    [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {                                              \
-        COOP_C x_;                                                                                 \
-        COOP_ZERO(x_);                                                                             \
-        [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++) {                                        \
-            COOP_B other_;                                                                         \
-            COOP_LOAD_B_T(other_, rows, (slot) + c * 16 * (step) + (part * (blocks) + f_) * 4,     \
-                          step);                                                                   \
-            COOP_MULTIPLY(x_, own[f_], other_);                                                    \
-        }                                                                                          \
-        COOP_STORE_C(x_, scores, (part * 64 + group * 16) * TILE_STEP + c * 4, TILE_STEP);         \
-    }
+// Element i of run c of the part's columns, as an operand.
+#define SCORE_WEIGH(operands, c, x)                                                                \
+    operands[row[i] * TILE_STEP + (part * COLUMNS + (c)) * 16 + column[i]] = COOP_TO_HALF(x);
 
 // Adds to `sums` the KEYS rows at `slot`, weighted.
 #define SCORE_ADD(sums, weights, blocks, slot, step)                                               \
-    [[unroll]] for (uint c = 0; c < KEYS / 16; c++) {                                              \
+    [[unroll]] for (uint c_ = 0; c_ < KEYS / 16; c_++) {                                           \
         COOP_A w_;                                                                                 \
-        COOP_LOAD_A(w_, weights, group * 16 * TILE_STEP + c * 4, TILE_STEP);                       \
+        COOP_LOAD_A1(w_, weights, group * 16 * TILE_STEP + c_ * 16, TILE_STEP);                    \
         [[unroll]] for (uint f_ = 0; f_ < (blocks); f_++) {                                        \
             COOP_B other_;                                                                         \
-            COOP_LOAD_B(other_, rows, (slot) + c * 16 * (step) + (part * (blocks) + f_) * 4,       \
-                        step);                                                                     \
+            COOP_LOAD_B16(other_, rows, (slot) + c_ * 16 * (step) + (part * (blocks) + f_) * 2,    \
+                          step);                                                                   \
             COOP_MULTIPLY(sums[f_], w_, other_);                                                   \
         }                                                                                          \
     }
@@ -182,36 +217,38 @@ vec4 score_decode(uvec2 stored)
 
 // Runs `write` for every four elements of `sums`: x, those from `feature` on of the tile's row r.
 #define SCORE_HAND_OUT(sums, blocks, write)                                                        \
+    barrier();                                                                                     \
     [[unroll]] for (uint block = 0; block < (blocks); block++) {                                   \
         COOP_SYNC                                                                                  \
-        COOP_STORE_C(sums[block], scores, (part * 64 + group * 16) * TILE_STEP, TILE_STEP);        \
+        COOP_STORE_C16(sums[block], rows, SCORE_SUMS_AT, SUM_STEP);                                \
         COOP_SYNC                                                                                  \
         [[unroll]] for (uint i = 0; i < 2; i++) {                                                  \
             const uint r = group * 16 + 8 * i + (lane >> 2);                                       \
             const uint feature = (part * (blocks) + block) * 16 + 4 * (lane & 3u);                 \
-            const vec4 x = COOP_FROM_FLOAT4(scores[(part * 64 + r) * TILE_STEP + (lane & 3u)]);    \
+            const vec4 x = uintBitsToFloat(rows[(part * 64 + r) * SUM_STEP + (lane & 3u)]);        \
             write                                                                                  \
         }                                                                                          \
     }
 
-// Keys and values of the tile from j on, for shaders whose own rows are queries: on their way, and into
-// shared memory with the keys' tau_v.
+// Keys and values of the tile from j on, for shaders whose own rows are queries; of the keys' tau_v one a
+// thread.
 #define SCORE_TAKE_KEYS(j)                                                                         \
-    SCORE_TAKE(next_k, k_four, k_half, k_base, call.k.row, j, call.M, D_WIDTH)                     \
-    SCORE_TAKE(next_v, v_four, v_half, v_base, call.v.row, j, call.M, E_WIDTH)
-#define SCORE_PLACE_KEYS(j0)                                                                       \
-    if (AHEAD) {                                                                                   \
-        SCORE_PLACE(rows, 0, D_STEP, next_k, D_WIDTH)                                              \
-        SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_v, E_WIDTH)                                  \
-    } else {                                                                                       \
-        SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, j0, call.M, KEYS, D_WIDTH)\
-        SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, v_four, v_half, v_base, call.v.row, j0, call.M,   \
-                    KEYS, E_WIDTH)                                                                 \
-    }                                                                                              \
-    if (HAS_TAU_V && gl_LocalInvocationIndex < KEYS) {                                             \
-        const uint j_ = (j0) + gl_LocalInvocationIndex;                                            \
-        tau_of[gl_LocalInvocationIndex] = j_ < call.M ? score_tau_v(b, h, j_) : 1.0;               \
-    }
+    SCORE_TAKE(next_k, k_words, k_half, k_base, call.k.row, j, end - 1, KEYS, D_WIDTH)             \
+    SCORE_TAKE(next_v, v_words, v_half, v_base, call.v.row, j, end - 1, KEYS, E_WIDTH)             \
+    if (HAS_TAU_V)                                                                                 \
+        next_tau = uint(tau_v_data[score_row(                                                      \
+            call.tau_v, b, h, min((j) + gl_LocalInvocationIndex % KEYS, end - 1))]);
+#define SCORE_PLACE_KEYS                                                                           \
+    SCORE_PLACE(0, D_STEP, next_k, KEYS, D_WIDTH)                                                  \
+    SCORE_PLACE(KEYS * D_STEP, E_STEP, next_v, KEYS, E_WIDTH)                                      \
+    if (HAS_TAU_V)                                                                                 \
+        tau_of[gl_LocalInvocationIndex % KEYS] = element_decode(next_tau);
+
+// score_sees of a row of a tile, which may lie behind the last.
+ivec3 score_sees_row(uint n)
+{
+    return score_sees(min(n, call.N - 1));
+}
 
 // The power of two of the greatest gradient given to (b, group), and its inverse. Gradients of scores
 // are float16 operands: by it they neither vanish nor overflow.
@@ -225,17 +262,10 @@ float score_scale_up(uint b, uint group)
     return 1.0 / score_scale_down(b, group);
 }
 
-// The logit of a score.
-#ifdef SCORE_LOGIT
-#define SCORE_Z(site, s) score_logit(site, s)
-#else
-#define SCORE_Z(site, s) (s)
-#endif
-
 // An operand: beyond float16's range its end.
-f16vec4 score_operand(vec4 x)
+float score_operand(float x)
 {
-    return f16vec4(clamp(x, -65504.0, 65504.0));
+    return clamp(x, -65504.0, 65504.0);
 }
 
 #endif

@@ -3,7 +3,7 @@
 #include "kit/score_coop.glsl"
 #include "kit/score_slopes.glsl"
 
-layout(std430, set = 0, binding = 14) readonly buffer G4 { f16vec4 g_four[]; };
+layout(std430, set = 0, binding = 14) readonly buffer G8 { uvec4 g_words[]; };
 layout(std430, set = 0, binding = 14) readonly buffer G1 { float16_t g_half[]; };
 layout(std430, set = 0, binding = 11) writeonly buffer GradK4 { f16vec4 grad_k_four[]; };
 layout(std430, set = 0, binding = 11) writeonly buffer GradKWords { uvec2 grad_k_words[]; };
@@ -12,20 +12,52 @@ layout(std430, set = 0, binding = 12) writeonly buffer GradVWords { uvec2 grad_v
 layout(std430, set = 0, binding = 13) writeonly buffer GradTauV { STORED grad_tau_data[]; };
 
 const float WEIGHT_SCALE = 1024.0;
-const uint MOST_STEP = D_STEP > E_STEP ? D_STEP : E_STEP;
-const uint OWN_SIZE = 64 * MOST_STEP;
-const uint QG_SIZE = KEYS * (D_STEP + E_STEP);
+shared uvec4 rows[ROWS_SIZE]; // own rows, then queries and their outputs' gradients
+shared COOP_HALF weights[64 * TILE_STEP];
+shared COOP_HALF slopes[64 * TILE_STEP];
+shared vec2 queries[KEYS]; // normaliser, delta
+shared float factors[KEYS];
+shared float by_row[64];
 
-// Own rows, then queries and their outputs' gradients.
-shared COOP_HALF4 rows[OWN_SIZE > QG_SIZE ? OWN_SIZE : QG_SIZE];
-shared COOP_HALF4 operands[64 * TILE_STEP];
-shared vec4 statistics[KEYS]; // of a query: reference, share, delta, factor
-shared ivec3 seen_keys[KEYS];
-
-// Queries and their outputs' gradients of the tile from n on, on their way.
+// Queries of the tile from n on, their outputs' gradients, and of one query a thread what score_query_of
+// reads.
 #define SCORE_TAKE_QUERIES(n)                                                                      \
-    SCORE_TAKE(next_q, q_four, q_half, q_base, call.q.row, n, call.N, D_WIDTH)                     \
-    SCORE_TAKE(next_g, g_four, g_half, g_base, call.g.row, n, g_end, E_WIDTH)
+    {                                                                                              \
+        SCORE_TAKE(next_q, q_words, q_half, q_base, call.q.row, n, call.N - 1, KEYS, D_WIDTH)      \
+        SCORE_TAKE(next_g, g_words, g_half, g_base, call.g.row, n, call.N - 1, KEYS, E_WIDTH)      \
+        const uint own_ = min((n) + gl_LocalInvocationIndex % KEYS, call.N - 1);                   \
+        const uint flat_ = score_flat(b, h, own_);                                                 \
+        next_query = vec3(reference_data[call.reference + flat_], sum_data[call.sum + flat_],      \
+                          work[call.delta + flat_]);                                               \
+        if (HAS_TAU_Q)                                                                             \
+            next_tau = uint(tau_q_data[score_row(call.tau_q, b, h, own_)]);                        \
+    }
+
+#define SCORE_PLACE_QUERIES                                                                        \
+    SCORE_PLACE(0, D_STEP, next_q, KEYS, D_WIDTH)                                                  \
+    {                                                                                              \
+        uvec4 given_[SCORE_SHARE(KEYS, E_WIDTH)];                                                  \
+        [[unroll]] for (uint i = 0; i < SCORE_SHARE(KEYS, E_WIDTH); i++)                           \
+            given_[i] = given ? next_g[i] : uvec4(0);                                              \
+        SCORE_PLACE(KEYS * D_STEP, E_STEP, given_, KEYS, E_WIDTH)                                  \
+    }                                                                                              \
+    if (gl_LocalInvocationIndex < KEYS) {                                                          \
+        const uint n = n0 + gl_LocalInvocationIndex;                                               \
+        const bool sees = n < call.N && next_query.y > 0.0;                                        \
+        queries[gl_LocalInvocationIndex] = vec2(                                                   \
+            sees ? next_query.x * LOG2E + log2(next_query.y) : 1e30, sees ? next_query.z : 0.0);   \
+        if (HAS_TAU_Q)                                                                             \
+            factors[gl_LocalInvocationIndex] = call.scale * element_decode(next_tau);              \
+    }
+
+// The first tile from n on that has a query that sees a key of the workgroup's.
+uint score_next(uint n, uint high, int first, int last)
+{
+    while (PACKED && n < high &&
+           (score_sees(n).x > last || score_sees(min(n + KEYS, call.N) - 1).y <= first))
+        n += KEYS;
+    return n;
+}
 
 void main()
 {
@@ -34,25 +66,20 @@ void main()
     const uint first = gl_WorkGroupID.x * 64, j = first + mine;
     const uint kv = gl_WorkGroupID.y, b = gl_WorkGroupID.z;
     const uint k_base = score_row(call.k, b, kv, 0), v_base = score_row(call.v, b, kv, 0);
+    const bool never = call.B == 0;
     const bool given = (call.wants & GIVEN_G) != 0;
     const bool adds_k = (call.wants & WANTS_K) != 0, adds_v = (call.wants & WANTS_V) != 0 && given;
     const float up = score_scale_up(b, kv), down = score_scale_down(b, kv);
 
-    COOP_A k[D_BLOCKS], v[E_BLOCKS];
+    COOP_A k[D_ALL], v[E_ALL];
     COOP_C sums_k[D_BLOCKS], sums_v[E_BLOCKS];
-    SCORE_FETCH(rows, 0, D_STEP, k_four, k_half, k_base, call.k.row, first, call.M, 64, D_WIDTH)
-    barrier();
-    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++) {
-        COOP_LOAD_A(k[d], rows, group * 16 * D_STEP + (part * D_BLOCKS + d) * 4, D_STEP);
+    SCORE_PLACES(row, column)
+    SCORE_OWN(k, k_words, k_half, k_base, call.k.row, call.M - 1, true, D_ALL, D_STEP)
+    SCORE_OWN(v, v_words, v_half, v_base, call.v.row, call.M - 1, true, E_ALL, E_STEP)
+    [[unroll]] for (uint d = 0; d < D_BLOCKS; d++)
         COOP_ZERO(sums_k[d]);
-    }
-    barrier();
-    SCORE_FETCH(rows, 0, E_STEP, v_four, v_half, v_base, call.v.row, first, call.M, 64, E_WIDTH)
-    barrier();
-    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++) {
-        COOP_LOAD_A(v[e], rows, group * 16 * E_STEP + (part * E_BLOCKS + e) * 4, E_STEP);
+    [[unroll]] for (uint e = 0; e < E_BLOCKS; e++)
         COOP_ZERO(sums_v[e]);
-    }
 
     // Queries that may see a key of the tile: from `low` on, less than `high`.
     const int last = int(min(first + 64, call.M)) - 1, shift = int(call.M) - int(call.N);
@@ -65,92 +92,106 @@ void main()
 
     for (uint h = kv * call.share; h < (kv + 1) * call.share; h++) {
         const uint q_base = score_row(call.q, b, h, 0), g_base = score_row(call.g, b, h, 0);
-        const float tau_v = j < call.M ? score_tau_v(b, h, j) : 0.0;
-        const uint g_end = given ? call.N : 0;
-        f16vec4 next_q[D_EACH], next_g[E_EACH];
-        float tau = 0.0;
-        if (AHEAD && !PACKED && low < high) {
-            SCORE_TAKE_QUERIES(uint(low))
+        const score_site site = score_site(b, h);
+        float tau_v[COOP_EACH], tau[COOP_EACH];
+        if (HAS_TAU_V) {
+            barrier();
+            if (part == 0 && side == 0)
+                by_row[mine] = j < call.M ? score_tau_v(b, h, j) : 0.0;
+            barrier();
         }
-        for (uint n0 = uint(low); n0 < uint(high); n0 += KEYS) {
-            if (PACKED && (score_sees(n0).x > last ||
-                           score_sees(min(n0 + KEYS, call.N) - 1).y <= int(first)))
-                continue;
-            // Of packed sequences tiles are left out, so that which is next is not known.
-            if (AHEAD && PACKED) {
+        SCORE_EACH {
+            tau_v[i] = HAS_TAU_V ? by_row[row[i]] : 1.0;
+            tau[i] = 0.0;
+        }
+        uvec4 next_q[SCORE_SHARE(KEYS, D_WIDTH)], next_g[SCORE_SHARE(KEYS, E_WIDTH)];
+        vec3 next_query;
+        uint next_tau = 0;
+        uint next = score_next(uint(low), uint(high), int(first), last);
+        if (AHEAD && next < uint(high)) {
+            SCORE_TAKE_QUERIES(next)
+        }
+        while (next < uint(high)) {
+            const uint n0 = next;
+            const ivec3 seen_low = score_sees(n0), seen_high = score_sees(min(n0 + KEYS, call.N) - 1);
+            const bool all_seen = int(first) >= seen_high.x && last < seen_low.y;
+            if (!AHEAD) {
                 SCORE_TAKE_QUERIES(n0)
             }
             barrier();
-            if (AHEAD) {
-                SCORE_PLACE(rows, 0, D_STEP, next_q, D_WIDTH)
-                SCORE_PLACE(rows, KEYS * D_STEP, E_STEP, next_g, E_WIDTH)
-            } else {
-                SCORE_FETCH(rows, 0, D_STEP, q_four, q_half, q_base, call.q.row, n0, call.N, KEYS,
-                            D_WIDTH)
-                SCORE_FETCH(rows, KEYS * D_STEP, E_STEP, g_four, g_half, g_base, call.g.row, n0, g_end,
-                            KEYS, E_WIDTH)
-            }
-            if (gl_LocalInvocationIndex < KEYS) {
-                const score_query query = score_query_of(b, h, n0 + gl_LocalInvocationIndex);
-                statistics[gl_LocalInvocationIndex] =
-                    vec4(query.reference, query.share, query.delta, query.factor);
-                seen_keys[gl_LocalInvocationIndex] = query.sees;
-            }
+            SCORE_PLACE_QUERIES
             barrier();
-            if (AHEAD && !PACKED && n0 + KEYS < uint(high)) {
-                SCORE_TAKE_QUERIES(n0 + KEYS)
+            next = score_next(n0 + KEYS, uint(high), int(first), last);
+            if (AHEAD) {
+                SCORE_TAKE_QUERIES(next)
+                SCORE_HOLD(SCORE_PLACE_QUERIES)
             }
-            SCORE_PRODUCT(k, D_BLOCKS, 0, D_STEP)
-            SCORE_JOIN
-            vec4 s[TILE_OWN];
-            [[unroll]] for (uint t = 0; t < TILE_OWN; t++)
-                s[t] = SCORE_READ(t);
-            SCORE_JOIN
-            SCORE_PRODUCT(v, E_BLOCKS, KEYS * D_STEP, E_STEP)
-            SCORE_JOIN
-            [[unroll]] for (uint t = 0; t < TILE_OWN; t++) {
-                const vec4 d = SCORE_READ(t);
-                vec4 w;
-                [[unroll]] for (uint c = 0; c < 4; c++) {
-                    const uint column = SCORE_COLUMN(t) * 4 + c, n = n0 + column;
-                    const vec4 of = statistics[column];
-                    const score_query query =
-                        score_query(seen_keys[column], of.x, of.y, of.z, of.w);
-                    const score_slope result = score_slopes(b, h, n, j, query, s[t][c], d[c], tau_v);
-                    if (HAS_TAU_V)
-                        tau += result.w * d[c];
-                    w[c] = result.w * tau_v * WEIGHT_SCALE;
-                    s[t][c] = result.ds * query.factor * up;
+            [[unroll]] for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
+                const uint n1 = (part * COLUMNS + c0) * 16;
+                COOP_C x[BESIDE], y[BESIDE];
+                score_pair pair[BESIDE][COOP_EACH];
+                float z[BESIDE][COOP_EACH];
+                [[unroll]] for (uint c = 0; c < BESIDE; c++) {
+                    SCORE_PRODUCT(x[c], k, c0 + c, 0, D_STEP, D_ALL)
+                    SCORE_PRODUCT(y[c], v, c0 + c, KEYS * D_STEP, E_STEP, E_ALL)
                 }
-                operands[mine * TILE_STEP + SCORE_COLUMN(t)] = COOP_TO_HALF4(score_operand(w));
+                [[unroll]] for (uint c = 0; c < BESIDE; c++)
+                    SCORE_EACH {
+                        const uint n = n1 + c * 16 + column[i];
+                        pair[c][i] =
+                            score_pair(true, COOP_AT(x[c], i) * (HAS_TAU_Q ? factors[n] : call.scale), 1.0);
+                        if (SHAPED)
+                            pair[c][i] =
+                                score_shape(b, h, n0 + n, first + row[i], score_sees_row(n0 + n),
+                                            pair[c][i].s);
+                        z[c][i] = pair[c][i].seen ? SCORE_Z(site, pair[c][i].s) * LOG2E - queries[n].x : HIDDEN;
+                    }
+                if (!SHAPED && !all_seen) {
+                    [[unroll]] for (uint c = 0; c < BESIDE; c++)
+                        SCORE_EACH {
+                            const uint n = n1 + c * 16 + column[i];
+                            const ivec3 sees = score_sees_row(n0 + n);
+                            const int at = int(first + row[i]);
+                            if (at < sees.x || at >= sees.y)
+                                z[c][i] = HIDDEN;
+                        }
+                }
+                [[unroll]] for (uint c = 0; c < BESIDE; c++)
+                    SCORE_EACH {
+                        const uint n = n1 + c * 16 + column[i];
+                        const score_slope result = score_slope_of(site, pair[c][i], exp2(z[c][i]),
+                                                                  queries[n].y, COOP_AT(y[c], i), tau_v[i]);
+                        if (HAS_TAU_V)
+                            tau[i] += result.w * COOP_AT(y[c], i);
+                        SCORE_WEIGH(weights, c0 + c, score_operand(result.w * tau_v[i] * WEIGHT_SCALE))
+                        SCORE_WEIGH(slopes, c0 + c,
+                                    score_operand(result.ds * (HAS_TAU_Q ? factors[n] : call.scale) * up))
+                    }
             }
             SCORE_JOIN
             if (adds_v) {
-                SCORE_ADD(sums_v, operands, E_BLOCKS, KEYS * D_STEP, E_STEP)
+                SCORE_ADD(sums_v, weights, E_BLOCKS, KEYS * D_STEP, E_STEP)
             }
-            SCORE_JOIN
-            [[unroll]] for (uint t = 0; t < TILE_OWN; t++)
-                operands[mine * TILE_STEP + SCORE_COLUMN(t)] = COOP_TO_HALF4(score_operand(s[t]));
-            SCORE_JOIN
             if (adds_k) {
-                SCORE_ADD(sums_k, operands, D_BLOCKS, 0, D_STEP)
+                SCORE_ADD(sums_k, slopes, D_BLOCKS, 0, D_STEP)
             }
         }
         if ((call.wants & WANTS_TAU_V) != 0) {
-            const float all = score_row_sum(tau, part, mine, side);
+            float all;
+            SCORE_ROW_SUM(all, tau)
             if (part == 0 && side == 0 && j < call.M)
                 grad_tau_data[call.out_c + (b * call.H + h) * call.M + j] = STORE(all);
         }
     }
 
-    const uint row = (b * call.G + kv) * call.M + first;
+    const uint to = (b * call.G + kv) * call.M + first;
     barrier();
     SCORE_HAND_OUT(sums_k, D_BLOCKS, {
         if (first + r < call.M && adds_k)
-            SCORE_PUT(grad_k, call.out_a + (row + r) * call.D + feature, x * down)
+            SCORE_PUT(grad_k, call.out_a + (to + r) * call.D + feature, x * down)
     })
     SCORE_HAND_OUT(sums_v, E_BLOCKS, {
         if (first + r < call.M && (call.wants & WANTS_V) != 0)
-            SCORE_PUT(grad_v, call.out_b + (row + r) * call.E + feature, x * (1.0 / WEIGHT_SCALE))
+            SCORE_PUT(grad_v, call.out_b + (to + r) * call.E + feature, x * (1.0 / WEIGHT_SCALE))
     })
 }

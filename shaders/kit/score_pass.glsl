@@ -1,4 +1,12 @@
 // The pass that SCORE_PASS names, with the hooks above this line.
+
+// The logit of a score.
+#ifdef SCORE_LOGIT
+#define SCORE_Z(site, s) score_logit(site, s)
+#else
+#define SCORE_Z(site, s) (s)
+#endif
+
 #if SCORE_PASS == SCORE_FORWARD
 #include "kit/score_forward.glsl"
 #elif SCORE_PASS == SCORE_MERGE

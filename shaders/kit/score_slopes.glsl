@@ -34,29 +34,19 @@ struct score_slope {
     float ds;     // gradient of the score before softcap
 };
 
-// Of query n and key j with q.k and g.v. With p the softmax, w = f p and dw = tau_v g.v:
-// ds = p (f dw - delta) z'(s) + p dw f'(s).
-score_slope score_slopes(uint b, uint h, uint n, uint j, score_query query, float qk, float gv,
-                         float tau_v)
+// Of a pair whose softmax is p, with g.v. w = f p and, with dw = tau_v g.v,
+// ds = p (f dw - delta) z'(s) + p dw f'(s). What is hidden has p = 0, and so is all that comes of it, for
+// scores are finite.
+score_slope score_slope_of(score_site site, score_pair pair, float p, float delta, float gv, float tau_v)
 {
-    const score_pair pair = score_shape(b, h, n, j, query.sees, qk * query.factor);
     score_slope result;
-    const score_site site = score_site(b, h);
-#ifdef SCORE_LOGIT
-    const float z = score_logit(site, pair.s);
-#else
-    const float z = pair.s;
-#endif
-    // A hidden key's p is 0, and so is all that comes of it, for scores are finite. min: a query
-    // that sees nothing has no reference.
-    const float p = exp(pair.seen ? min(z - query.reference, 80.0) : -1e30) * query.share;
     const float dw = gv * tau_v;
 #ifdef SCORE_FACTOR
     result.w = score_factor(site, pair.s) * p;
-    result.shaped = result.w * dw - p * query.delta;
+    result.shaped = result.w * dw - p * delta;
 #else
     result.w = p;
-    result.shaped = p * (dw - query.delta);
+    result.shaped = p * (dw - delta);
 #endif
 #ifdef SCORE_LOGIT
     result.shaped *= score_logit_slope(site, pair.s);
@@ -66,6 +56,25 @@ score_slope score_slopes(uint b, uint h, uint n, uint j, score_query query, floa
 #endif
     result.ds = result.shaped * pair.slope;
     return result;
+}
+
+// Of query n and key j with q.k and g.v.
+score_slope score_slopes(uint b, uint h, uint n, uint j, score_query query, float qk, float gv,
+                         float tau_v)
+{
+    const score_pair pair = score_shape(b, h, n, j, query.sees, qk * query.factor);
+    const score_site site = score_site(b, h);
+    // min: a query that sees nothing has no reference.
+    const float p =
+        exp(pair.seen ? min(SCORE_Z(site, pair.s) - query.reference, 80.0) : -1e30) * query.share;
+    return score_slope_of(site, pair, p, query.delta, gv, tau_v);
+}
+
+// log2 of what e to the logits is divided by: with it 2 to (logit times LOG2E less this) is the softmax,
+// and 0 of a query that sees nothing.
+float score_normaliser(score_query query)
+{
+    return query.share > 0.0 ? query.reference * 1.44269504088896340736 - log2(query.share) : 1e30;
 }
 
 // Where row n of the outputs' gradient begins, if there is one.
