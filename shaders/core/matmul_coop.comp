@@ -14,7 +14,7 @@ layout(constant_id = 3) const bool B_DOWN = false;
 
 #define LANES 256u
 
-#include "kit/coopmat.glsl"
+#include "kit/coopmat_words.glsl"
 #include "core/space.glsl"
 
 layout(local_size_x = 256) in;
@@ -39,21 +39,14 @@ layout(std430, binding = 3) readonly buffer Params {
     uint a_down, b_down;
 } p;
 
-// Rows of a shared tile begin two vectors of four behind the end of the row before.
-#define DEEP_STEP (DEPTH / 4u + 2u)
-#define SIDE_STEP (SIDE / 4u + 2u)
-#define SUM_STEP  5u
-shared COOP_HALF4 tile_a[SIDE * DEEP_STEP];
-shared COOP_HALF4 tile_b[SIDE * DEEP_STEP];
-shared COOP_FLOAT4 sums[8u * 16u * SUM_STEP]; // 16 x 16 of each subgroup
+// Rows of a shared tile begin a word of eight numbers behind the end of the row before.
+#define DEEP_STEP (DEPTH / 8u + 1u)
+#define SIDE_STEP (SIDE / 8u + 1u)
+#define SUM_STEP  5u // words of four sums
+#define AT_B      (SIDE * DEEP_STEP)
+shared uvec4 tiles[2u * AT_B]; // of A and of B; at last 16 x 16 sums of each subgroup
 
 uvec4 next_a[EIGHTS], next_b[EIGHTS];
-
-#ifdef RAPT_COOPMAT_NV
-#define FOUR(low, high) uvec2(low, high)
-#else
-#define FOUR(low, high) f16vec4(unpackFloat2x16(low), unpackFloat2x16(high))
-#endif
 
 // Load i of this lane: its place along the side and along the depth. `deep`: neighbours in depth lie
 // together.
@@ -64,37 +57,36 @@ uvec2 place(uint i, bool deep)
                 : uvec2(e % (SIDE / 8u) * 8u, e / (SIDE / 8u));
 }
 
+// Nothing is asked of what is loaded, so that it can be on its way while the tile before is worked on: beyond
+// an end the last is loaded once more.
 void load(uint start_a, uint start_b, uint first_m, uint first_n, uint first_k, uint end_k)
 {
     [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, !A_DOWN);
-        const uint m = first_m + at.x, k = first_k + at.y;
-        next_a[i] = uvec4(0u);
-        if (m < p.m && k < end_k)
-            next_a[i] = a_eight[(start_a + m * p.row[0] + k * p.column[0]) / 8u];
+        const uint m = min(first_m + at.x, p.m - (A_DOWN ? 8u : 1u));
+        const uint k = min(first_k + at.y, end_k - (A_DOWN ? 1u : 8u));
+        next_a[i] = a_eight[(start_a + m * p.row[0] + k * p.column[0]) / 8u];
     }
     [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, B_DOWN);
-        const uint n = first_n + at.x, k = first_k + at.y;
-        next_b[i] = uvec4(0u);
-        if (n < p.n && k < end_k)
-            next_b[i] = b_eight[(start_b + k * p.row[1] + n * p.column[1]) / 8u];
+        const uint n = min(first_n + at.x, p.n - (B_DOWN ? 1u : 8u));
+        const uint k = min(first_k + at.y, end_k - (B_DOWN ? 8u : 1u));
+        next_b[i] = b_eight[(start_b + k * p.row[1] + n * p.column[1]) / 8u];
     }
 }
 
-void share()
+// What was loaded into the tiles, zeros from depth `left` on.
+void share(uint left)
 {
     [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, !A_DOWN);
-        const uint to = A_DOWN ? at.y * SIDE_STEP + at.x / 4u : at.x * DEEP_STEP + at.y / 4u;
-        tile_a[to] = FOUR(next_a[i].x, next_a[i].y);
-        tile_a[to + 1u] = FOUR(next_a[i].z, next_a[i].w);
+        tiles[A_DOWN ? at.y * SIDE_STEP + at.x / 8u : at.x * DEEP_STEP + at.y / 8u] =
+            at.y < left ? next_a[i] : uvec4(0u);
     }
     [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, B_DOWN);
-        const uint to = B_DOWN ? at.x * DEEP_STEP + at.y / 4u : at.y * SIDE_STEP + at.x / 4u;
-        tile_b[to] = FOUR(next_b[i].x, next_b[i].y);
-        tile_b[to + 1u] = FOUR(next_b[i].z, next_b[i].w);
+        tiles[AT_B + (B_DOWN ? at.x * DEEP_STEP + at.y / 8u : at.y * SIDE_STEP + at.x / 8u)] =
+            at.y < left ? next_b[i] : uvec4(0u);
     }
 }
 
@@ -111,37 +103,49 @@ void main()
     [[unroll]] for (uint i = 0u; i < 4u; i++)
         [[unroll]] for (uint j = 0u; j < 2u; j++)
             COOP_ZERO(c[i][j]);
-    const uint steps = (end_k - begin_k + DEPTH - 1u) / DEPTH, all = steps * p.summed.count;
-    for (uint step = 0u; step <= all; step++) {
-        if (step > 0u) {
-            barrier();
-            share();
+    const uint depth = end_k - begin_k, steps = (depth + DEPTH - 1u) / DEPTH, all = steps * p.summed.count;
+    const bool never = p.m == 0u;
+    // The tile on its way: of which of the summed products, where these begin, and at what depth.
+    uint product = 0u, start[2] = uint[2](matrix[0], matrix[1]), next_k = 0u;
+    if (all > 0u) {
+        LOCATE(p.summed, product, 2, start)
+        load(start[0], start[1], first_m, first_n, begin_k, end_k);
+    }
+    for (uint step = 0u; step < all; step++) {
+        barrier();
+        share(depth - next_k);
+        barrier();
+        next_k += DEPTH;
+        if (next_k >= depth) {
+            next_k = 0u;
+            product = min(product + 1u, p.summed.count - 1u);
+            start = uint[2](matrix[0], matrix[1]);
+            LOCATE(p.summed, product, 2, start)
+        }
+        load(start[0], start[1], first_m, first_n, begin_k + next_k, end_k);
+        // Drivers that see a tile needed only at the end of a turn load it there, and then wait for it. A way
+        // that is never gone, which they do not know, needs it at once.
+        if (never) {
+            share(DEPTH);
             barrier();
         }
-        if (step < all) {
-            uint start[2] = uint[2](matrix[0], matrix[1]);
-            LOCATE(p.summed, step / steps, 2, start)
-            load(start[0], start[1], first_m, first_n, begin_k + step % steps * DEPTH, end_k);
-        }
-        if (step == 0u)
-            continue;
         [[unroll]] for (uint k = 0u; k < DEPTH; k += 16u) {
             COOP_A left[4];
             COOP_B right[2];
             [[unroll]] for (uint i = 0u; i < 4u; i++) {
                 const uint m = group_m + i * 16u;
                 if (A_DOWN) {
-                    COOP_LOAD_A_T(left[i], tile_a, k * SIDE_STEP + m / 4u, SIDE_STEP);
+                    COOP_LOAD_A_T16(left[i], tiles, k * SIDE_STEP + m / 8u, SIDE_STEP);
                 } else {
-                    COOP_LOAD_A(left[i], tile_a, m * DEEP_STEP + k / 4u, DEEP_STEP);
+                    COOP_LOAD_A16(left[i], tiles, m * DEEP_STEP + k / 8u, DEEP_STEP);
                 }
             }
             [[unroll]] for (uint j = 0u; j < 2u; j++) {
                 const uint n = group_n + j * 16u;
                 if (B_DOWN) {
-                    COOP_LOAD_B_T(right[j], tile_b, n * DEEP_STEP + k / 4u, DEEP_STEP);
+                    COOP_LOAD_B_T16(right[j], tiles, AT_B + n * DEEP_STEP + k / 8u, DEEP_STEP);
                 } else {
-                    COOP_LOAD_B(right[j], tile_b, k * SIDE_STEP + n / 4u, SIDE_STEP);
+                    COOP_LOAD_B16(right[j], tiles, AT_B + k * SIDE_STEP + n / 8u, SIDE_STEP);
                 }
             }
             [[unroll]] for (uint i = 0u; i < 4u; i++)
@@ -152,19 +156,20 @@ void main()
     }
     // A subgroup's blocks go out by way of shared memory: a lane has half a row of each.
     const uint own = COOP_GROUP * 16u * SUM_STEP;
+    barrier();
     const uint target = matrix[2] + gl_WorkGroupID.y * p.piece_stride;
     [[unroll]] for (uint i = 0u; i < 4u; i++)
         [[unroll]] for (uint j = 0u; j < 2u; j++) {
             COOP_SYNC
-            COOP_STORE_C(c[i][j], sums, own, SUM_STEP);
+            COOP_STORE_C16(c[i][j], tiles, own, SUM_STEP);
             COOP_SYNC
             const uint m = first_m + group_m + i * 16u + COOP_LANE / 2u;
             const uint n = first_n + group_n + j * 16u + COOP_LANE % 2u * 8u;
             [[unroll]] for (uint x = 0u; x < 8u; x++)
                 if (m < p.m && n + x < p.n) {
                     const uint at = target + m * p.row[2] + (n + x) * p.column[2];
-                    const float value = COOP_FROM_FLOAT4(
-                        sums[own + COOP_LANE / 2u * SUM_STEP + COOP_LANE % 2u * 2u + x / 4u][x % 4u]);
+                    const float value = uintBitsToFloat(
+                        tiles[own + COOP_LANE / 2u * SUM_STEP + COOP_LANE % 2u * 2u + x / 4u][x % 4u]);
                     if (KIND_OUT == 0u)
                         c_single[at] = value;
                     else

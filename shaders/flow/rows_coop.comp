@@ -33,9 +33,9 @@ uvec2 next_x[8];
 vec4 next_matrix[8];
 
 // sums = factors q . KV, columns w and up.
-void multiply_matrix(linear_chunk chunk, uint lane, uint at, uint w, float factors[4])
+void multiply_matrix(linear_chunk chunk, uint lane, uint at, uint w, float factors[2])
 {
-    float scaled[4];
+    float scaled[2];
     if (w == 0) {
         LINEAR_TAKE(next_x, x, chunk, lane, 0, inner)
         LINEAR_TAKE_FLOATS(next_matrix, matrix, at, 0, inner, 0, width)
@@ -63,7 +63,7 @@ void multiply_matrix(linear_chunk chunk, uint lane, uint at, uint w, float facto
             COOP_C part[4];
             LINEAR_ZERO(part)
             LINEAR_ROWS_BY(part, own, 4 * d, right_tile, false)
-            LINEAR_UNROLL for (uint i = 0; i < 4; i++)
+            LINEAR_UNROLL for (uint i = 0; i < 2; i++)
                 scaled[i] = factors[i] * down;
             LINEAR_HAND_OUT(part, scaled)
         }
@@ -78,8 +78,8 @@ void main()
         return;
     linear_start();
     const uint at = (lane * sequences + chunk.sequence) * inner * width;
-    float factors[4];
-    LINEAR_UNROLL for (uint i = 0; i < 4; i++) {
+    float factors[2];
+    LINEAR_UNROLL for (uint i = 0; i < 2; i++) {
         const uint row = LINEAR_ROW(t, i);
         factors[i] = 0.0;
         if (row < chunk.count)

@@ -12,17 +12,14 @@
 
 layout(constant_id = 0) const uint ELEMENT_BF16 = 0; // 0: float16, 1: bfloat16
 
+// Without a branch. Denormals, multiples of 2^-24, are what they add to 2^-14, so that no denormal float32
+// is needed.
 float f16_decode(uint bits)
 {
-    const uint sign = (bits & 0x8000u) << 16;
-    const uint magnitude = bits & 0x7fffu;
-    if (magnitude >= 0x7c00u)
-        return uintBitsToFloat(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-    if (magnitude < 0x400u) { // magnitude * 2^-24, exact
-        const float value = float(magnitude) * 5.9604644775390625e-8;
-        return sign != 0 ? -value : value;
-    }
-    return uintBitsToFloat(sign | (magnitude << 13) + 0x38000000u);
+    const uint moved = (bits & 0x7fffu) << 13; // the exponent is too small by 112, at infinity by 224
+    const uint normal = moved + (moved >= 0x0f800000u ? 0x70000000u : 0x38000000u);
+    const float tiny = uintBitsToFloat(moved + 0x38800000u) - 6.103515625e-5;
+    return uintBitsToFloat((moved < 0x00800000u ? floatBitsToUint(tiny) : normal) | (bits & 0x8000u) << 16);
 }
 
 uint f16_encode(float value)

@@ -43,11 +43,11 @@ void weigh(linear_chunk chunk, uint head, COOP_C part[4])
     const uint row = COOP_LANE >> 1, side = COOP_LANE & 1u, i = linear_own() + row;
     vec4 weighed[8];
     float most = 0.0;
-    LINEAR_UNROLL for (uint h = 0; h < 2; h++) {
-        LINEAR_STAGE(part, h)
-        LINEAR_UNROLL for (uint v = 0; v < 4; v++) {
+    LINEAR_UNROLL for (uint h = 0; h < 4; h++) {
+        LINEAR_STAGE(part[h])
+        LINEAR_UNROLL for (uint v = 0; v < 2; v++) {
             vec4 x = LINEAR_STAGED(row, 2 * v + side);
-            const uint j = 32 * h + 4 * (2 * v + side);
+            const uint j = 16 * h + 4 * (2 * v + side);
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 x[c] *= pair_weight(i, j + c);
 #ifdef LINEAR_FLOW
@@ -55,7 +55,7 @@ void weigh(linear_chunk chunk, uint head, COOP_C part[4])
 #endif
             }
             most = max(most, linear_most(x));
-            weighed[4 * h + v] = x;
+            weighed[2 * h + v] = x;
         }
     }
     const uint bits = floatBitsToUint(max(most, COOP_OTHER(most)));
@@ -76,8 +76,8 @@ void multiply_near(uint t)
     COOP_C part[4];
     LINEAR_ZERO(part)
     LINEAR_ROWS_BY(part, shares, 0, right_tile, false)
-    float factors[4];
-    LINEAR_UNROLL for (uint i = 0; i < 4; i++)
+    float factors[2];
+    LINEAR_UNROLL for (uint i = 0; i < 2; i++)
         factors[i] = pair_factor[LINEAR_ROW(t, i)];
     LINEAR_HAND_OUT(part, factors)
 }
@@ -134,8 +134,8 @@ void apply_head(linear_chunk chunk, uint slot, uint lane, uint head, uint outer,
             take_state(at, 0, w);
         LINEAR_TAKE(next_b, c, chunk, outer, w, width)
     }
-    float factors[4], scaled[4];
-    LINEAR_UNROLL for (uint i = 0; i < 4; i++) {
+    float factors[2], scaled[2];
+    LINEAR_UNROLL for (uint i = 0; i < 2; i++) {
         const uint row = LINEAR_ROW(t, i);
         factors[i] = far_scale * border_factor(chunk, lane, row) * operand_factor(a_factor, chunk, head, row);
     }
@@ -158,7 +158,7 @@ void apply_head(linear_chunk chunk, uint slot, uint lane, uint head, uint outer,
             COOP_C part[4];
             LINEAR_ZERO(part)
             LINEAR_ROWS_BY(part, own, 4 * x, left_tile, TRANSPOSED != 0)
-            LINEAR_UNROLL for (uint i = 0; i < 4; i++)
+            LINEAR_UNROLL for (uint i = 0; i < 2; i++)
                 scaled[i] = factors[i] * down;
             LINEAR_HAND_OUT(part, scaled)
         }

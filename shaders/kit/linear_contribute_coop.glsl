@@ -92,7 +92,7 @@ void store_state(uint at, uint d, float factor)
         COOP_C part[4];
         LINEAR_UNROLL for (uint x = 0; x < 4; x++)
             part[x] = state_part[4 * e + x];
-        const float factors[4] = float[](factor, factor, factor, factor);
+        const float factors[2] = float[](factor, factor);
         LINEAR_CLEAR(sums)
         LINEAR_HAND_OUT(part, factors)
         [[unroll]] for (uint r = 0; r < 8; r++) {

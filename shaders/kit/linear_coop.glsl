@@ -36,7 +36,7 @@
 #endif
 
 const uint TILE_STEP = 18;  // vectors of four from row to row: two more than there are, for the banks
-const uint STAGE_STEP = 10; // the same of 32 columns
+const uint STAGE_STEP = 5;  // the same of 16 columns
 
 shared COOP_HALF4 left_tile[CHUNK * TILE_STEP];
 shared COOP_HALF4 right_tile[CHUNK * TILE_STEP];
@@ -57,8 +57,8 @@ uint linear_own()
 }
 
 // The row and the first column of quad `r` of an invocation's sums.
-#define LINEAR_ROW(t, r)    (linear_own() + 4 * ((r) & 3u) + (COOP_LANE >> 3))
-#define LINEAR_COLUMN(t, r) (32 * ((r) >> 2) + 4 * (COOP_LANE & 7u))
+#define LINEAR_ROW(t, r)    (linear_own() + 8 * ((r) & 1u) + (COOP_LANE >> 2))
+#define LINEAR_COLUMN(t, r) (16 * ((r) >> 1) + 4 * (COOP_LANE & 3u))
 
 // Before all else.
 void linear_start()
@@ -205,23 +205,21 @@ uint linear_greatest(vec4 quads[8])
         }                                                                                           \
     }
 
-// Half h of the subgroup's rows, 32 columns, of four sums side by side into its part of the stage.
-#define LINEAR_STAGE(part, h)                                                                       \
+// The subgroup's rows of a sum, 16 columns, into its part of the stage.
+#define LINEAR_STAGE(part)                                                                          \
     COOP_SYNC                                                                                       \
-    LINEAR_UNROLL for (uint n_ = 0; n_ < 2; n_++) {                                                 \
-        COOP_STORE_C(part[2 * (h) + n_], stage, COOP_GROUP * 16 * STAGE_STEP + 4 * n_, STAGE_STEP); \
-    }                                                                                               \
+    COOP_STORE_C(part, stage, COOP_GROUP * 16 * STAGE_STEP, STAGE_STEP);                            \
     COOP_SYNC
 
 #define LINEAR_STAGED(row, quad) COOP_FROM_FLOAT4(stage[(COOP_GROUP * 16 + (row)) * STAGE_STEP + (quad)])
 
-// sums += the factors of the invocation's rows times `part`.
+// sums += the factors of the invocation's two rows times `part`.
 #define LINEAR_HAND_OUT(part, factors)                                                              \
-    LINEAR_UNROLL for (uint h_ = 0; h_ < 2; h_++) {                                                 \
-        LINEAR_STAGE(part, h_)                                                                      \
-        LINEAR_UNROLL for (uint i_ = 0; i_ < 4; i_++)                                               \
-            sums[4 * h_ + i_] +=                                                                    \
-                factors[i_] * LINEAR_STAGED(4 * i_ + (COOP_LANE >> 3), COOP_LANE & 7u);             \
+    LINEAR_UNROLL for (uint n_ = 0; n_ < 4; n_++) {                                                 \
+        LINEAR_STAGE(part[n_])                                                                      \
+        LINEAR_UNROLL for (uint i_ = 0; i_ < 2; i_++)                                               \
+            sums[2 * n_ + i_] +=                                                                    \
+                factors[i_] * LINEAR_STAGED(8 * i_ + (COOP_LANE >> 2), COOP_LANE & 3u);             \
     }
 
 #endif

@@ -2,12 +2,13 @@
 // others. Scores stay in registers: which row and column of 16 x 16 a thread's element is of, it finds out
 // from a matrix of their numbers. Operands of the second product go through shared memory.
 //
-// Of wide heads a subgroup's registers hold half: there are eight, two for each 16 rows. Each of the two
-// parts makes the scores of half of the columns, and sums half of the features over all columns.
+// For gradients of wide heads' keys a subgroup's registers hold half: there are eight, two for each 16
+// rows. Each of the two parts makes the scores of half of the columns, and sums half of the features over
+// all columns.
 #ifndef RAPT_KIT_SCORE_COOP_GLSL
 #define RAPT_KIT_SCORE_COOP_GLSL
 
-layout(constant_id = 5) const uint KEYS = 64; // columns of a tile: 64, 32 or 16
+layout(constant_id = 5) const uint KEYS = 32; // columns of a tile: 32, or 16
 layout(constant_id = 6) const uint LANES = 128; // or 256, in two parts
 layout(local_size_x_id = 6) in;
 
@@ -17,7 +18,8 @@ const uint PARTS = LANES / 128;
 const uint COLUMNS = KEYS / 16 / PARTS; // runs of 16 columns of a part
 const uint BESIDE = COLUMNS > 1 ? 2 : 1; // of these, those that backward works on at once
 const float LOG2E = 1.44269504088896340736;
-// The logit of a hidden key, times LOG2E: 2 to its power is 0, without a test.
+// Below every logit, and so that 2 to its power is 0: a row's reference before it sees a key, and, times
+// LOG2E, the logit of a hidden key.
 const float HIDDEN = -1e30;
 
 // D_BLOCKS and E_BLOCKS count runs of 16 features of a part here; D and E are multiples of 16 PARTS.

@@ -32,7 +32,7 @@ typedef struct matmul_params {
 
 /* matmul_coop.comp: what it needs, its tile and the numbers it loads at a time. */
 #define COOP_FEATURES    (RAPT_VULKAN_STORAGE16 | RAPT_VULKAN_FLOAT16)
-#define COOP_SHARED      32768
+#define COOP_SHARED      20480
 #define COOP_INVOCATIONS 256
 #define COOP_SIDE        128
 #define COOP_DEPTH       32
