@@ -85,6 +85,7 @@ static void each_family_has_its_own(void **unused)
     vulkan_reopen();
     assert_int_equal(find_caches("-test", NULL, 0), 1);
     assert_int_equal(find_caches("-other", NULL, 0), 1);
+    assert_int_equal(find_caches("-other.scale", NULL, 0), 1);
     assert_int_equal(find_caches("-shaders", NULL, 0), 0);
     const int before = find_caches("", NULL, 0);
     run_one("scale", 7);
@@ -92,6 +93,9 @@ static void each_family_has_its_own(void **unused)
     run_one("../other.scale", 9);
     run_one("a name.scale", 10);
     run_one("a_name_longer_than_a_file_should_have_for_its_end.scale", 11);
+    run_one("other..scale", 12);
+    run_one(".scale", 13);
+    run_one("other.scale.", 14);
     vulkan_reopen();
     assert_int_equal(find_caches("-shaders", NULL, 0), 1);
     assert_int_equal(find_caches("", NULL, 0), before + 1);
@@ -101,14 +105,14 @@ static void families_are_counted(void **unused)
 {
     (void)unused;
     const int before = find_caches("", NULL, 0);
-    for (int i = 0; i < 70; i++) {
+    for (int i = 0; i < 140; i++) {
         char name[32];
         snprintf(name, sizeof name, "f%d.scale", i);
-        run_one(name, 12 + (float)i);
+        run_one(name, 15 + (float)i);
     }
     vulkan_reopen();
     const int made = find_caches("", NULL, 0) - before;
-    assert_in_range(made, 60, 64); /* the others share one */
+    assert_in_range(made, 120, 128); /* the others share one */
 }
 
 static int begin(void **state)

@@ -1,6 +1,6 @@
-/* The driver's caches of pipelines, on disk. Each operator's shaders have one of their own, so that
- * the first call of a process waits for the reading of what it needs, not of all that was ever
- * compiled: NVIDIA's takes more than 1 ms for a megabyte. */
+/* The driver's caches of pipelines, on disk. The shaders of each pass of an operator have one of
+ * their own, so that the first call of a process waits for the reading of what it needs, not of all
+ * that was ever compiled: NVIDIA's takes more than 1 ms for a megabyte. */
 #include "base/error.h"
 #include "device/vulkan/cache.h"
 #include "device/vulkan/vulkan.h"
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MOST_FAMILIES = 64 };
+enum { MOST_FAMILIES = 128 };
 
 static double now(void)
 {
@@ -25,14 +25,18 @@ static bool is_plain(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* What stands before the first point; "shaders" for names that have none, or no letters and digits
- * before it. */
+/* What stands before the last point, "softmax.forward" of "softmax.forward.half"; "shaders" for
+ * names that have none, or of which a part between points is empty or has more than letters and
+ * digits. */
 static void family_of(const char *shader, char name[RAPT_VK_FAMILY])
 {
-    size_t n = 0;
-    while (n < RAPT_VK_FAMILY && is_plain(shader[n]))
-        n++;
-    if (n == 0 || n == RAPT_VK_FAMILY || shader[n] != '.')
+    size_t n = 0, at = 0;
+    while (is_plain(shader[at]) || (shader[at] == '.' && at > 0 && is_plain(shader[at - 1]))) {
+        if (shader[at] == '.')
+            n = at;
+        at++;
+    }
+    if (n == 0 || n >= RAPT_VK_FAMILY || shader[at] != '\0' || shader[at - 1] == '.')
         snprintf(name, RAPT_VK_FAMILY, "shaders");
     else
         snprintf(name, RAPT_VK_FAMILY, "%.*s", (int)n, shader);
