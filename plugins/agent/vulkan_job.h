@@ -19,7 +19,13 @@ typedef struct agent_bias {
 } agent_bias;
 
 /* OPTIONS of options.glsl. */
-enum { AGENT_CAPPED = 1, AGENT_HAS_SINK = 2, AGENT_PACKED = 4, AGENT_WEIGHTS = 8 };
+enum {
+    AGENT_CAPPED = 1,
+    AGENT_HAS_SINK = 2,
+    AGENT_PACKED = 4,
+    AGENT_WEIGHTS = 8,
+    AGENT_WHOLE = 16
+};
 
 /* Specialization constants of a shader; the last is OPTIONS. */
 enum { AGENT_CONSTANTS = 6 };

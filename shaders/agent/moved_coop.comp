@@ -8,8 +8,9 @@
 
 layout(constant_id = 1) const uint BLOCKS = 4; // runs of 16 features
 layout(constant_id = 2) const uint SLOPES = 0; // 1: each row has a factor
+layout(constant_id = 3) const uint WHOLE = 0;  // 1: rows are read by eight, BLOCKS whole runs of 16 features
 
-#define WIDE_X 1u // eight neighbours are read at once
+#define WIDE_X 1u // eight neighbours are read at once, where there are eight
 
 layout(push_constant) uniform Push {
     uint heads, agents, positions, width;
@@ -33,7 +34,10 @@ layout(std430, binding = 4) writeonly buffer Part4 { vec4 part4[]; };
 const uint STEP = 9;
 const uint WIDTH = BLOCKS * 2, X_STEP = WIDTH + 1; // vectors of 16 bytes; one more, for the banks
 
-shared uvec4 x_tile[64 * X_STEP];
+// Of many features half a tile at a time lies in shared memory, so that two workgroups have room there.
+const uint HALVES = BLOCKS == 8 ? 2 : 1, LINES = 64 / HALVES;
+
+shared uvec4 x_tile[LINES * X_STEP];
 shared uvec4 matrix_tile[64 * STEP]; // at the end the subgroup's sums
 
 #define LANE gl_LocalInvocationIndex
@@ -44,18 +48,17 @@ COOP_C sums[BLOCKS];
 uint unit, x_at;
 float lift;
 
+// A thread's share of a tile. If it is WHOLE nothing is asked of a row, so that it can be on its way while
+// the tile before is worked on: behind the last position the last is taken once more, and its slopes, or
+// weights, become zeros where they are placed.
 void take_x(out uvec4 taken[BLOCKS], uint row0)
 {
-    if ((flags & WIDE_X) != 0u && row0 + 64u <= positions && width == 16u * BLOCKS) {
-        const uint from = (x_at + row0 * x_row) >> 3, each = x_row >> 3;
-        [[unroll]] for (uint i = 0; i < BLOCKS; i++) {
-            const uint n = LANE + 128u * i;
-            taken[i] = x8[from + n / WIDTH * each + n % WIDTH];
-        }
-        return;
-    }
     [[unroll]] for (uint i = 0; i < BLOCKS; i++) {
         const uint n = LANE + 128u * i, row = row0 + n / WIDTH, e = 8u * (n % WIDTH);
+        if (WHOLE != 0) {
+            taken[i] = x8[(x_at + min(row, positions - 1u) * x_row + e) >> 3];
+            continue;
+        }
         const uint from = x_at + row * x_row + e, left = row < positions ? width - min(width, e) : 0u;
         taken[i] = uvec4(0u);
         if ((flags & WIDE_X) != 0u && left >= 8u)
@@ -69,10 +72,29 @@ void take_x(out uvec4 taken[BLOCKS], uint row0)
 void take_matrix(out uvec4 taken[4], out float factors[4], uint row0)
 {
     [[unroll]] for (uint i = 0; i < 4; i++) {
-        const uint row = row0 + (LANE >> 3) + 16u * i, at = gl_WorkGroupID.y * positions + min(row, positions - 1u);
-        taken[i] = row < positions ? matrix[at * 8u + (LANE & 7u)] : uvec4(0u);
+        const uint row = row0 + (LANE >> 3) + 16u * i;
+        const uint at = gl_WorkGroupID.y * positions + min(row, positions - 1u);
+        taken[i] = matrix[at * 8u + (LANE & 7u)];
         if (SLOPES != 0)
-            factors[i] = lift * drops[at];
+            factors[i] = drops[at];
+    }
+}
+
+// Half `h` of a tile that was taken, from position row0 on.
+void place(uint h, uint row0, uvec4 x[BLOCKS], uvec4 taken[4], float factors[4])
+{
+    const uint each = BLOCKS / HALVES, lines = 4 / HALVES;
+    [[unroll]] for (uint i = 0; i < each; i++) {
+        const uint n = LANE + 128u * i;
+        x_tile[n / WIDTH * X_STEP + n % WIDTH] = x[h * each + i];
+    }
+    [[unroll]] for (uint i = 0; i < lines; i++) {
+        const uint line = (LANE >> 3) + 16u * i;
+        uvec4 m = row0 + h * LINES + line < positions ? taken[h * lines + i] : uvec4(0u);
+        if (SLOPES != 0)
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                m[c] = packFloat2x16(f16vec2(lift * factors[h * lines + i] * vec2(unpackFloat2x16(m[c]))));
+        matrix_tile[line * STEP + (LANE & 7u)] = m;
     }
 }
 
@@ -90,31 +112,30 @@ void main()
     uint row0 = 64u * gl_WorkGroupID.x;
     take_x(next_x, row0);
     take_matrix(next, factors, row0);
+    const bool never = positions == 0u;
     for (; row0 < positions; row0 += walk) {
-        barrier();
-        [[unroll]] for (uint i = 0; i < BLOCKS; i++) {
-            const uint n = LANE + 128u * i;
-            x_tile[n / WIDTH * X_STEP + n % WIDTH] = next_x[i];
-        }
-        [[unroll]] for (uint i = 0; i < 4; i++) {
-            uvec4 m = next[i];
-            if (SLOPES != 0)
-                [[unroll]] for (uint c = 0; c < 4; c++)
-                    m[c] = packFloat2x16(f16vec2(factors[i] * vec2(unpackFloat2x16(m[c]))));
-            matrix_tile[((LANE >> 3) + 16u * i) * STEP + (LANE & 7u)] = m;
-        }
-        barrier();
-        if (row0 + walk < positions) {
-            take_x(next_x, row0 + walk);
-            take_matrix(next, factors, row0 + walk);
-        }
-        [[unroll]] for (uint k = 0; k < 4; k++) {
-            COOP_A a;
-            COOP_LOAD_A_T16(a, matrix_tile, k * 16u * STEP + 2u * COOP_GROUP, STEP);
-            [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
-                COOP_B b;
-                COOP_LOAD_B16(b, x_tile, k * 16u * X_STEP + 2u * n, X_STEP);
-                COOP_MULTIPLY(sums[n], a, b);
+        [[unroll]] for (uint h = 0; h < HALVES; h++) {
+            barrier();
+            place(h, row0, next_x, next, factors);
+            barrier();
+            if (h + 1 == HALVES) {
+                take_x(next_x, row0 + walk);
+                take_matrix(next, factors, row0 + walk);
+                // A way that is never gone needs it at once: drivers would load it where it is placed.
+                if (never) {
+                    place(0, row0, next_x, next, factors);
+                    place(HALVES - 1, row0, next_x, next, factors);
+                    barrier();
+                }
+            }
+            [[unroll]] for (uint k = 0; k < LINES / 16; k++) {
+                COOP_A a;
+                COOP_LOAD_A_T16(a, matrix_tile, k * 16u * STEP + 2u * COOP_GROUP, STEP);
+                [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+                    COOP_B b;
+                    COOP_LOAD_B16(b, x_tile, k * 16u * X_STEP + 2u * n, X_STEP);
+                    COOP_MULTIPLY(sums[n], a, b);
+                }
             }
         }
     }

@@ -15,26 +15,26 @@ layout(std430, binding = 12) buffer Greatest { uint greatest_of[]; };    // slop
 // x and y go through the lines of AT_S too, 64 features of a row at a time.
 const uint D_ROUNDS = (D_BLOCKS + 3) / 4, D_TAKEN = D_ROUNDS * 4;
 const uint E_ROUNDS = (E_BLOCKS + 3) / 4, E_TAKEN = E_ROUNDS * 4;
-// A tile is on its way while the one before is worked on, as long as registers have room for it.
+// A tile is on its way while the one before is worked on, y's as long as registers have room for it.
 const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
 
 shared float factors[64]; // of a tile's rows
 
 COOP_A own[D_BLOCKS > E_BLOCKS ? D_BLOCKS : E_BLOCKS];
 
-// A thread's share of the subgroup's 16 rows, on their way to the pool; zeros outside.
+// A thread's share of the subgroup's 16 rows, on their way to the pool. If they are WHOLE nothing is asked
+// of them, so that nobody waits for them before: behind the last position the last is taken once more, and
+// weighs nothing. Otherwise there are zeros.
 #define TAKE(name, wides, ones, flag, stride, across, count)                                        \
     void name(out uvec4 taken[count], uint row0, uint at)                                           \
     {                                                                                               \
         const uint line = row0 + OWN + (COOP_LANE >> 3), e0 = 8u * (COOP_LANE & 7u);                \
-        if ((flags & flag) != 0u && row0 + 64u <= positions && across == 16u * count) {             \
-            const uint from = (at + line * stride + e0) >> 3;                                       \
-            [[unroll]] for (uint i = 0; i < count; i++)                                             \
-                taken[i] = wides[from + ((i & 3u) * stride >> 1) + 8u * (i >> 2)];                  \
-            return;                                                                                 \
-        }                                                                                           \
         [[unroll]] for (uint i = 0; i < count; i++) {                                               \
             const uint row = line + 4u * (i & 3u), e = e0 + 64u * (i >> 2);                         \
+            if (WHOLE) {                                                                            \
+                taken[i] = wides[(at + min(row, positions - 1u) * stride + e) >> 3];                \
+                continue;                                                                           \
+            }                                                                                       \
             const uint from = at + row * stride + e;                                                \
             const uint left = row < positions ? across - min(across, e) : 0u;                       \
             taken[i] = uvec4(0u);                                                                   \
@@ -58,6 +58,14 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_TAKEN)
         [[unroll]] for (uint k = 4u * r; k < min(4u * r + 4u, blocks); k++) {                       \
             COOP_LOAD_A16(own[k], pool, ROWS + 2u * (k & 3u), STEP);                                \
         }                                                                                           \
+    }
+
+// A way that is never gone needs them at once: drivers would load them where they are placed.
+#define HOLD(taken, count)                                                                          \
+    if (never) {                                                                                    \
+        [[unroll]] for (uint i = 0; i < count; i++)                                                 \
+            pool[AT_S + LANE] = taken[i];                                                           \
+        barrier();                                                                                  \
     }
 
 // sums = `own` times the transposed tile `right`.
@@ -107,28 +115,27 @@ void main()
     uvec4 next_x[D_TAKEN], next_y[E_TAKEN];
     float most_s = 0.0;
     row0 = 64u * gl_WorkGroupID.x;
-    if (AHEAD) {
-        take_x(next_x, row0, x_at);
+    const bool never = positions == 0u;
+    take_x(next_x, row0, x_at);
+    if (AHEAD)
         take_y(next_y, row0, y_at);
-    }
     barrier();
     const uint walk = 64u * gl_NumWorkGroups.x;
     for (; row0 < positions; row0 += walk) {
-        const bool further = AHEAD && row0 + walk < positions;
         const float row_base = base_of_row(row0 + MINE);
         vec4 p[8], s[8];
-        if (!AHEAD) {
-            take_x(next_x, row0, x_at);
+        if (!AHEAD)
             take_y(next_y, row0, y_at);
-        }
         PLACE(next_x, D_BLOCKS, D_ROUNDS)
-        if (further)
-            take_x(next_x, row0 + walk, x_at);
+        take_x(next_x, row0 + walk, x_at);
+        HOLD(next_x, D_TAKEN)
         MULTIPLY_ROWS(AT_A, D_BLOCKS, D_STEP)
         read_sums(p);
         PLACE(next_y, E_BLOCKS, E_ROUNDS)
-        if (further)
+        if (AHEAD) {
             take_y(next_y, row0 + walk, y_at);
+            HOLD(next_y, E_TAKEN)
+        }
         MULTIPLY_ROWS(AT_W, E_BLOCKS, E_STEP)
         read_sums(s);
         float greatest = make_slopes(p, s, row0 + MINE, row_base);

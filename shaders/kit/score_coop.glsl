@@ -137,8 +137,9 @@ layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
             rows[(slot) + e_ / (width) * (step) + e_ % (width)] = taken[i_];                       \
     }
 
-// After a tile is taken: drivers that see it needed only at the end of a turn load it there, and then wait for
-// it. A way that is never gone, which they do not know, needs it at once (and with a barrier remains a way).
+// After a tile is taken: drivers that see it needed only at the end of a turn load it there, and then wait
+// for it. A way that is never gone, which they do not know, needs it at once (and with a barrier remains
+// a way).
 #define SCORE_HOLD(place)                                                                          \
     if (never) {                                                                                   \
         place                                                                                      \
@@ -197,7 +198,8 @@ const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
 // in a third of the time of element_encode (H200); bfloat16 is not, for devices may cut off.
 uvec2 score_encode(vec4 x)
 {
-    return uvec2(element_encode(x.x) | element_encode(x.y) << 16, element_encode(x.z) | element_encode(x.w) << 16);
+    return uvec2(element_encode(x.x) | element_encode(x.y) << 16,
+                 element_encode(x.z) | element_encode(x.w) << 16);
 }
 
 vec4 score_decode(uvec2 stored)
@@ -246,10 +248,10 @@ vec4 score_decode(uvec2 stored)
     if (HAS_TAU_V)                                                                                 \
         tau_of[gl_LocalInvocationIndex % KEYS] = element_decode(next_tau);
 
-// score_sees of a row of a tile, which may lie behind the last.
+// score_sees of a row of a tile: behind the last, nothing.
 ivec3 score_sees_row(uint n)
 {
-    return score_sees(min(n, call.N - 1));
+    return n < call.N ? score_sees(n) : ivec3(0);
 }
 
 // The power of two of the greatest gradient given to (b, group), and its inverse. Gradients of scores

@@ -104,7 +104,7 @@ void main()
 #endif
                 s[c][i] = COOP_AT(x[c], i) * factor[i];
                 if (SHAPED) {
-                    const uint own = min(first + row[i], call.N - 1);
+                    const uint own = first + row[i];
                     const score_pair pair =
                         score_shape(b, h, own, j0 + c * 16 + column[i], score_sees_row(own), s[c][i]);
                     s[c][i] = pair.s;

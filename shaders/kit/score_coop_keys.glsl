@@ -144,7 +144,9 @@ void main()
                             pair[c][i] =
                                 score_shape(b, h, n0 + n, first + row[i], score_sees_row(n0 + n),
                                             pair[c][i].s);
-                        z[c][i] = pair[c][i].seen ? SCORE_Z(site, pair[c][i].s) * LOG2E - queries[n].x : HIDDEN;
+                        z[c][i] = HIDDEN;
+                        if (pair[c][i].seen)
+                            z[c][i] = SCORE_Z(site, pair[c][i].s) * LOG2E - queries[n].x;
                     }
                 if (!SHAPED && !all_seen) {
                     [[unroll]] for (uint c = 0; c < BESIDE; c++)

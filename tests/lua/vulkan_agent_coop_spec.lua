@@ -103,6 +103,10 @@ describe("backward by cooperative matrices", function()
     end
   end)
 
+  it("takes two passes of whole rows, of which nothing is asked behind the last position", function()
+    case_agrees({ N = 200, M = 130, D = 64, E = 64, A = 49, rising = true }, two)
+  end)
+
   it("makes matrices of more agents", function()
     case_agrees({ N = 20, M = 70, D = 8, E = 8, A = 65 },
       { ["agent.back_coop"] = 0, ["agent.slopes_coop"] = 0, ["agent.columns_coop"] = 3 })
