@@ -89,7 +89,7 @@ static rapt_status list_state(listing *list, rapt_decoding *state, rapt_error *e
     rapt_text_append(add_text(list, "", "device"), "%s", device);
     add_sizes(list, state);
     for (uint32_t k = 0; k < state->n_attrs; k++)
-        rapt_attr_print(&state->attrs[k], add_text(list, "attr.", (&state->attrs[k])->name));
+        rapt_attr_print(&state->attrs[k], add_text(list, "attr.", state->attrs[k].name));
     rapt_status status = RAPT_OK;
     for (uint32_t s = 0; s < state->n_cells && status == RAPT_OK; s++) {
         const rapt_cell *cell = &state->cells[s];

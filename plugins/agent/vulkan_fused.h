@@ -37,8 +37,8 @@ static void run_fused(agent_job *job, const agent_half *half, const rapt_view *t
         job->softcap,
         flags | eights(&half->x, AGENT_BACK_WIDE_X) | eights(&half->y, AGENT_BACK_WIDE_Y) |
             eights(&to_rows, AGENT_BACK_WIDE_TO) | eights(&value_rows, AGENT_BACK_WIDE_VALUE)};
-    const bool whole = two && eights(&half->x, 1u) && eights(&half->y, 1u) && plan->D % 64 == 0 &&
-                       plan->E % 64 == 0;
+    const uint32_t wide = AGENT_BACK_WIDE_X | AGENT_BACK_WIDE_Y;
+    const bool whole = two && (push.flags & wide) == wide && plan->D % 64 == 0 && plan->E % 64 == 0;
     const uint32_t constants[AGENT_CONSTANTS] = {0,
                                                  agent_blocks(plan->D),
                                                  agent_blocks(plan->E),
@@ -76,7 +76,7 @@ static void run_moved(agent_job *job, const agent_half *half, const rapt_vulkan_
                                    (uint32_t)part0,
                                    scale,
                                    eights(x, AGENT_BACK_WIDE_X)};
-    const bool whole = eights(x, 1u) && width % 16 == 0;
+    const bool whole = push.flags && width % 16 == 0;
     const uint32_t constants[AGENT_CONSTANTS] = {0, agent_blocks(width), slopes, whole, 0, 0};
     const rapt_vulkan_buffer buffers[5] = {
         x->buffer, agent_buffer(plan, slopes ? plan->slopes : plan->kept_weights),

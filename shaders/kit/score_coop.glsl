@@ -254,6 +254,37 @@ ivec3 score_sees_row(uint n)
     return n < call.N ? score_sees(n) : ivec3(0);
 }
 
+// Backward: the logits of all elements of x, runs c of columns, as pair[c][i], and z[c][i], the power of two
+// that is the softmax; query_, key_: who meet in element i of run c.
+#define SCORE_PAIRS(x, query_, key_, factor_, normaliser_)                                         \
+    score_pair pair[BESIDE][COOP_EACH];                                                            \
+    float z[BESIDE][COOP_EACH];                                                                    \
+    [[unroll]] for (uint c = 0; c < BESIDE; c++)                                                   \
+        SCORE_EACH {                                                                               \
+            pair[c][i] = score_pair(true, COOP_AT(x[c], i) * (factor_), 1.0);                      \
+            if (SHAPED)                                                                            \
+                pair[c][i] =                                                                       \
+                    score_shape(b, h, query_, key_, score_sees_row(query_), pair[c][i].s);         \
+            z[c][i] = HIDDEN;                                                                      \
+            if (pair[c][i].seen)                                                                   \
+                z[c][i] = SCORE_Z(site, pair[c][i].s) * LOG2E - (normaliser_);                     \
+        }                                                                                          \
+    if (!SHAPED && !all_seen) {                                                                    \
+        [[unroll]] for (uint c = 0; c < BESIDE; c++)                                               \
+            SCORE_EACH {                                                                           \
+                const ivec3 sees = score_sees_row(query_);                                         \
+                if (int(key_) < sees.x || int(key_) >= sees.y)                                     \
+                    z[c][i] = HIDDEN;                                                              \
+            }                                                                                      \
+    }
+
+// Backward: of a query with this reference, sum of weights and delta. First log2 of what e to the logits is
+// divided by: 2 to (logit times LOG2E less this) is the softmax, and 0 of a query that sees nothing.
+vec2 score_statistics(bool there, float reference, float sum, float delta)
+{
+    return there && sum > 0.0 ? vec2(reference * LOG2E + log2(sum), delta) : vec2(-HIDDEN, 0.0);
+}
+
 // The power of two of the greatest gradient given to (b, group), and its inverse. Gradients of scores
 // are float16 operands: by it they neither vanish nor overflow.
 float score_scale_down(uint b, uint group)

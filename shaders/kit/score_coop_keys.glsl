@@ -42,10 +42,9 @@ shared float by_row[64];
         SCORE_PLACE(KEYS * D_STEP, E_STEP, given_, KEYS, E_WIDTH)                                  \
     }                                                                                              \
     if (gl_LocalInvocationIndex < KEYS) {                                                          \
-        const uint n = n0 + gl_LocalInvocationIndex;                                               \
-        const bool sees = n < call.N && next_query.y > 0.0;                                        \
-        queries[gl_LocalInvocationIndex] = vec2(                                                   \
-            sees ? next_query.x * LOG2E + log2(next_query.y) : 1e30, sees ? next_query.z : 0.0);   \
+        queries[gl_LocalInvocationIndex] =                                                         \
+            score_statistics(n0 + gl_LocalInvocationIndex < call.N, next_query.x, next_query.y,    \
+                             next_query.z);                                                        \
         if (HAS_TAU_Q)                                                                             \
             factors[gl_LocalInvocationIndex] = call.scale * element_decode(next_tau);              \
     }
@@ -129,35 +128,13 @@ void main()
             [[unroll]] for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
                 const uint n1 = (part * COLUMNS + c0) * 16;
                 COOP_C x[BESIDE], y[BESIDE];
-                score_pair pair[BESIDE][COOP_EACH];
-                float z[BESIDE][COOP_EACH];
                 [[unroll]] for (uint c = 0; c < BESIDE; c++) {
                     SCORE_PRODUCT(x[c], k, c0 + c, 0, D_STEP, D_ALL)
                     SCORE_PRODUCT(y[c], v, c0 + c, KEYS * D_STEP, E_STEP, E_ALL)
                 }
-                [[unroll]] for (uint c = 0; c < BESIDE; c++)
-                    SCORE_EACH {
-                        const uint n = n1 + c * 16 + column[i];
-                        pair[c][i] =
-                            score_pair(true, COOP_AT(x[c], i) * (HAS_TAU_Q ? factors[n] : call.scale), 1.0);
-                        if (SHAPED)
-                            pair[c][i] =
-                                score_shape(b, h, n0 + n, first + row[i], score_sees_row(n0 + n),
-                                            pair[c][i].s);
-                        z[c][i] = HIDDEN;
-                        if (pair[c][i].seen)
-                            z[c][i] = SCORE_Z(site, pair[c][i].s) * LOG2E - queries[n].x;
-                    }
-                if (!SHAPED && !all_seen) {
-                    [[unroll]] for (uint c = 0; c < BESIDE; c++)
-                        SCORE_EACH {
-                            const uint n = n1 + c * 16 + column[i];
-                            const ivec3 sees = score_sees_row(n0 + n);
-                            const int at = int(first + row[i]);
-                            if (at < sees.x || at >= sees.y)
-                                z[c][i] = HIDDEN;
-                        }
-                }
+                SCORE_PAIRS(x, n0 + n1 + c * 16 + column[i], first + row[i],
+                            HAS_TAU_Q ? factors[n1 + c * 16 + column[i]] : call.scale,
+                            queries[n1 + c * 16 + column[i]].x)
                 [[unroll]] for (uint c = 0; c < BESIDE; c++)
                     SCORE_EACH {
                         const uint n = n1 + c * 16 + column[i];

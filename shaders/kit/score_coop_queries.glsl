@@ -32,8 +32,10 @@ void main()
     COOP_A q[D_ALL], g[E_ALL];
     COOP_C sums[D_BLOCKS];
     if (side == 0) {
-        const score_query query = score_query_of(b, h, first + mine);
-        queries[mine] = vec4(score_normaliser(query), query.delta, query.factor, 0.0);
+        const uint n = min(first + mine, call.N - 1), at = score_flat(b, h, n);
+        queries[mine] = vec4(score_statistics(first + mine < call.N, reference_data[call.reference + at],
+                                              sum_data[call.sum + at], work[call.delta + at]),
+                             call.scale * score_tau_q(b, h, n), 0.0);
     }
     SCORE_PLACES(row, column)
     SCORE_OWN(q, q_words, q_half, q_base, call.q.row, call.N - 1, true, D_ALL, D_STEP)
@@ -71,29 +73,11 @@ void main()
         [[unroll]] for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
             const uint j1 = c0 * 16;
             COOP_C x[BESIDE], y[BESIDE];
-            score_pair pair[BESIDE][COOP_EACH];
-            float z[BESIDE][COOP_EACH];
             [[unroll]] for (uint c = 0; c < BESIDE; c++) {
                 SCORE_PRODUCT(x[c], q, c0 + c, 0, D_STEP, D_ALL)
                 SCORE_PRODUCT(y[c], g, c0 + c, KEYS * D_STEP, E_STEP, E_ALL)
             }
-            [[unroll]] for (uint c = 0; c < BESIDE; c++)
-                SCORE_EACH {
-                    pair[c][i] = score_pair(true, COOP_AT(x[c], i) * factor[i], 1.0);
-                    if (SHAPED)
-                        pair[c][i] = score_shape(b, h, first + row[i], j0 + j1 + c * 16 + column[i],
-                                                 score_sees_row(first + row[i]), pair[c][i].s);
-                    z[c][i] = pair[c][i].seen ? SCORE_Z(site, pair[c][i].s) * LOG2E - normaliser[i] : HIDDEN;
-                }
-            if (!SHAPED && !all_seen) {
-                [[unroll]] for (uint c = 0; c < BESIDE; c++)
-                    SCORE_EACH {
-                        const ivec3 sees = score_sees_row(first + row[i]);
-                        const int j = int(j0 + j1 + c * 16 + column[i]);
-                        if (j < sees.x || j >= sees.y)
-                            z[c][i] = HIDDEN;
-                    }
-            }
+            SCORE_PAIRS(x, first + row[i], j0 + j1 + c * 16 + column[i], factor[i], normaliser[i])
             [[unroll]] for (uint c = 0; c < BESIDE; c++)
                 SCORE_EACH {
                     const uint j = j1 + c * 16 + column[i];

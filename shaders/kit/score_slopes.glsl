@@ -70,13 +70,6 @@ score_slope score_slopes(uint b, uint h, uint n, uint j, score_query query, floa
     return score_slope_of(site, pair, p, query.delta, gv, tau_v);
 }
 
-// log2 of what e to the logits is divided by: with it 2 to (logit times LOG2E less this) is the softmax,
-// and 0 of a query that sees nothing.
-float score_normaliser(score_query query)
-{
-    return query.share > 0.0 ? query.reference * 1.44269504088896340736 - log2(query.share) : 1e30;
-}
-
 // Where row n of the outputs' gradient begins, if there is one.
 uint score_g_at(uint base, uint n)
 {
