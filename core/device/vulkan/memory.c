@@ -355,8 +355,10 @@ rapt_status rapt_vk_host_buffer_make(rapt_vk_device *device, uint64_t bytes, rap
     static const VkBufferUsageFlags usage[] = {VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
                                                VK_BUFFER_USAGE_TRANSFER_DST_BIT,
                                                VK_BUFFER_USAGE_STORAGE_BUFFER_BIT};
+    /* What the host only writes lies on the device, where that is reached: pages of the host's are
+     * cleared and pinned one by one (H200: 1.5 ms for 4 MiB, against 0.2). */
     const VkMemoryPropertyFlags types[3][2] = {
-        {reached, reached}, {reached | cached, reached}, {reached | local, reached}};
+        {reached | local, reached}, {reached | cached, reached}, {reached | local, reached}};
     VkMemoryRequirements needs;
     memset(buffer, 0, sizeof *buffer);
     VkResult result = make_buffer(device, bytes, usage[use], &buffer->buffer, &needs);

@@ -87,13 +87,32 @@ typedef struct piece {
     char *to;
 } piece;
 
+enum { READBACK_LEAST = 64 << 10 };
+
+/* Memory to read back into, of `bytes` or more; it doubles, as small results are what most programs
+ * ask for and each page of it is pinned. */
+static rapt_status readback_room(rapt_vk_device *device, rapt_vk_host_buffer *readback,
+                                 uint64_t bytes, rapt_error *error)
+{
+    uint64_t room = READBACK_LEAST;
+    if (bytes <= readback->bytes)
+        return RAPT_OK;
+    while (room < bytes)
+        room *= 2;
+    if (readback->buffer) {
+        /* A read that failed may have left a command behind that writes there. */
+        const rapt_status status = rapt_vk_wait(device, device->queue.recording, error);
+        if (status != RAPT_OK)
+            return status;
+        rapt_vk_host_buffer_free(device, readback);
+    }
+    return rapt_vk_host_buffer_make(device, room, RAPT_VK_READBACK, readback, error);
+}
+
 static rapt_status start_piece(rapt_vk_device *device, rapt_vk_memory *memory, uint64_t offset,
                                rapt_vk_host_buffer *readback, piece *p, rapt_error *error)
 {
-    rapt_status status = RAPT_OK;
-    if (!readback->buffer)
-        status = rapt_vk_host_buffer_make(device, RAPT_VK_STAGING_BYTES, RAPT_VK_READBACK, readback,
-                                          error);
+    rapt_status status = readback_room(device, readback, p->bytes, error);
     rapt_vk_batch *batch;
     if (status == RAPT_OK)
         status = rapt_vk_record(device, false, &batch, error);
