@@ -88,7 +88,7 @@ static void load_agents(agent_job *job)
     const agent_load_push push = {(uint32_t)plan->H, (uint32_t)(plan->A * plan->D),
                                   (uint32_t)plan->D, from.push};
     const rapt_vulkan_buffer buffers[2] = {from.buffer, job->a.buffer};
-    run(job, &load_shader[from.half], NULL, rapt_over(plan->A * plan->D, 64), plan->units, 1,
+    run(job, &load_shader[from.half], NULL, rapt_over(plan->A * plan->D, 256), plan->units, 1,
         buffers, &push);
 }
 
@@ -125,26 +125,51 @@ static rapt_vulkan_rows_push pooled_push(const agent_job *job)
     return push;
 }
 
-/* FORM of attend_coop.comp; attend.comp has but one. `values`: how many of them a tile has. */
-static uint32_t form_of(const agent_job *job, int64_t keys, int64_t *values)
+/* What a workgroup of attend_coop.comp works on; attend.comp has but one form. */
+typedef struct agent_form {
+    uint32_t d, e, keys; /* runs of 16 features of a tile of keys, of values; of 16 keys */
+    uint32_t lanes;
+    uint32_t bits; /* FORM */
+} agent_form;
+
+/* Shared memory that it declares: lines of keys and values, and the rows' own. */
+static uint32_t form_bytes(const agent_job *job, const agent_form *form)
+{
+    const uint32_t lines = 16 * form->keys * (2 * form->d + 2 * form->e + 2);
+    return 16 * (lines + form->lanes / 2 * 5) +
+           (job->way == RAPT_VULKAN_EMULATED ? 4 * form->lanes : 0);
+}
+
+/* For `keys` keys. If a workgroup keeps all of them, more rows share them; otherwise tiles of keys
+ * leave room for a second workgroup. */
+static agent_form form_of(const agent_job *job, int64_t keys, bool kept)
 {
     const agent_plan *plan = &job->plan;
-    *values = AGENT_TILE;
+    const rapt_vulkan_limits *limits = plan->device.limits;
+    const uint32_t room = limits->shared_bytes;
+    agent_form form = {AGENT_BLOCKS, AGENT_BLOCKS, 4, 2 * AGENT_TILE, 0};
     if (!is_coop(job))
-        return 0;
-    uint32_t d = plan->D <= AGENT_WIDEST ? agent_blocks(rapt_most(1, plan->D)) : AGENT_BLOCKS;
-    uint32_t e = agent_blocks(rapt_most(1, rapt_least(plan->E, AGENT_WIDEST)));
-    /* What the shader declares: lines of keys and values, the rows' own, and factors. */
-    const uint32_t room = (plan->device.limits->shared_bytes -
-                           (job->way == RAPT_VULKAN_EMULATED ? 512u : 0u) - 256u) /
-                              (16 * AGENT_TILE) -
-                          9;
-    if (2 * d + 2 * e + 2 > room)
-        e = e < AGENT_BLOCKS ? e : AGENT_BLOCKS;
-    if (2 * d + 2 * e + 2 > room)
-        d = d < AGENT_BLOCKS ? d : AGENT_BLOCKS;
-    *values = 16 * e;
-    return (plan->D <= 16 * d ? 1u : 0u) | (keys <= AGENT_TILE ? 2u : 0u) | d << 2 | e << 6;
+        return form;
+    if (plan->D <= AGENT_WIDEST)
+        form.d = agent_blocks(rapt_most(1, plan->D));
+    form.e = agent_blocks(rapt_most(1, rapt_least(plan->E, AGENT_WIDEST)));
+    if (kept && keys <= AGENT_TILE && plan->D <= 16 * form.d) {
+        form.keys = keys <= AGENT_TILE / 2 ? 2 : 4;
+        form.lanes = limits->invocations < 256 ? 2 * AGENT_TILE : 256;
+        if (form_bytes(job, &form) > room)
+            form.lanes = 2 * AGENT_TILE;
+    } else if (2 * form_bytes(job, &form) > room) {
+        form.keys = 2;
+    }
+    if (form_bytes(job, &form) > room)
+        form.keys = 2;
+    if (form_bytes(job, &form) > room)
+        form.e = form.e < AGENT_BLOCKS ? form.e : AGENT_BLOCKS;
+    if (form_bytes(job, &form) > room)
+        form.d = form.d < AGENT_BLOCKS ? form.d : AGENT_BLOCKS;
+    form.bits = (plan->D <= 16 * form.d ? 1u : 0u) | (keys <= 16 * form.keys ? 2u : 0u) |
+                form.d << 2 | form.e << 6 | form.keys << 10;
+    return form;
 }
 
 /* Tiles of queries of a unit that have a workgroup each: by cooperative matrices it walks on. */
@@ -161,9 +186,10 @@ static void gather(agent_job *job)
     const rapt_vulkan_rows k = tensor_of(job, plan->call->inputs[AGENT_K]);
     const rapt_vulkan_rows v = tensor_of(job, plan->call->inputs[AGENT_V]);
     const agent_bias bias = bias_of(job, plan->call->inputs[AGENT_AGENT_BIAS], false);
-    int64_t each, values;
-    const uint32_t form = form_of(job, plan->M, &values);
-    const int64_t across = rapt_most(1, rapt_over(plan->E, values));
+    const rapt_vulkan_rows_push agents = pooled_push(job);
+    const agent_form form = form_of(job, plan->M, false);
+    const int64_t values = 16 * form.e, across = rapt_most(1, rapt_over(plan->E, values));
+    int64_t each;
     const int64_t splits =
         agent_splits_of(plan, groups_of(job), plan->sets, plan->M, across * AGENT_TILE, &each);
     const agent_attend_push push = {(uint32_t)plan->H,
@@ -172,7 +198,7 @@ static void gather(agent_job *job)
                                     (uint32_t)plan->M,
                                     (uint32_t)plan->D,
                                     (uint32_t)plan->E,
-                                    pooled_push(job),
+                                    agents,
                                     k.push,
                                     v.push,
                                     {0, 0, 0, 0},
@@ -181,8 +207,14 @@ static void gather(agent_job *job)
                                     {0, 0},
                                     job->scale,
                                     job->softcap,
-                                    eights(&k, AGENT_WIDE_K) | eights(&v, AGENT_WIDE_V)};
-    const uint32_t constants[AGENT_CONSTANTS] = {job->bf16, bias.kind, 1, 1, form, job->options};
+                                    aligned(&agents, 4, AGENT_WIDE_Q) | eights(&k, AGENT_WIDE_K) |
+                                        eights(&v, AGENT_WIDE_V)};
+    const uint32_t wide = AGENT_WIDE_K | AGENT_WIDE_V;
+    const bool whole = is_coop(job) && (form.bits & 1) && (push.wide & wide) == wide &&
+                       plan->D % (16 * form.d) == 0 && plan->E % values == 0;
+    const uint32_t constants[AGENT_CONSTANTS] = {
+        job->bf16, bias.kind, 1, 1, form.bits, job->options | (whole ? AGENT_WHOLE : 0u),
+        form.lanes};
     const rapt_vulkan_shader *shader = product_way(job, gather_coop_shader, gather_shader, k.half);
     const rapt_vulkan_buffer parts = agent_buffer(plan, plan->parts);
     const rapt_vulkan_buffer most = agent_buffer(plan, plan->part_most);
@@ -197,8 +229,8 @@ static void gather(agent_job *job)
         (uint32_t)splits,     job->u.base,       {job->gather_most.base, job->gather_total.base}};
     const rapt_vulkan_buffer put[6] = {
         parts, most, total, job->u.buffer, job->gather_most.buffer, job->gather_total.buffer};
-    run(job, &gathered_shader, NULL, plan->A, rapt_most(1, rapt_over(plan->E, 64)), plan->sets, put,
-        &ends);
+    run(job, &gathered_shader, NULL, rapt_over(plan->A * rapt_most(1, plan->E), 256), 1, plan->sets,
+        put, &ends);
 }
 
 /* Handing out `v`, to the output or to `floats`, or what each query takes of each key (weights). */
@@ -213,8 +245,8 @@ static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floa
     const agent_floats total = saved ? floats_of(job, saved[AGENT_HAND_OUT_SUM]) : none;
     const agent_floats sink = floats_of(job, plan->call->inputs[AGENT_SINK]);
     const agent_bias bias = bias_of(job, plan->call->inputs[AGENT_QUERY_BIAS], false);
-    int64_t values;
-    const uint32_t form = form_of(job, plan->A, &values);
+    const rapt_vulkan_rows_push agents = pooled_push(job);
+    const agent_form form = form_of(job, plan->A, true);
     if (floats)
         o.push.base = floats->base;
     const agent_attend_push push = {(uint32_t)plan->H,
@@ -224,7 +256,7 @@ static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floa
                                     (uint32_t)plan->D,
                                     (uint32_t)plan->E,
                                     q.push,
-                                    pooled_push(job),
+                                    agents,
                                     v->push,
                                     o.push,
                                     bias.push,
@@ -232,11 +264,17 @@ static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floa
                                     {most.base, total.base},
                                     job->scale,
                                     job->softcap,
-                                    eights(&q, AGENT_WIDE_Q) | eights(&o, AGENT_WIDE_O)};
+                                    eights(&q, AGENT_WIDE_Q) | aligned(&agents, 4, AGENT_WIDE_K) |
+                                        aligned(&v->push, 4, AGENT_WIDE_V) |
+                                        eights(&o, AGENT_WIDE_O)};
     const uint32_t options = job->options | (plan->call->inputs[AGENT_SINK] ? AGENT_HAS_SINK : 0u) |
                              (plan->weights ? AGENT_WEIGHTS : 0u);
-    const uint32_t constants[AGENT_CONSTANTS] = {job->bf16,     bias.kind, floats != NULL,
-                                                 saved != NULL, form,      options};
+    const bool whole =
+        is_coop(job) && (form.bits & 1) && push.wide & AGENT_WIDE_Q && plan->D % 32 == 0;
+    const uint32_t constants[AGENT_CONSTANTS] = {
+        job->bf16,     bias.kind, floats != NULL,
+        saved != NULL, form.bits, options | (whole ? AGENT_WHOLE : 0u),
+        form.lanes};
     const rapt_vulkan_shader *shader =
         product_way(job, hand_out_coop_shader, hand_out_shader, q.half);
     const rapt_vulkan_buffer buffers[11] = {q.buffer,
@@ -250,8 +288,9 @@ static void hand_out(agent_job *job, const rapt_vulkan_rows *v, const agent_floa
                                             total.buffer,
                                             sink.buffer,
                                             borders_of(job)};
-    const int64_t across = rapt_most(1, rapt_over(plan->E, values));
-    const int64_t tiles = tiles_of(plan, plan->N);
+    const int64_t across = rapt_most(1, rapt_over(plan->E, 16 * form.e));
+    const int64_t tiles =
+        is_coop(job) ? rapt_over(plan->N, form.lanes / 2) : tiles_of(plan, plan->N);
     run(job, shader, constants, tiles_at_once(job, tiles, plan->units * across) * across, 1,
         plan->units, buffers, &push);
 }

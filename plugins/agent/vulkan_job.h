@@ -27,8 +27,8 @@ enum {
     AGENT_WHOLE = 16
 };
 
-/* Specialization constants of a shader; the last is OPTIONS. */
-enum { AGENT_CONSTANTS = 6 };
+/* Specialization constants of a shader; the last two are OPTIONS and LANES. */
+enum { AGENT_CONSTANTS = 7 };
 
 typedef struct agent_job {
     agent_plan plan;
@@ -76,7 +76,7 @@ static bool is_coop(const agent_job *job)
 /* Workgroups that fill the device. */
 static int64_t groups_of(const agent_job *job)
 {
-    return is_coop(job) ? agent_fill(&job->plan, AGENT_SIDE_BY_SIDE) : AGENT_GROUPS;
+    return is_coop(job) ? agent_fill(&job->plan) : AGENT_GROUPS;
 }
 
 static const rapt_vulkan_shader *product_way(const agent_job *job, const rapt_vulkan_shader *coop,
@@ -126,11 +126,15 @@ static agent_floats floats_at(const agent_job *job, rapt_vulkan_range part)
     return floats;
 }
 
-/* `flag` if eight neighbours of each row can be read or written at once. */
+/* `flag` if `many` neighbours of each row can be read or written at once. */
+static uint32_t aligned(const rapt_vulkan_rows_push *push, uint32_t many, uint32_t flag)
+{
+    return (push->base | push->batch | push->head | push->row) % many == 0 ? flag : 0;
+}
+
 static uint32_t eights(const rapt_vulkan_rows *rows, uint32_t flag)
 {
-    const rapt_vulkan_rows_push *push = &rows->push;
-    return (push->base | push->batch | push->head | push->row) % 8 == 0 ? flag : 0;
+    return aligned(&rows->push, 8, flag);
 }
 
 /* A bias [H, rows, columns]; `turned`: rows and columns change places. */

@@ -29,11 +29,10 @@ enum {
     AGENT_BLOCKS = 4, /* runs of 16 features of a tile, and the most features of the widest: */
     AGENT_WIDEST = 128,
     AGENT_GROUPS = 2048, /* workgroups that fill any device */
-    /* Of cooperative matrices, the workgroups for each processor; those of backward in passes,
-     * which leave a part each; and the tiles of one of the latter whose weights and slopes are
-     * stored at a time. */
-    AGENT_SIDE_BY_SIDE = 4,
-    AGENT_BACK_SIDE_BY_SIDE = 2,
+    /* Of cooperative matrices, the workgroups for each processor, which begin with loading what
+     * they keep or end with leaving a part each; and the tiles of one whose weights and slopes are
+     * stored at a time between two passes of backward. */
+    AGENT_SIDE_BY_SIDE = 2,
     AGENT_KEPT = 32,
     /* Emulated matrices are for tests. Workgroups are few, so that they walk on, and walk over few
      * tiles, as software drivers end a shader's loops after 65536 turns in all. */
@@ -91,12 +90,12 @@ static inline bool agent_is_emulated(const agent_plan *plan)
     return rapt_product_way(&plan->device) == RAPT_VULKAN_EMULATED;
 }
 
-/* Workgroups of cooperative matrices that fill the device, so many for a processor. */
-static inline int64_t agent_fill(const agent_plan *plan, int64_t side_by_side)
+/* Workgroups of cooperative matrices that fill the device. */
+static inline int64_t agent_fill(const agent_plan *plan)
 {
     const int64_t processors =
         agent_is_emulated(plan) ? AGENT_EMULATED_PROCESSORS : plan->device.limits->processors;
-    return rapt_least(AGENT_GROUPS, processors * side_by_side);
+    return rapt_least(AGENT_GROUPS, processors * AGENT_SIDE_BY_SIDE);
 }
 
 /* Splits of `positions` for a result of `width` features of `units` sets of agents; fewer than for
@@ -217,14 +216,14 @@ static inline int64_t agent_together(const agent_plan *plan, int64_t positions)
         return plan->units;
     const int64_t fit = (int64_t)(plan->device.limits->buffer_bytes / AGENT_KEPT_BYTES);
     const int64_t tiles = agent_is_emulated(plan) ? AGENT_EMULATED_KEPT : AGENT_KEPT;
-    const int64_t kept = agent_fill(plan, AGENT_BACK_SIDE_BY_SIDE) * tiles * AGENT_TILE;
+    const int64_t kept = agent_fill(plan) * tiles * AGENT_TILE;
     return rapt_most(1, rapt_least(plan->units, rapt_least(kept, fit) / positions));
 }
 
 /* Workgroups of a unit that walk over tiles of so many positions. */
 static inline int64_t agent_parts(const agent_plan *plan, int64_t positions)
 {
-    const int64_t groups = agent_fill(plan, AGENT_BACK_SIDE_BY_SIDE);
+    const int64_t groups = agent_fill(plan);
     return rapt_least(rapt_over(positions, AGENT_TILE),
                       rapt_most(1, groups / agent_together(plan, positions)));
 }

@@ -1,6 +1,6 @@
 #version 450
-// attend.comp for float16 by cooperative matrices: a subgroup owns 16 of the 64 rows, a pair of its
-// threads shares a row of scores. Agents and what they gather become float16 operands, which the
+// attend.comp for float16 by cooperative matrices: a subgroup owns 16 of the workgroup's rows, a pair of
+// its threads shares a row of scores. Agents and what they gather become float16 operands, which the
 // agents are already (pool.comp, ROUNDED). All else is float32. A row's reference may stay up to SLACK
 // below its greatest score, so that most tiles need no rescaling of the sums: weights are in
 // [0, e^SLACK]. Handing out to at most 64 agents, a workgroup keeps them and walks over tiles of
@@ -15,14 +15,17 @@
 layout(constant_id = 2) const uint FLOATS = 0; // handing out: 1: to `floats`, not to `o`
 layout(constant_id = 3) const uint SAVE = 0;   // handing out: 1: leave the rows' statistics
 
-// 1: the width is that of a tile, or less; 2: at most 64 keys; 3: both; 4 times the runs of 16 features of
-// a tile of keys, 64 times those of values.
-layout(constant_id = 4) const uint FORM = 4 * 4 + 64 * 4;
+// 1: the width is that of a tile, or less; 2: the keys are, too; 4 times the runs of 16 features of a tile of
+// keys, 64 times those of values, 1024 times the runs of 16 keys.
+layout(constant_id = 4) const uint FORM = 4 * 4 + 64 * 4 + 1024 * 4;
 
 const uint D_BLOCKS = FORM >> 2 & 15u;
-const uint E_BLOCKS = FORM >> 6;
+const uint E_BLOCKS = FORM >> 6 & 15u;
+const uint KEY_BLOCKS = FORM >> 10; // even
+const uint KEYS = 16 * KEY_BLOCKS;
 
-#define WIDE_Q 1u // eight neighbours of q (k, v, o) are read (written) at once
+// Neighbours of q (k, v, o) are read (written) together, eight float16, four float32.
+#define WIDE_Q 1u
 #define WIDE_K 2u
 #define WIDE_V 4u
 #define WIDE_O 8u
@@ -40,7 +43,9 @@ layout(push_constant) uniform Push {
     uint wide;
 };
 
-layout(local_size_x = 128) in;
+layout(constant_id = 6) const uint LANES = 128;
+layout(local_size_x_id = 6) in;
+const uint ROWS = LANES / 2; // of a tile
 #include "kit/coopmat_words.glsl"
 
 BIAS_BINDINGS(3, 4)
@@ -69,51 +74,56 @@ uvec4 packed(vec4 low, vec4 high)
             x[c >> 1] |= packFloat2x16(f16vec2(ones[at + c], 0.0hf)) << 16u * (c & 1u);             \
         return x;                                                                                   \
     }
-#define EIGHT_FLOATS(name, bind, Ones, ones)                                                        \
+#define EIGHT_FLOATS(name, bind, Fours, fours, Ones, ones, flag)                                    \
+    layout(std430, binding = bind) readonly buffer Fours { vec4 fours[]; };                         \
     layout(std430, binding = bind) readonly buffer Ones { float ones[]; };                          \
     uvec4 name(uint at, uint left)                                                                  \
     {                                                                                               \
         vec4 low = vec4(0.0), high = vec4(0.0);                                                     \
-        [[unroll]] for (uint c = 0; c < 4; c++) {                                                   \
-            if (c < left)                                                                           \
-                low[c] = ones[at + c];                                                              \
-            if (c + 4u < left)                                                                      \
-                high[c] = ones[at + c + 4u];                                                        \
-        }                                                                                           \
+        if ((wide & flag) != 0u && left >= 8u) {                                                    \
+            low = fours[at >> 2];                                                                   \
+            high = fours[(at >> 2) + 1u];                                                           \
+        } else                                                                                      \
+            for (uint c = 0; c < min(left, 8u); c++)                                                \
+                if (c < 4u)                                                                         \
+                    low[c] = ones[at + c];                                                          \
+                else                                                                                \
+                    high[c & 3u] = ones[at + c];                                                    \
         return packed(clamp(low, -65504.0, 65504.0), clamp(high, -65504.0, 65504.0));               \
     }
 
 #ifdef HAND_OUT
 EIGHT_HALVES(eight_q, 0, Q8, q8, Q1, q1, WIDE_Q)
-EIGHT_FLOATS(eight_k, 1, K1, k1)
-EIGHT_FLOATS(eight_v, 2, V1, v1)
+EIGHT_FLOATS(eight_k, 1, K4, k4, K1, k1, WIDE_K)
+EIGHT_FLOATS(eight_v, 2, V4, v4, V1, v1, WIDE_V)
 layout(std430, binding = 5) writeonly buffer O8 { uvec4 o8[]; };
 layout(std430, binding = 5) writeonly buffer O1 { float16_t o1[]; };
 #else
-EIGHT_FLOATS(eight_q, 0, Q1, q1)
+EIGHT_FLOATS(eight_q, 0, Q4, q4, Q1, q1, WIDE_Q)
 EIGHT_HALVES(eight_k, 1, K8, k8, K1, k1, WIDE_K)
 EIGHT_HALVES(eight_v, 2, V8, v8, V1, v1, WIDE_V)
 #endif
 
-// Vectors of 16 bytes: of a line of 64 halves or 32 sums, of a key and of a value; one more, for the banks.
-const uint STEP = 9;
+// Vectors of 16 bytes: of a line of 32 halves or 16 sums, of a key and of a value; one more, for the banks.
+const uint STEP = 5;
 const uint D_WIDTH = D_BLOCKS * 2, D_STEP = D_WIDTH + 1;
 const uint E_WIDTH = E_BLOCKS * 2, E_STEP = E_WIDTH + 1;
 const uint D_TILE = D_BLOCKS * 16, E_TILE = E_BLOCKS * 16;
-const uint ROUNDS = (D_BLOCKS + 3) / 4; // of 64 features of a row
-const uint TAKEN = ROUNDS * 4;
+const uint D_SHARE = (KEYS * D_WIDTH + LANES - 1) / LANES;
+const uint E_SHARE = (KEYS * E_WIDTH + LANES - 1) / LANES;
+const uint ROUNDS = (D_BLOCKS + 1) / 2; // of 32 features of a row
+const uint TAKEN = ROUNDS * 2;
 // A tile is on its way while the one before is worked on, as long as registers have room for it.
-const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
+const bool AHEAD = D_BLOCKS * KEY_BLOCKS + E_BLOCKS * KEY_BLOCKS <= 32;
 
 const float SLACK = 8.0;
 const float LOG2E = 1.44269504088896340736;
 const float HIDDEN = -1e30; // the score of a key that is none: e to its power is 0, without a test
 const bool NARROW = (FORM & 1u) != 0u;
 
-shared uvec4 key_tile[64 * D_STEP];
-shared uvec4 value_tile[64 * E_STEP];
-shared uvec4 row_tile[64 * STEP]; // of a subgroup alone, by turns: rows of q, sums, weights
-shared float factors[64];
+shared uvec4 key_tile[KEYS * D_STEP];
+shared uvec4 value_tile[KEYS * E_STEP];
+shared uvec4 row_tile[ROWS * STEP]; // of a subgroup alone, by turns: rows of q, sums, weights
 
 #define LANE gl_LocalInvocationIndex
 #define SIDE (LANE & 1u)
@@ -121,22 +131,24 @@ shared float factors[64];
 #define OWN  (COOP_GROUP * 16u)
 
 COOP_A query[D_BLOCKS];
-COOP_C scores[4], sums[E_BLOCKS];
+COOP_C scores[KEY_BLOCKS], sums[E_BLOCKS];
 
-// A thread's share of the subgroup's 16 rows, from feature d on, on their way to row_tile; zeros outside.
+// If what is streamed is WHOLE nothing is asked of a row, so that it can be on its way while the tile before
+// it is worked on (drivers wait for what a branch has loaded where its ways join): behind the last row the
+// last is taken once more, and weighs nothing. Otherwise there are zeros.
+
+// A thread's share of the subgroup's 16 rows, from feature d on, on their way to row_tile.
 void take_rows(out uvec4 x[TAKEN], uint row0, uint at, uint d)
 {
-    const uint line = row0 + OWN + (COOP_LANE >> 3), from = d + 8u * (COOP_LANE & 7u);
-#ifdef HAND_OUT
-    if ((wide & WIDE_Q) != 0u && row0 + 64u <= rows && d + 64u * ROUNDS <= width) {
-        const uint first = (at + line * q_row + from) >> 3;
-        [[unroll]] for (uint i = 0; i < TAKEN; i++)
-            x[i] = q8[first + ((i & 3u) * q_row >> 1) + 8u * (i >> 2)];
-        return;
-    }
-#endif
+    const uint line = row0 + OWN + (COOP_LANE >> 2), from = d + 8u * (COOP_LANE & 3u);
     [[unroll]] for (uint i = 0; i < TAKEN; i++) {
-        const uint row = line + 4u * (i & 3u), e = from + 64u * (i >> 2);
+        const uint row = line + 8u * (i & 1u), e = from + 32u * (i >> 1);
+#ifdef HAND_OUT
+        if (WHOLE) {
+            x[i] = q8[(at + min(row, rows - 1u) * q_row + e) >> 3];
+            continue;
+        }
+#endif
         x[i] = row < rows ? eight_q(at + row * q_row + e, width - min(width, e)) : uvec4(0u);
     }
 }
@@ -145,52 +157,56 @@ void place_rows(uvec4 x[TAKEN])
 {
     [[unroll]] for (uint r = 0; r < ROUNDS; r++) {
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 4; i++)
-            row_tile[(OWN + 4u * i + (COOP_LANE >> 3)) * STEP + (COOP_LANE & 7u)] = x[4u * r + i];
+        [[unroll]] for (uint i = 0; i < 2; i++)
+            row_tile[(OWN + 8u * i + (COOP_LANE >> 2)) * STEP + (COOP_LANE & 3u)] = x[2u * r + i];
         COOP_SYNC
-        [[unroll]] for (uint k = 4u * r; k < min(4u * r + 4u, D_BLOCKS); k++) {
-            COOP_LOAD_A16(query[k], row_tile, OWN * STEP + 2u * (k & 3u), STEP);
+        [[unroll]] for (uint k = 2u * r; k < min(2u * r + 2u, D_BLOCKS); k++) {
+            COOP_LOAD_A16(query[k], row_tile, OWN * STEP + 2u * (k & 1u), STEP);
         }
     }
 }
 
-// A thread's share of the features from d on of rows `first` to `first` + 63; zeros outside.
-#define TAKE(name, eight, eights, flag, stride, across, blocks, vectors)                            \
-    void name(out uvec4 x[blocks], uint first, uint end, uint at, uint d)                           \
+// A thread's share of the features from d on of the KEYS rows from `first` on.
+#define TAKE(name, eight, eights, stride, across, share, vectors)                                   \
+    void name(out uvec4 x[share], uint first, uint end, uint at, uint d)                            \
     {                                                                                               \
-        FAST(eights, flag, stride, across, blocks, vectors)                                         \
-        [[unroll]] for (uint i = 0; i < blocks; i++) {                                              \
-            const uint n = LANE + 128u * i, row = first + n / vectors, e = d + 8u * (n % vectors);  \
+        [[unroll]] for (uint i = 0; i < share; i++) {                                               \
+            const uint n = LANE + LANES * i, row = first + n / vectors, e = d + 8u * (n % vectors); \
+            FAST(eights, stride)                                                                    \
             x[i] = row < end ? eight(at + row * stride + e, across - min(across, e)) : uvec4(0u);   \
         }                                                                                           \
     }
 #ifdef HAND_OUT
-#define FAST(eights, flag, stride, across, blocks, vectors)
+#define FAST(eights, stride)
 #else
-#define FAST(eights, flag, stride, across, blocks, vectors)                                         \
-    if ((wide & flag) != 0u && first + 64u <= end && d + 16u * blocks <= across) {                  \
-        const uint from = (at + first * stride + d) >> 3, each = stride >> 3;                       \
-        [[unroll]] for (uint i = 0; i < blocks; i++) {                                              \
-            const uint n = LANE + 128u * i;                                                         \
-            x[i] = eights[from + n / vectors * each + n % vectors];                                 \
-        }                                                                                           \
-        return;                                                                                     \
+#define FAST(eights, stride)                                                                        \
+    if (WHOLE) {                                                                                    \
+        x[i] = eights[(at + min(row, end - 1u) * stride + e) >> 3];                                 \
+        continue;                                                                                   \
     }
 #endif
-TAKE(take_keys, eight_k, k8, WIDE_K, k_row, width, D_BLOCKS, D_WIDTH)
-TAKE(take_values, eight_v, v8, WIDE_V, v_row, values, E_BLOCKS, E_WIDTH)
+TAKE(take_keys, eight_k, k8, k_row, width, D_SHARE, D_WIDTH)
+TAKE(take_values, eight_v, v8, v_row, values, E_SHARE, E_WIDTH)
 
-#define PLACE(tile, step, x, blocks, vectors)                                                       \
-    [[unroll]] for (uint i = 0; i < blocks; i++) {                                                  \
-        const uint n = LANE + 128u * i;                                                             \
-        tile[n / vectors * step + n % vectors] = x[i];                                              \
+#define PLACE(tile, step, x, share, vectors)                                                        \
+    [[unroll]] for (uint i = 0; i < share; i++) {                                                   \
+        const uint n = LANE + LANES * i;                                                            \
+        if (KEYS * vectors % LANES == 0u || n < KEYS * vectors)                                     \
+            tile[n / vectors * step + n % vectors] = x[i];                                          \
     }
-#define PLACE_KEYS(x)   PLACE(key_tile, D_STEP, x, D_BLOCKS, D_WIDTH)
-#define PLACE_VALUES(x) PLACE(value_tile, E_STEP, x, E_BLOCKS, E_WIDTH)
+#define PLACE_KEYS(x)   PLACE(key_tile, D_STEP, x, D_SHARE, D_WIDTH)
+#define PLACE_VALUES(x) PLACE(value_tile, E_STEP, x, E_SHARE, E_WIDTH)
+
+// A way that is never gone needs them at once: drivers would load them where they are placed.
+#define HOLD(place)                                                                                 \
+    if (WHOLE && heads == 0u) {                                                                     \
+        place                                                                                       \
+        barrier();                                                                                  \
+    }
 
 void clear_scores()
 {
-    [[unroll]] for (uint n = 0; n < 4; n++) {
+    [[unroll]] for (uint n = 0; n < KEY_BLOCKS; n++) {
         COOP_ZERO(scores[n]);
     }
 }
@@ -205,26 +221,14 @@ void clear_sums()
 void add_keys()
 {
     [[unroll]] for (uint k = 0; k < D_BLOCKS; k++)
-        [[unroll]] for (uint n = 0; n < 4; n++) {
+        [[unroll]] for (uint n = 0; n < KEY_BLOCKS; n++) {
             COOP_B b;
             COOP_LOAD_B_T16(b, key_tile, n * 16u * D_STEP + 2u * k, D_STEP);
             COOP_MULTIPLY(scores[n], query[k], b);
         }
 }
 
-// Of the weights that make_weights left in row_tile.
-void add_values()
-{
-    [[unroll]] for (uint k = 0; k < 4; k++) {
-        COOP_A a;
-        COOP_LOAD_A16(a, row_tile, OWN * STEP + 2u * k, STEP);
-        [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
-            COOP_B b;
-            COOP_LOAD_B16(b, value_tile, k * 16u * E_STEP + 2u * n, E_STEP);
-            COOP_MULTIPLY(sums[n], a, b);
-        }
-    }
-}
+const uint OF_ROW = 2 * KEY_BLOCKS; // vectors of four scores: a thread's half of a row
 
 // The column of a tile that vector i of a thread begins at.
 uint column_of(uint i)
@@ -233,18 +237,17 @@ uint column_of(uint i)
 }
 
 // This thread's part of a row: its scores, HIDDEN where there is no key; returns the row's greatest.
-float read_scores(out vec4 x[8], uint head, uint row, uint key0, uint end)
+float read_scores(out vec4 x[OF_ROW], uint head, uint row, uint key0, uint end)
 {
-    [[unroll]] for (uint h = 0; h < 2; h++) {
+    [[unroll]] for (uint n = 0; n < KEY_BLOCKS; n++) {
         COOP_SYNC
-        COOP_STORE_C16(scores[2u * h], row_tile, OWN * STEP, STEP);
-        COOP_STORE_C16(scores[2u * h + 1u], row_tile, OWN * STEP + 4u, STEP);
+        COOP_STORE_C16(scores[n], row_tile, OWN * STEP, STEP);
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 4; i++)
-            x[4u * h + i] = scale * uintBitsToFloat(row_tile[MINE * STEP + (column_of(i) >> 2)]);
+        [[unroll]] for (uint i = 0; i < 2; i++)
+            x[2u * n + i] = scale * uintBitsToFloat(row_tile[MINE * STEP + 2u * SIDE + i]);
     }
-    if (BIAS != 0 || CAPPED || key0 + 64u > end)
-        [[unroll]] for (uint i = 0; i < 8; i++)
+    if (BIAS != 0 || CAPPED || key0 + KEYS > end)
+        [[unroll]] for (uint i = 0; i < OF_ROW; i++)
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 const uint key = key0 + column_of(i) + c;
                 if (BIAS != 0 && row < rows && key < end)
@@ -254,27 +257,39 @@ float read_scores(out vec4 x[8], uint head, uint row, uint key0, uint end)
                 x[i][c] = key < end ? x[i][c] : HIDDEN;
             }
     vec4 most4 = x[0];
-    [[unroll]] for (uint i = 1; i < 8; i++)
+    [[unroll]] for (uint i = 1; i < OF_ROW; i++)
         most4 = max(most4, x[i]);
     const float here = max(max(most4.x, most4.y), max(most4.z, most4.w));
     return max(here, COOP_OTHER(here));
 }
 
-// A row's weights to row_tile, `reference` being the score of weight 1; returns the sum of the thread's
-// part.
-float make_weights(vec4 x[8], float reference)
+// Adds the tile's values, weighted, `reference` being the score of weight 1; returns the sum of the
+// thread's part of the weights.
+float weigh(vec4 x[OF_ROW], float reference)
 {
     // Where there was no key yet, what is hidden must not count as the greatest.
     const float base = reference > HIDDEN ? reference * LOG2E : 0.0;
     vec4 part = vec4(0.0);
-    [[unroll]] for (uint i = 0; i < 8; i++) {
+    [[unroll]] for (uint i = 0; i < OF_ROW; i++) {
         x[i] = exp2(x[i] * LOG2E - vec4(base));
         part += x[i];
     }
-    COOP_SYNC
-    [[unroll]] for (uint i = 0; i < 4; i++)
-        row_tile[MINE * STEP + 2u * i + SIDE] = packed(x[2u * i], x[2u * i + 1u]);
-    COOP_SYNC
+    [[unroll]] for (uint k = 0; k < KEY_BLOCKS; k++) {
+        COOP_A a;
+        if ((k & 1u) == 0u) {
+            COOP_SYNC
+            [[unroll]] for (uint i = 0; i < 2; i++)
+                row_tile[MINE * STEP + 2u * i + SIDE] =
+                    packed(x[2u * (k + i)], x[2u * (k + i) + 1u]);
+            COOP_SYNC
+        }
+        COOP_LOAD_A16(a, row_tile, OWN * STEP + 2u * (k & 1u), STEP);
+        [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
+            COOP_B b;
+            COOP_LOAD_B16(b, value_tile, k * 16u * E_STEP + 2u * n, E_STEP);
+            COOP_MULTIPLY(sums[n], a, b);
+        }
+    }
     return part.x + part.y + part.z + part.w;
 }
 
@@ -287,7 +302,7 @@ void rescale(float factor)
         COOP_STORE_C16(sums[n], row_tile, OWN * STEP, STEP);
         COOP_SYNC
         [[unroll]] for (uint i = 0; i < 2; i++) {
-            const uint at = MINE * STEP + 2u * i + SIDE;
+            const uint at = MINE * STEP + 2u * SIDE + i;
             row_tile[at] = floatBitsToUint(factor * uintBitsToFloat(row_tile[at]));
         }
         COOP_SYNC
@@ -344,34 +359,25 @@ void finish(uint head, uint first, uint row0, uint e0, uint o_at, float top, flo
         most[most_base + first + row0 + MINE] = top;
         total[total_base + first + row0 + MINE] = part;
     }
-    COOP_SYNC
-    if (SIDE == 0u)
-        factors[MINE] = factor;
-    [[unroll]] for (uint n = 0; n < E_BLOCKS; n += 2u) {
+    const uint row = row0 + MINE;
+    [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
         COOP_SYNC
         COOP_STORE_C16(sums[n], row_tile, OWN * STEP, STEP);
-        if (n + 1u < E_BLOCKS) {
-            COOP_STORE_C16(sums[n + 1u < E_BLOCKS ? n + 1u : n], row_tile, OWN * STEP + 4u, STEP);
-        }
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 2; i++) {
-            const uint line = OWN + 8u * i + (COOP_LANE >> 2), row = row0 + line;
-            const uint eight = COOP_LANE & 3u, at = line * STEP + 2u * eight;
-            if (row < rows && (n + 1u < E_BLOCKS || eight < 2u))
-                put(first + row, o_at + row * o_row, e0 + 16u * n + 8u * eight,
-                    factors[line] * uintBitsToFloat(row_tile[at]),
-                    factors[line] * uintBitsToFloat(row_tile[at + 1u]));
-        }
+        const uint at = MINE * STEP + 2u * SIDE;
+        if (row < rows)
+            put(first + row, o_at + row * o_row, e0 + 16u * n + 8u * SIDE,
+                factor * uintBitsToFloat(row_tile[at]), factor * uintBitsToFloat(row_tile[at + 1u]));
     }
 }
 
-// Any number of keys, 64 after the other.
+// Any number of keys, a tile after the other.
 void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uint q_at, uint k_at,
             uint v_at, uint o_at)
 {
     float reference = HIDDEN, part = 0.0;
-    uvec4 next_k[D_BLOCKS], next_v[E_BLOCKS], next_q[TAKEN];
-    vec4 x[8];
+    uvec4 next_k[D_SHARE], next_v[E_SHARE], next_q[TAKEN];
+    vec4 x[OF_ROW];
     clear_sums();
     if (NARROW) {
         take_rows(next_q, row0, q_at, 0u);
@@ -381,7 +387,7 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
             take_values(next_v, begin, end, v_at, e0);
         }
     }
-    for (uint key0 = begin; key0 < end; key0 += 64u) {
+    for (uint key0 = begin; key0 < end; key0 += KEYS) {
         clear_scores();
         if (NARROW) {
             if (!AHEAD) {
@@ -392,9 +398,10 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
             PLACE_KEYS(next_k)
             PLACE_VALUES(next_v)
             barrier();
-            if (AHEAD && key0 + 64u < end) {
-                take_keys(next_k, key0 + 64u, end, k_at, 0u);
-                take_values(next_v, key0 + 64u, end, v_at, e0);
+            if (AHEAD && (WHOLE || key0 + KEYS < end)) {
+                take_keys(next_k, key0 + KEYS, end, k_at, 0u);
+                take_values(next_v, key0 + KEYS, end, v_at, e0);
+                HOLD(PLACE_KEYS(next_k) PLACE_VALUES(next_v))
             }
             add_keys();
         } else {
@@ -417,37 +424,37 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
         reference = next;
         if (key0 > begin && COOP_ANY(grows))
             rescale(shrink);
-        part = part * shrink + make_weights(x, reference);
-        add_values();
+        part = part * shrink + weigh(x, reference);
     }
     part += COOP_OTHER(part);
     finish(head, first, row0, e0, o_at, reference, part);
 }
 
 #ifdef HAND_OUT
-// At most 64 keys: the rows' tiles `tile`, `tile` + `step` ...
+// All keys in one tile: the rows' tiles `tile`, `tile` + `step` ...
 void hand_out(uint head, uint first, uint tile, uint step, uint e0, uint q_at, uint k_at, uint v_at,
               uint o_at)
 {
-    uvec4 next_k[D_BLOCKS], next_v[E_BLOCKS], next[TAKEN];
-    vec4 x[8];
+    uvec4 next_k[D_SHARE], next_v[E_SHARE], next[TAKEN];
+    vec4 x[OF_ROW];
     take_keys(next_k, 0u, keys, k_at, 0u);
     PLACE_KEYS(next_k)
     take_values(next_v, 0u, keys, v_at, e0);
     PLACE_VALUES(next_v)
-    take_rows(next, 64u * tile, q_at, 0u);
+    take_rows(next, ROWS * tile, q_at, 0u);
     barrier();
-    for (uint row0 = 64u * tile; row0 < rows; row0 += 64u * step) {
+    for (uint row0 = ROWS * tile; row0 < rows; row0 += ROWS * step) {
         place_rows(next);
-        if (row0 + 64u * step < rows)
-            take_rows(next, row0 + 64u * step, q_at, 0u);
+        if (WHOLE || row0 + ROWS * step < rows) {
+            take_rows(next, row0 + ROWS * step, q_at, 0u);
+            HOLD([[unroll]] for (uint i = 0; i < TAKEN; i++) row_tile[LANE] = next[i];)
+        }
         clear_scores();
         add_keys();
         const float top = read_scores(x, head, row0 + MINE, 0u, keys);
-        float part = make_weights(x, top);
-        part += COOP_OTHER(part);
         clear_sums();
-        add_values();
+        float part = weigh(x, top);
+        part += COOP_OTHER(part);
         finish(head, first, row0, e0, o_at, top, part);
     }
 }
@@ -473,9 +480,9 @@ void main()
     if ((FORM & 3u) == 3u)
         hand_out(head, unit * rows, tile, step, e0, q_at, k_at, v_at, o_at);
     else
-        for (uint row0 = 64u * tile; row0 < rows; row0 += 64u * step)
+        for (uint row0 = ROWS * tile; row0 < rows; row0 += ROWS * step)
             attend(head, unit * rows, row0, e0, begin, end, q_at, k_at, v_at, o_at);
 #else
-    attend(head, (split * units + unit) * rows, tile * 64u, e0, begin, end, q_at, k_at, v_at, o_at);
+    attend(head, (split * units + unit) * rows, tile * ROWS, e0, begin, end, q_at, k_at, v_at, o_at);
 #endif
 }

@@ -1,8 +1,8 @@
 #version 450
-// Puts the splits of gathering together: u = sum_s e^(most_s - most) part_s / total. Groups: agents,
-// 64 values, batch * heads + head.
+// Puts the splits of gathering together: u = sum_s e^(most_s - most) part_s / total. Groups: 256 values of
+// all agents, 1, batch * heads + head.
 
-layout(local_size_x = 64) in;
+layout(local_size_x = 256) in;
 
 layout(push_constant) uniform Push {
     uint units, agents, values, splits;
@@ -18,8 +18,10 @@ layout(std430, binding = 5) writeonly buffer Total { float total[]; };
 
 void main()
 {
-    const uint row = gl_WorkGroupID.z * agents + gl_WorkGroupID.x;
-    const uint e = gl_WorkGroupID.y * 64 + gl_LocalInvocationIndex;
+    const uint across = max(values, 1u), agent = gl_GlobalInvocationID.x / across;
+    const uint row = gl_WorkGroupID.z * agents + agent, e = gl_GlobalInvocationID.x % across;
+    if (agent >= agents)
+        return;
     float top = -3.4e38, sum = 0.0, value = 0.0;
     for (uint s = 0; s < splits; s++)
         top = max(top, part_most[s * units * agents + row]);

@@ -3,7 +3,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "kit/element.glsl"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = 256) in;
 
 layout(push_constant) uniform Push {
     uint heads, size, width;

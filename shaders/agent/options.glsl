@@ -12,7 +12,7 @@ const bool PACKED = false; // the plain path takes it
 const bool PACKED = (OPTIONS & 4u) != 0u;
 #endif
 const bool WEIGHTS = (OPTIONS & 8u) != 0u; // handing out: values are the agents' weights of all keys
-const bool WHOLE = (OPTIONS & 16u) != 0u; // slopes_coop.comp: rows are read by eight, whole runs of 64 features
+const bool WHOLE = (OPTIONS & 16u) != 0u; // rows are read by eight, all runs of features whole
 
 // c tanh(x / c), to a few ulp near 0 too and without overflow; what a bias of -inf hides stays hidden.
 float softcapped(float x, float c)

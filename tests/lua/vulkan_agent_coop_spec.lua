@@ -84,6 +84,41 @@ local function optioned(c, agents, grid)
   return c
 end
 
+-- The tensor, with numbers behind its last row that must not be read, or weigh nothing.
+local function followed_by_nan(x)
+  local shape = x.shape
+  shape[3] = 70
+  local behind = rapt.full(shape, 0 / 0, { device = x.device, dtype = x.dtype })
+  return rapt.cat(x, behind, { dim = 3 }):narrow(3, 1, x.shape[3])
+end
+
+describe("forward by cooperative matrices", function()
+  -- Of whole rows nothing is asked behind the last. A workgroup keeps up to 32 agents, up to 64, or walks
+  -- over more.
+  for _, c in ipairs {
+    { N = 1, M = 3, D = 32, E = 32, A = 20 },
+    { N = 330, M = 129, D = 32, E = 48, A = 20 },
+    { N = 257, M = 300, D = 96, E = 64, A = 33 },
+    { N = 140, M = 70, D = 64, E = 64, A = 130 },
+    { N = 65, M = 200, D = 64, E = 72, A = 64, sink = true },
+    { N = 66, M = 65, D = 128, E = 128, A = 49 },
+  } do
+    it(("takes rows of %d features and %d agents from between others"):format(c.D, c.A), function()
+      local there, here, t = {}, {}, inputs_of(c)
+      for name, x in pairs(t) do
+        if name ~= "do" then
+          here[name] = x
+          there[name] = x:to(name == "sink" and "f32" or "f16"):to(vulkan.device)
+          if name ~= "sink" then there[name] = followed_by_nan(there[name]) end
+        end
+      end
+      local o = rapt.call("agent", there):to("cpu")
+      vulkan.matches(rapt.call("agent", here), o:to("f32"), 4e-3, "o")
+      assert.same(o:totable(), rapt.call("agent", there):to("cpu"):totable())
+    end)
+  end
+end)
+
 describe("backward by cooperative matrices", function()
   it("takes one pass with all options, a workgroup several tiles", function()
     case_agrees(optioned({ B = 4, H = 4, N = 150, M = 150, D = 9, E = 30, rising = true,
