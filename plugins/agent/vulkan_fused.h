@@ -38,7 +38,9 @@ static void run_fused(agent_job *job, const agent_half *half, const rapt_view *t
         flags | eights(&half->x, AGENT_BACK_WIDE_X) | eights(&half->y, AGENT_BACK_WIDE_Y) |
             eights(&to_rows, AGENT_BACK_WIDE_TO) | eights(&value_rows, AGENT_BACK_WIDE_VALUE)};
     const uint32_t wide = AGENT_BACK_WIDE_X | AGENT_BACK_WIDE_Y;
-    const bool whole = two && (push.flags & wide) == wide && plan->D % 64 == 0 && plan->E % 64 == 0;
+    const int64_t run_of = two ? 64 : 16; /* features that are read in turn */
+    const bool whole =
+        (push.flags & wide) == wide && plan->D % run_of == 0 && plan->E % run_of == 0;
     const uint32_t constants[AGENT_CONSTANTS] = {0,
                                                  agent_blocks(plan->D),
                                                  agent_blocks(plan->E),

@@ -22,20 +22,18 @@ const uint AT_Y = AT_OWN + 64 * D_STEP;
 COOP_C moved_sums[D_BLOCKS], summed_sums[E_BLOCKS];
 float to_factor, moved_factor;
 
-// A thread's share of 64 rows, some times eight features, on its way to the pool; zeros outside.
+// A thread's share of 64 rows, some times eight features, on its way to the pool. If they are WHOLE nothing is
+// asked of them, so that nobody waits for them before: behind the last position the last is taken once more,
+// and weighs nothing. Otherwise there are zeros.
 #define TAKE(name, wides, ones, flag, stride, across, vectors, blocks)                              \
     void name(out uvec4 taken[blocks], uint row0, uint at)                                          \
     {                                                                                               \
-        if ((flags & flag) != 0u && row0 + 64u <= positions && across == 8u * vectors) {            \
-            const uint from = (at + row0 * stride) >> 3, each = stride >> 3;                        \
-            [[unroll]] for (uint i = 0; i < blocks; i++) {                                          \
-                const uint n = LANE + 128u * i;                                                     \
-                taken[i] = wides[from + n / vectors * each + n % vectors];                          \
-            }                                                                                       \
-            return;                                                                                 \
-        }                                                                                           \
         [[unroll]] for (uint i = 0; i < blocks; i++) {                                              \
             const uint n = LANE + 128u * i, row = row0 + n / vectors, e = 8u * (n % vectors);       \
+            if (WHOLE) {                                                                            \
+                taken[i] = wides[(at + min(row, positions - 1u) * stride + e) >> 3];                \
+                continue;                                                                           \
+            }                                                                                       \
             const uint from = at + row * stride + e;                                                \
             const uint left = row < positions ? across - min(across, e) : 0u;                       \
             taken[i] = uvec4(0u);                                                                   \
@@ -59,6 +57,17 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_WIDTH, E_BLOCKS)
     [[unroll]] for (uint i = 0; i < blocks; i++) {                                                  \
         const uint n = LANE + 128u * i;                                                             \
         pool[tile + n / vectors * step + n % vectors] = taken[i];                                   \
+    }
+
+#define PLACE_BOTH                                                                                  \
+    PLACE(AT_X, D_STEP, next_x, D_WIDTH, D_BLOCKS)                                                  \
+    PLACE(AT_Y, E_STEP, next_y, E_WIDTH, E_BLOCKS)
+
+// A way that is never gone needs them at once: drivers would load them where they are placed.
+#define HOLD                                                                                        \
+    if (WHOLE && positions == 0u) {                                                                 \
+        PLACE_BOTH                                                                                  \
+        barrier();                                                                                  \
     }
 
 // sums = the subgroup's rows of `left` times the transposed tile `right`.
@@ -168,15 +177,15 @@ void main()
     row0 = 64u * gl_WorkGroupID.x;
     take_x(next_x, row0, x_at);
     take_y(next_y, row0, y_at);
-    PLACE(AT_X, D_STEP, next_x, D_WIDTH, D_BLOCKS)
-    PLACE(AT_Y, E_STEP, next_y, E_WIDTH, E_BLOCKS)
+    PLACE_BOTH
     const uint walk = 64u * gl_NumWorkGroups.x;
     for (; row0 < positions; row0 += walk) {
         const float row_base = base_of_row(row0 + MINE);
         barrier();
-        if (row0 + walk < positions) {
+        if (WHOLE || row0 + walk < positions) {
             take_x(next_x, row0 + walk, x_at);
             take_y(next_y, row0 + walk, y_at);
+            HOLD
         }
         vec4 p[8], s[8];
         MULTIPLY_ROWS(AT_X, AT_A, D_BLOCKS, D_STEP)
@@ -206,8 +215,7 @@ void main()
         }
         barrier();
         if (row0 + walk < positions) {
-            PLACE(AT_X, D_STEP, next_x, D_WIDTH, D_BLOCKS)
-            PLACE(AT_Y, E_STEP, next_y, E_WIDTH, E_BLOCKS)
+            PLACE_BOTH
         }
         to_factor = scale / lift;
         if ((flags & WANTS_TO) != 0u) {

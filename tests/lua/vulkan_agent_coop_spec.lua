@@ -138,8 +138,10 @@ describe("backward by cooperative matrices", function()
     end
   end)
 
-  it("takes two passes of whole rows, of which nothing is asked behind the last position", function()
-    case_agrees({ N = 200, M = 130, D = 64, E = 64, A = 49, rising = true }, two)
+  it("takes one pass and two of whole rows, of which nothing is asked behind the last position", function()
+    local arrange = followed_by_nan
+    case_agrees({ B = 2, N = 200, M = 650, D = 32, E = 32, A = 49, rising = true, arrange = arrange }, one)
+    case_agrees({ N = 200, M = 130, D = 64, E = 64, A = 49, rising = true, arrange = arrange }, two)
   end)
 
   it("makes matrices of more agents", function()
