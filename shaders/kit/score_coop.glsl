@@ -255,7 +255,8 @@ vec4 score_decode(uvec2 stored)
     if (HAS_TAU_V)                                                                                 \
         tau_of[gl_LocalInvocationIndex % KEYS] = element_decode(next_tau);
 
-// score_sees of a row of a tile: behind the last, nothing.
+// score_sees of a row of a tile: behind the last, nothing, so that no bias of it is read. Where order alone
+// decides, it does not matter what such a row sees, and asking for the last's takes fewer registers.
 ivec3 score_sees_row(uint n)
 {
     return n < call.N ? score_sees(n) : ivec3(0);
@@ -279,7 +280,7 @@ ivec3 score_sees_row(uint n)
     if (!SHAPED && !all_seen) {                                                                    \
         SCORE_ROLL for (uint c = 0; c < BESIDE; c++)                                               \
             SCORE_EACH {                                                                           \
-                const ivec3 sees = score_sees_row(query_);                                         \
+                const ivec3 sees = score_sees(min(query_, call.N - 1));                            \
                 if (int(key_) < sees.x || int(key_) >= sees.y)                                     \
                     z[c][i] = HIDDEN;                                                              \
             }                                                                                      \

@@ -116,7 +116,7 @@ void main()
         if (!SHAPED && !all_seen) {
             SCORE_ROLL for (uint c = 0; c < COLUMNS; c++)
                 SCORE_EACH {
-                    const ivec3 sees = score_sees_row(first + row[i]);
+                    const ivec3 sees = score_sees(min(first + row[i], call.N - 1));
                     const int j = int(j0 + c * 16 + column[i]);
                     if (j < sees.x || j >= sees.y)
                         z[c][i] = HIDDEN * LOG2E;
