@@ -141,7 +141,7 @@ COOP_C scores[KEY_BLOCKS], sums[E_BLOCKS];
 void take_rows(out uvec4 x[TAKEN], uint row0, uint at, uint d)
 {
     const uint line = row0 + OWN + (COOP_LANE >> 2), from = d + 8u * (COOP_LANE & 3u);
-    [[unroll]] for (uint i = 0; i < TAKEN; i++) {
+    COOP_ROLL for (uint i = 0; i < TAKEN; i++) {
         const uint row = line + 8u * (i & 1u), e = from + 32u * (i >> 1);
 #ifdef HAND_OUT
         if (WHOLE) {
@@ -155,12 +155,12 @@ void take_rows(out uvec4 x[TAKEN], uint row0, uint at, uint d)
 
 void place_rows(uvec4 x[TAKEN])
 {
-    [[unroll]] for (uint r = 0; r < ROUNDS; r++) {
+    COOP_ROLL for (uint r = 0; r < ROUNDS; r++) {
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 2; i++)
+        COOP_ROLL for (uint i = 0; i < 2; i++)
             row_tile[(OWN + 8u * i + (COOP_LANE >> 2)) * STEP + (COOP_LANE & 3u)] = x[2u * r + i];
         COOP_SYNC
-        [[unroll]] for (uint k = 2u * r; k < min(2u * r + 2u, D_BLOCKS); k++) {
+        COOP_ROLL for (uint k = 2u * r; k < min(2u * r + 2u, D_BLOCKS); k++) {
             COOP_LOAD_A16(query[k], row_tile, OWN * STEP + 2u * (k & 1u), STEP);
         }
     }
@@ -170,7 +170,7 @@ void place_rows(uvec4 x[TAKEN])
 #define TAKE(name, eight, eights, stride, across, share, vectors)                                   \
     void name(out uvec4 x[share], uint first, uint end, uint at, uint d)                            \
     {                                                                                               \
-        [[unroll]] for (uint i = 0; i < share; i++) {                                               \
+        COOP_ROLL for (uint i = 0; i < share; i++) {                                                \
             const uint n = LANE + LANES * i, row = first + n / vectors, e = d + 8u * (n % vectors); \
             FAST(eights, stride)                                                                    \
             x[i] = row < end ? eight(at + row * stride + e, across - min(across, e)) : uvec4(0u);   \
@@ -189,7 +189,7 @@ TAKE(take_keys, eight_k, k8, k_row, width, D_SHARE, D_WIDTH)
 TAKE(take_values, eight_v, v8, v_row, values, E_SHARE, E_WIDTH)
 
 #define PLACE(tile, step, x, share, vectors)                                                        \
-    [[unroll]] for (uint i = 0; i < share; i++) {                                                   \
+    COOP_ROLL for (uint i = 0; i < share; i++) {                                                    \
         const uint n = LANE + LANES * i;                                                            \
         if (KEYS * vectors % LANES == 0u || n < KEYS * vectors)                                     \
             tile[n / vectors * step + n % vectors] = x[i];                                          \
@@ -206,22 +206,22 @@ TAKE(take_values, eight_v, v8, v_row, values, E_SHARE, E_WIDTH)
 
 void clear_scores()
 {
-    [[unroll]] for (uint n = 0; n < KEY_BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < KEY_BLOCKS; n++) {
         COOP_ZERO(scores[n]);
     }
 }
 
 void clear_sums()
 {
-    [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < E_BLOCKS; n++) {
         COOP_ZERO(sums[n]);
     }
 }
 
 void add_keys()
 {
-    [[unroll]] for (uint k = 0; k < D_BLOCKS; k++)
-        [[unroll]] for (uint n = 0; n < KEY_BLOCKS; n++) {
+    COOP_ROLL for (uint k = 0; k < D_BLOCKS; k++)
+        COOP_ROLL for (uint n = 0; n < KEY_BLOCKS; n++) {
             COOP_B b;
             COOP_LOAD_B_T16(b, key_tile, n * 16u * D_STEP + 2u * k, D_STEP);
             COOP_MULTIPLY(scores[n], query[k], b);
@@ -239,16 +239,16 @@ uint column_of(uint i)
 // This thread's part of a row: its scores, HIDDEN where there is no key; returns the row's greatest.
 float read_scores(out vec4 x[OF_ROW], uint head, uint row, uint key0, uint end)
 {
-    [[unroll]] for (uint n = 0; n < KEY_BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < KEY_BLOCKS; n++) {
         COOP_SYNC
         COOP_STORE_C16(scores[n], row_tile, OWN * STEP, STEP);
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 2; i++)
+        COOP_ROLL for (uint i = 0; i < 2; i++)
             x[2u * n + i] = scale * uintBitsToFloat(row_tile[MINE * STEP + 2u * SIDE + i]);
     }
     if (BIAS != 0 || CAPPED || key0 + KEYS > end)
-        [[unroll]] for (uint i = 0; i < OF_ROW; i++)
-            [[unroll]] for (uint c = 0; c < 4; c++) {
+        COOP_ROLL for (uint i = 0; i < OF_ROW; i++)
+            COOP_ROLL for (uint c = 0; c < 4; c++) {
                 const uint key = key0 + column_of(i) + c;
                 if (BIAS != 0 && row < rows && key < end)
                     x[i][c] = max(x[i][c] + bias_at(head, row, key), HIDDEN);
@@ -257,7 +257,7 @@ float read_scores(out vec4 x[OF_ROW], uint head, uint row, uint key0, uint end)
                 x[i][c] = key < end ? x[i][c] : HIDDEN;
             }
     vec4 most4 = x[0];
-    [[unroll]] for (uint i = 1; i < OF_ROW; i++)
+    COOP_ROLL for (uint i = 1; i < OF_ROW; i++)
         most4 = max(most4, x[i]);
     const float here = max(max(most4.x, most4.y), max(most4.z, most4.w));
     return max(here, COOP_OTHER(here));
@@ -270,21 +270,21 @@ float weigh(vec4 x[OF_ROW], float reference)
     // Where there was no key yet, what is hidden must not count as the greatest.
     const float base = reference > HIDDEN ? reference * LOG2E : 0.0;
     vec4 part = vec4(0.0);
-    [[unroll]] for (uint i = 0; i < OF_ROW; i++) {
+    COOP_ROLL for (uint i = 0; i < OF_ROW; i++) {
         x[i] = exp2(x[i] * LOG2E - vec4(base));
         part += x[i];
     }
-    [[unroll]] for (uint k = 0; k < KEY_BLOCKS; k++) {
+    COOP_ROLL for (uint k = 0; k < KEY_BLOCKS; k++) {
         COOP_A a;
         if ((k & 1u) == 0u) {
             COOP_SYNC
-            [[unroll]] for (uint i = 0; i < 2; i++)
+            COOP_ROLL for (uint i = 0; i < 2; i++)
                 row_tile[MINE * STEP + 2u * i + SIDE] =
                     packed(x[2u * (k + i)], x[2u * (k + i) + 1u]);
             COOP_SYNC
         }
         COOP_LOAD_A16(a, row_tile, OWN * STEP + 2u * (k & 1u), STEP);
-        [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
+        COOP_ROLL for (uint n = 0; n < E_BLOCKS; n++) {
             COOP_B b;
             COOP_LOAD_B16(b, value_tile, k * 16u * E_STEP + 2u * n, E_STEP);
             COOP_MULTIPLY(sums[n], a, b);
@@ -297,11 +297,11 @@ float weigh(vec4 x[OF_ROW], float reference)
 // touch a sum's elements one by one makes drivers keep it in memory all along. It is rare.
 void rescale(float factor)
 {
-    [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < E_BLOCKS; n++) {
         COOP_SYNC
         COOP_STORE_C16(sums[n], row_tile, OWN * STEP, STEP);
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 2; i++) {
+        COOP_ROLL for (uint i = 0; i < 2; i++) {
             const uint at = MINE * STEP + 2u * SIDE + i;
             row_tile[at] = floatBitsToUint(factor * uintBitsToFloat(row_tile[at]));
         }
@@ -360,7 +360,7 @@ void finish(uint head, uint first, uint row0, uint e0, uint o_at, float top, flo
         total[total_base + first + row0 + MINE] = part;
     }
     const uint row = row0 + MINE;
-    [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < E_BLOCKS; n++) {
         COOP_SYNC
         COOP_STORE_C16(sums[n], row_tile, OWN * STEP, STEP);
         COOP_SYNC
@@ -447,7 +447,7 @@ void hand_out(uint head, uint first, uint tile, uint step, uint e0, uint q_at, u
         place_rows(next);
         if (WHOLE || row0 + ROWS * step < rows) {
             take_rows(next, row0 + ROWS * step, q_at, 0u);
-            HOLD([[unroll]] for (uint i = 0; i < TAKEN; i++) row_tile[LANE] = next[i];)
+            HOLD(COOP_ROLL for (uint i = 0; i < TAKEN; i++) row_tile[LANE] = next[i];)
         }
         clear_scores();
         add_keys();

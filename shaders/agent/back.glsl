@@ -110,7 +110,7 @@ float magnitude(vec4 x)
     {                                                                                               \
         const uint at = base + (unit * agents + row) * across + e;                                  \
         low = high = vec4(0.0);                                                                     \
-        [[unroll]] for (uint c = 0; c < 4; c++) {                                                   \
+        COOP_ROLL for (uint c = 0; c < 4; c++) {                                                    \
             if (row < agents && e + c < across)                                                     \
                 low[c] = ones[at + c];                                                              \
             if (row < agents && e + 4u + c < across)                                                \
@@ -125,14 +125,14 @@ float place_agents(uint unit)
 {
     vec4 low[E_BLOCKS], high[E_BLOCKS];
     float most_w = 0.0;
-    [[unroll]] for (uint i = 0; i < D_BLOCKS; i++) {
+    COOP_ROLL for (uint i = 0; i < D_BLOCKS; i++) {
         const uint n = LANE + 128u * i;
         vec4 l, h;
         take_a(l, h, unit, n / D_WIDTH, 8u * (n % D_WIDTH));
         pool[AT_A + n / D_WIDTH * D_STEP + n % D_WIDTH] =
             packed(clamp(l, -65504.0, 65504.0), clamp(h, -65504.0, 65504.0));
     }
-    [[unroll]] for (uint i = 0; i < E_BLOCKS; i++) {
+    COOP_ROLL for (uint i = 0; i < E_BLOCKS; i++) {
         const uint n = LANE + 128u * i;
         take_w(low[i], high[i], unit, n / E_WIDTH, 8u * (n % E_WIDTH));
         most_w = max(most_w, max(magnitude(low[i]), magnitude(high[i])));
@@ -143,7 +143,7 @@ float place_agents(uint unit)
     atomicMax(top_w, floatBitsToUint(most_w));
     barrier();
     const float lift = lift_of(top_w, 14u);
-    [[unroll]] for (uint i = 0; i < E_BLOCKS; i++) {
+    COOP_ROLL for (uint i = 0; i < E_BLOCKS; i++) {
         const uint n = LANE + 128u * i;
         pool[AT_W + n / E_WIDTH * E_STEP + n % E_WIDTH] = packed(lift * low[i], lift * high[i]);
     }
@@ -158,13 +158,13 @@ float base_of(float reference, float sum)
 
 // sums = the subgroup's rows of weights or slopes times the tile `right` of agents.
 #define MULTIPLY_AGENTS(right, blocks, step)                                                        \
-    [[unroll]] for (uint n = 0; n < blocks; n++) {                                                  \
+    COOP_ROLL for (uint n = 0; n < blocks; n++) {                                                   \
         COOP_ZERO(sums[n]);                                                                         \
     }                                                                                               \
-    [[unroll]] for (uint k = 0; k < 4; k++) {                                                       \
+    COOP_ROLL for (uint k = 0; k < 4; k++) {                                                        \
         COOP_A a;                                                                                   \
         COOP_LOAD_A16(a, pool, ROWS + 2u * k, STEP);                                                \
-        [[unroll]] for (uint n = 0; n < blocks; n++) {                                              \
+        COOP_ROLL for (uint n = 0; n < blocks; n++) {                                               \
             COOP_B b;                                                                               \
             COOP_LOAD_B16(b, pool, right + k * 16u * step + 2u * n, step);                          \
             COOP_MULTIPLY(sums[n], a, b);                                                           \
@@ -180,12 +180,12 @@ uint column_of(uint i)
 // The thread's half of a row of sums.
 void read_sums(out vec4 x[8])
 {
-    [[unroll]] for (uint h = 0; h < 2; h++) {
+    COOP_ROLL for (uint h = 0; h < 2; h++) {
         COOP_SYNC
         COOP_STORE_C16(sums[2u * h], pool, ROWS, STEP);
         COOP_STORE_C16(sums[2u * h + 1u], pool, ROWS + 4u, STEP);
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 4; i++)
+        COOP_ROLL for (uint i = 0; i < 4; i++)
             x[4u * h + i] = uintBitsToFloat(pool[AT_S + MINE * STEP + (column_of(i) >> 2)]);
     }
     COOP_SYNC
@@ -193,14 +193,14 @@ void read_sums(out vec4 x[8])
 
 // The subgroup's rows of sums, eight neighbours of a row at a time, to put(line, column, low, high).
 #define HAND_ON(from, blocks, put)                                                                  \
-    [[unroll]] for (uint h = 0; h < blocks; h += 2u) {                                              \
+    COOP_ROLL for (uint h = 0; h < blocks; h += 2u) {                                               \
         COOP_SYNC                                                                                   \
         COOP_STORE_C16(from[h], pool, ROWS, STEP);                                                  \
         if (h + 1u < blocks) {                                                                      \
             COOP_STORE_C16(from[h + 1u < blocks ? h + 1u : h], pool, ROWS + 4u, STEP);              \
         }                                                                                           \
         COOP_SYNC                                                                                   \
-        [[unroll]] for (uint i = 0; i < 2; i++) {                                                   \
+        COOP_ROLL for (uint i = 0; i < 2; i++) {                                                    \
             const uint line = 8u * i + (COOP_LANE >> 2), eight = COOP_LANE & 3u;                    \
             const uint at = ROWS + line * STEP + 2u * eight;                                        \
             put(OWN + line, 16u * h + 8u * eight, uintBitsToFloat(pool[at]),                        \
@@ -220,7 +220,7 @@ void read_sums(out vec4 x[8])
                 fours[((at + e) >> 2) + 1u] = high;                                                 \
             return;                                                                                 \
         }                                                                                           \
-        [[unroll]] for (uint c = 0; c < 4; c++) {                                                   \
+        COOP_ROLL for (uint c = 0; c < 4; c++) {                                                    \
             if (e + c < count)                                                                      \
                 ones[at + e + c] = low[c];                                                          \
             if (e + 4u + c < count)                                                                 \
@@ -234,7 +234,7 @@ void read_sums(out vec4 x[8])
             eights[(at + e) >> 3] = packed(low, high);                                              \
             return;                                                                                 \
         }                                                                                           \
-        [[unroll]] for (uint c = 0; c < 4; c++) {                                                   \
+        COOP_ROLL for (uint c = 0; c < 4; c++) {                                                    \
             if (e + c < count)                                                                      \
                 ones[at + e + c] = float16_t(low[c]);                                               \
             if (e + 4u + c < count)                                                                 \
@@ -310,10 +310,10 @@ float make_slopes(inout vec4 p[8], inout vec4 s[8], uint row, float row_base)
 {
     vec4 bends[8];
     vec4 part = vec4(0.0);
-    [[unroll]] for (uint i = 0; i < 8; i++) {
+    COOP_ROLL for (uint i = 0; i < 8; i++) {
         vec4 z = scale * p[i];
         if (CAPPED) {
-            [[unroll]] for (uint c = 0; c < 4; c++)
+            COOP_ROLL for (uint c = 0; c < 4; c++)
                 z[c] = softcapped(z[c], softcap);
             bends[i] = max(vec4(0.0), 1.0 - z / softcap * (z / softcap));
         }
@@ -329,7 +329,7 @@ float make_slopes(inout vec4 p[8], inout vec4 s[8], uint row, float row_base)
             delta[unit * positions + row] = less;
     }
     float greatest = 0.0;
-    [[unroll]] for (uint i = 0; i < 8; i++) {
+    COOP_ROLL for (uint i = 0; i < 8; i++) {
         s[i] = p[i] * (s[i] - (HAND_OUT != 0 ? vec4(less) : column_delta[column_of(i) >> 2]));
         if (CAPPED)
             s[i] *= bends[i];

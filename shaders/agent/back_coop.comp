@@ -28,7 +28,7 @@ float to_factor, moved_factor;
 #define TAKE(name, wides, ones, flag, stride, across, vectors, blocks)                              \
     void name(out uvec4 taken[blocks], uint row0, uint at)                                          \
     {                                                                                               \
-        [[unroll]] for (uint i = 0; i < blocks; i++) {                                              \
+        COOP_ROLL for (uint i = 0; i < blocks; i++) {                                               \
             const uint n = LANE + 128u * i, row = row0 + n / vectors, e = 8u * (n % vectors);       \
             if (WHOLE) {                                                                            \
                 taken[i] = wides[(at + min(row, positions - 1u) * stride + e) >> 3];                \
@@ -40,7 +40,7 @@ float to_factor, moved_factor;
             if ((flags & flag) != 0u && left >= 8u)                                                 \
                 taken[i] = wides[from >> 3];                                                        \
             else if (left > 0u)                                                                     \
-                [[unroll]] for (uint c = 0; c < 4; c++) {                                           \
+                COOP_ROLL for (uint c = 0; c < 4; c++) {                                            \
                     f16vec2 two = f16vec2(0.0hf);                                                   \
                     if (2u * c < left)                                                              \
                         two.x = ones[from + 2u * c];                                                \
@@ -54,7 +54,7 @@ TAKE(take_x, x8, x1, WIDE_X, x_row, width, D_WIDTH, D_BLOCKS)
 TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_WIDTH, E_BLOCKS)
 
 #define PLACE(tile, step, taken, vectors, blocks)                                                   \
-    [[unroll]] for (uint i = 0; i < blocks; i++) {                                                  \
+    COOP_ROLL for (uint i = 0; i < blocks; i++) {                                                   \
         const uint n = LANE + 128u * i;                                                             \
         pool[tile + n / vectors * step + n % vectors] = taken[i];                                   \
     }
@@ -72,13 +72,13 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_WIDTH, E_BLOCKS)
 
 // sums = the subgroup's rows of `left` times the transposed tile `right`.
 #define MULTIPLY_ROWS(left, right, blocks, step)                                                    \
-    [[unroll]] for (uint n = 0; n < 4; n++) {                                                       \
+    COOP_ROLL for (uint n = 0; n < 4; n++) {                                                        \
         COOP_ZERO(sums[n]);                                                                         \
     }                                                                                               \
-    [[unroll]] for (uint k = 0; k < blocks; k++) {                                                  \
+    COOP_ROLL for (uint k = 0; k < blocks; k++) {                                                   \
         COOP_A a;                                                                                   \
         COOP_LOAD_A16(a, pool, left + OWN * step + 2u * k, step);                                   \
-        [[unroll]] for (uint n = 0; n < 4; n++) {                                                   \
+        COOP_ROLL for (uint n = 0; n < 4; n++) {                                                    \
             COOP_B b;                                                                               \
             COOP_LOAD_B_T16(b, pool, right + n * 16u * step + 2u * k, step);                        \
             COOP_MULTIPLY(sums[n], a, b);                                                           \
@@ -87,10 +87,10 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_WIDTH, E_BLOCKS)
 
 // to += the transposed tile of weights or slopes, the subgroup's agents of it, times the tile `right`.
 #define ADD_COLUMNS(to, right, blocks, step)                                                        \
-    [[unroll]] for (uint k = 0; k < 4; k++) {                                                       \
+    COOP_ROLL for (uint k = 0; k < 4; k++) {                                                        \
         COOP_A a;                                                                                   \
         COOP_LOAD_A_T16(a, pool, AT_S + k * 16u * STEP + 2u * COOP_GROUP, STEP);                    \
-        [[unroll]] for (uint n = 0; n < blocks; n++) {                                              \
+        COOP_ROLL for (uint n = 0; n < blocks; n++) {                                               \
             COOP_B b;                                                                               \
             COOP_LOAD_B16(b, pool, right + k * 16u * step + 2u * n, step);                          \
             COOP_MULTIPLY(to[n], a, b);                                                             \
@@ -99,7 +99,7 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_WIDTH, E_BLOCKS)
 
 void place_row(vec4 x[8], float factor)
 {
-    [[unroll]] for (uint i = 0; i < 4; i++)
+    COOP_ROLL for (uint i = 0; i < 4; i++)
         pool[AT_S + MINE * STEP + 2u * i + SIDE] = packed(factor * x[2u * i], factor * x[2u * i + 1u]);
 }
 
@@ -130,11 +130,11 @@ void put_summed(uint line, uint e, vec4 low, vec4 high)
 // makes drivers keep it in memory all along; it is rare.
 void rescale(float factor)
 {
-    [[unroll]] for (uint n = 0; n < D_BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < D_BLOCKS; n++) {
         COOP_SYNC
         COOP_STORE_C16(moved_sums[n], pool, ROWS, STEP);
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 2; i++) {
+        COOP_ROLL for (uint i = 0; i < 2; i++) {
             const uint at = AT_S + MINE * STEP + 2u * i + SIDE;
             pool[at] = floatBitsToUint(factor * uintBitsToFloat(pool[at]));
         }
@@ -163,11 +163,11 @@ void main()
     const uint x_at = x_base + unit / heads * x_batch + unit % heads * x_head;
     const uint y_at = y_base + unit / heads * y_batch + unit % heads * y_head;
     begin();
-    [[unroll]] for (uint n = 0; n < D_BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < D_BLOCKS; n++) {
         COOP_ZERO(moved_sums[n]);
     }
     if (HAND_OUT != 0)
-        [[unroll]] for (uint n = 0; n < E_BLOCKS; n++) {
+        COOP_ROLL for (uint n = 0; n < E_BLOCKS; n++) {
             COOP_ZERO(summed_sums[n]);
         }
 

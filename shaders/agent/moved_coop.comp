@@ -53,7 +53,7 @@ float lift;
 // weights, become zeros where they are placed.
 void take_x(out uvec4 taken[BLOCKS], uint row0)
 {
-    [[unroll]] for (uint i = 0; i < BLOCKS; i++) {
+    COOP_ROLL for (uint i = 0; i < BLOCKS; i++) {
         const uint n = LANE + 128u * i, row = row0 + n / WIDTH, e = 8u * (n % WIDTH);
         if (WHOLE != 0) {
             taken[i] = x8[(x_at + min(row, positions - 1u) * x_row + e) >> 3];
@@ -71,7 +71,7 @@ void take_x(out uvec4 taken[BLOCKS], uint row0)
 
 void take_matrix(out uvec4 taken[4], out float factors[4], uint row0)
 {
-    [[unroll]] for (uint i = 0; i < 4; i++) {
+    COOP_ROLL for (uint i = 0; i < 4; i++) {
         const uint row = row0 + (LANE >> 3) + 16u * i;
         const uint at = gl_WorkGroupID.y * positions + min(row, positions - 1u);
         taken[i] = matrix[at * 8u + (LANE & 7u)];
@@ -84,15 +84,15 @@ void take_matrix(out uvec4 taken[4], out float factors[4], uint row0)
 void place(uint h, uint row0, uvec4 x[BLOCKS], uvec4 taken[4], float factors[4])
 {
     const uint each = BLOCKS / HALVES, lines = 4 / HALVES;
-    [[unroll]] for (uint i = 0; i < each; i++) {
+    COOP_ROLL for (uint i = 0; i < each; i++) {
         const uint n = LANE + 128u * i;
         x_tile[n / WIDTH * X_STEP + n % WIDTH] = x[h * each + i];
     }
-    [[unroll]] for (uint i = 0; i < lines; i++) {
+    COOP_ROLL for (uint i = 0; i < lines; i++) {
         const uint line = (LANE >> 3) + 16u * i;
         uvec4 m = row0 + h * LINES + line < positions ? taken[h * lines + i] : uvec4(0u);
         if (SLOPES != 0)
-            [[unroll]] for (uint c = 0; c < 4; c++)
+            COOP_ROLL for (uint c = 0; c < 4; c++)
                 m[c] = packFloat2x16(f16vec2(lift * factors[h * lines + i] * vec2(unpackFloat2x16(m[c]))));
         matrix_tile[line * STEP + (LANE & 7u)] = m;
     }
@@ -103,7 +103,7 @@ void main()
     unit = unit0 + gl_WorkGroupID.y;
     x_at = x_base + unit / heads * x_batch + unit % heads * x_head;
     lift = SLOPES != 0 ? uintBitsToFloat(clamp(268u - (greatest_of[unit] >> 23), 16u, 240u) << 23) : 16384.0;
-    [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < BLOCKS; n++) {
         COOP_ZERO(sums[n]);
     }
     uvec4 next_x[BLOCKS], next[4];
@@ -114,7 +114,7 @@ void main()
     take_matrix(next, factors, row0);
     const bool never = positions == 0u;
     for (; row0 < positions; row0 += walk) {
-        [[unroll]] for (uint h = 0; h < HALVES; h++) {
+        COOP_ROLL for (uint h = 0; h < HALVES; h++) {
             barrier();
             place(h, row0, next_x, next, factors);
             barrier();
@@ -128,10 +128,10 @@ void main()
                     barrier();
                 }
             }
-            [[unroll]] for (uint k = 0; k < LINES / 16; k++) {
+            COOP_ROLL for (uint k = 0; k < LINES / 16; k++) {
                 COOP_A a;
                 COOP_LOAD_A_T16(a, matrix_tile, k * 16u * STEP + 2u * COOP_GROUP, STEP);
-                [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+                COOP_ROLL for (uint n = 0; n < BLOCKS; n++) {
                     COOP_B b;
                     COOP_LOAD_B16(b, x_tile, k * 16u * X_STEP + 2u * n, X_STEP);
                     COOP_MULTIPLY(sums[n], a, b);
@@ -141,11 +141,11 @@ void main()
     }
     barrier();
     const float back = scale / lift;
-    [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+    COOP_ROLL for (uint n = 0; n < BLOCKS; n++) {
         COOP_SYNC
         COOP_STORE_C16(sums[n], matrix_tile, OWN * STEP, STEP);
         COOP_SYNC
-        [[unroll]] for (uint i = 0; i < 2; i++) {
+        COOP_ROLL for (uint i = 0; i < 2; i++) {
             const uint agent = OWN + 8u * i + (COOP_LANE >> 2), e = 16u * n + 4u * (COOP_LANE & 3u);
             const uint at = (((part0 + gl_WorkGroupID.x) * units + unit) * agents + agent) * width + e;
             const vec4 x = back * uintBitsToFloat(matrix_tile[agent * STEP + (COOP_LANE & 3u)]);

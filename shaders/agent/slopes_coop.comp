@@ -29,7 +29,7 @@ COOP_A own[D_BLOCKS > E_BLOCKS ? D_BLOCKS : E_BLOCKS];
     void name(out uvec4 taken[count], uint row0, uint at)                                           \
     {                                                                                               \
         const uint line = row0 + OWN + (COOP_LANE >> 3), e0 = 8u * (COOP_LANE & 7u);                \
-        [[unroll]] for (uint i = 0; i < count; i++) {                                               \
+        COOP_ROLL for (uint i = 0; i < count; i++) {                                                \
             const uint row = line + 4u * (i & 3u), e = e0 + 64u * (i >> 2);                         \
             if (WHOLE) {                                                                            \
                 taken[i] = wides[(at + min(row, positions - 1u) * stride + e) >> 3];                \
@@ -50,12 +50,12 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_TAKEN)
 
 // These rows become the operand `own`.
 #define PLACE(taken, blocks, rounds)                                                                \
-    [[unroll]] for (uint r = 0; r < rounds; r++) {                                                  \
+    COOP_ROLL for (uint r = 0; r < rounds; r++) {                                                   \
         COOP_SYNC                                                                                   \
-        [[unroll]] for (uint i = 0; i < 4; i++)                                                     \
+        COOP_ROLL for (uint i = 0; i < 4; i++)                                                            \
             pool[AT_S + (OWN + 4u * i + (COOP_LANE >> 3)) * STEP + (COOP_LANE & 7u)] = taken[4u * r + i]; \
         COOP_SYNC                                                                                   \
-        [[unroll]] for (uint k = 4u * r; k < min(4u * r + 4u, blocks); k++) {                       \
+        COOP_ROLL for (uint k = 4u * r; k < min(4u * r + 4u, blocks); k++) {                        \
             COOP_LOAD_A16(own[k], pool, ROWS + 2u * (k & 3u), STEP);                                \
         }                                                                                           \
     }
@@ -63,18 +63,18 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_TAKEN)
 // A way that is never gone needs them at once: drivers would load them where they are placed.
 #define HOLD(taken, count)                                                                          \
     if (never) {                                                                                    \
-        [[unroll]] for (uint i = 0; i < count; i++)                                                 \
+        COOP_ROLL for (uint i = 0; i < count; i++)                                                  \
             pool[AT_S + LANE] = taken[i];                                                           \
         barrier();                                                                                  \
     }
 
 // sums = `own` times the transposed tile `right`.
 #define MULTIPLY_ROWS(right, blocks, step)                                                          \
-    [[unroll]] for (uint n = 0; n < 4; n++) {                                                       \
+    COOP_ROLL for (uint n = 0; n < 4; n++) {                                                        \
         COOP_ZERO(sums[n]);                                                                         \
     }                                                                                               \
-    [[unroll]] for (uint k = 0; k < blocks; k++)                                                    \
-        [[unroll]] for (uint n = 0; n < 4; n++) {                                                   \
+    COOP_ROLL for (uint k = 0; k < blocks; k++)                                                     \
+        COOP_ROLL for (uint n = 0; n < 4; n++) {                                                    \
             COOP_B b;                                                                               \
             COOP_LOAD_B_T16(b, pool, right + n * 16u * step + 2u * k, step);                        \
             COOP_MULTIPLY(sums[n], own[k], b);                                                      \
@@ -82,7 +82,7 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_TAKEN)
 
 void place_row(uvec4 x[4])
 {
-    [[unroll]] for (uint i = 0; i < 4; i++)
+    COOP_ROLL for (uint i = 0; i < 4; i++)
         pool[AT_S + MINE * STEP + 2u * i + SIDE] = x[i];
 }
 
@@ -97,7 +97,7 @@ void keep_row(uint row, uvec4 p[4], uvec4 s[4], float drop)
     const uint at = gl_WorkGroupID.y * positions + row;
     if (row >= positions)
         return;
-    [[unroll]] for (uint i = 0; i < 4; i++) {
+    COOP_ROLL for (uint i = 0; i < 4; i++) {
         slopes[at * 8u + 2u * i + SIDE] = s[i];
         if (HAND_OUT != 0)
             weights[at * 8u + 2u * i + SIDE] = p[i];
@@ -143,7 +143,7 @@ void main()
         greatest = max(greatest, COOP_OTHER(greatest));
         const float lift = lift_of(floatBitsToUint(greatest), 14u);
         uvec4 packed_p[4], packed_s[4];
-        [[unroll]] for (uint i = 0; i < 4; i++) {
+        COOP_ROLL for (uint i = 0; i < 4; i++) {
             packed_p[i] = packed(WEIGHT_SCALE * p[2u * i], WEIGHT_SCALE * p[2u * i + 1u]);
             packed_s[i] = packed(lift * s[2u * i], lift * s[2u * i + 1u]);
         }

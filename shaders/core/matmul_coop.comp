@@ -61,13 +61,13 @@ uvec2 place(uint i, bool deep)
 // an end the last is loaded once more.
 void load(uint start_a, uint start_b, uint first_m, uint first_n, uint first_k, uint end_k)
 {
-    [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
+    COOP_ROLL for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, !A_DOWN);
         const uint m = min(first_m + at.x, p.m - (A_DOWN ? 8u : 1u));
         const uint k = min(first_k + at.y, end_k - (A_DOWN ? 1u : 8u));
         next_a[i] = a_eight[(start_a + m * p.row[0] + k * p.column[0]) / 8u];
     }
-    [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
+    COOP_ROLL for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, B_DOWN);
         const uint n = min(first_n + at.x, p.n - (B_DOWN ? 1u : 8u));
         const uint k = min(first_k + at.y, end_k - (B_DOWN ? 8u : 1u));
@@ -78,12 +78,12 @@ void load(uint start_a, uint start_b, uint first_m, uint first_n, uint first_k, 
 // What was loaded into the tiles, zeros from depth `left` on.
 void share(uint left)
 {
-    [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
+    COOP_ROLL for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, !A_DOWN);
         tiles[A_DOWN ? at.y * SIDE_STEP + at.x / 8u : at.x * DEEP_STEP + at.y / 8u] =
             at.y < left ? next_a[i] : uvec4(0u);
     }
-    [[unroll]] for (uint i = 0u; i < EIGHTS; i++) {
+    COOP_ROLL for (uint i = 0u; i < EIGHTS; i++) {
         const uvec2 at = place(i, B_DOWN);
         tiles[AT_B + (B_DOWN ? at.x * DEEP_STEP + at.y / 8u : at.y * SIDE_STEP + at.x / 8u)] =
             at.y < left ? next_b[i] : uvec4(0u);
@@ -100,8 +100,8 @@ void main()
     uint matrix[3] = uint[3](p.base[0], p.base[1], p.base[2]);
     LOCATE(p.batch, gl_WorkGroupID.z, 3, matrix)
     COOP_C c[4][2];
-    [[unroll]] for (uint i = 0u; i < 4u; i++)
-        [[unroll]] for (uint j = 0u; j < 2u; j++)
+    COOP_ROLL for (uint i = 0u; i < 4u; i++)
+        COOP_ROLL for (uint j = 0u; j < 2u; j++)
             COOP_ZERO(c[i][j]);
     const uint depth = end_k - begin_k, steps = (depth + DEPTH - 1u) / DEPTH, all = steps * p.summed.count;
     const bool never = p.m == 0u;
@@ -129,10 +129,10 @@ void main()
             share(DEPTH);
             barrier();
         }
-        [[unroll]] for (uint k = 0u; k < DEPTH; k += 16u) {
+        COOP_ROLL for (uint k = 0u; k < DEPTH; k += 16u) {
             COOP_A left[4];
             COOP_B right[2];
-            [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            COOP_ROLL for (uint i = 0u; i < 4u; i++) {
                 const uint m = group_m + i * 16u;
                 if (A_DOWN) {
                     COOP_LOAD_A_T16(left[i], tiles, k * SIDE_STEP + m / 8u, SIDE_STEP);
@@ -140,7 +140,7 @@ void main()
                     COOP_LOAD_A16(left[i], tiles, m * DEEP_STEP + k / 8u, DEEP_STEP);
                 }
             }
-            [[unroll]] for (uint j = 0u; j < 2u; j++) {
+            COOP_ROLL for (uint j = 0u; j < 2u; j++) {
                 const uint n = group_n + j * 16u;
                 if (B_DOWN) {
                     COOP_LOAD_B_T16(right[j], tiles, AT_B + n * DEEP_STEP + k / 8u, DEEP_STEP);
@@ -148,8 +148,8 @@ void main()
                     COOP_LOAD_B16(right[j], tiles, AT_B + k * SIDE_STEP + n / 8u, SIDE_STEP);
                 }
             }
-            [[unroll]] for (uint i = 0u; i < 4u; i++)
-                [[unroll]] for (uint j = 0u; j < 2u; j++) {
+            COOP_ROLL for (uint i = 0u; i < 4u; i++)
+                COOP_ROLL for (uint j = 0u; j < 2u; j++) {
                     COOP_MULTIPLY(c[i][j], left[i], right[j]);
                 }
         }
@@ -158,14 +158,14 @@ void main()
     const uint own = COOP_GROUP * 16u * SUM_STEP;
     barrier();
     const uint target = matrix[2] + gl_WorkGroupID.y * p.piece_stride;
-    [[unroll]] for (uint i = 0u; i < 4u; i++)
-        [[unroll]] for (uint j = 0u; j < 2u; j++) {
+    COOP_ROLL for (uint i = 0u; i < 4u; i++)
+        COOP_ROLL for (uint j = 0u; j < 2u; j++) {
             COOP_SYNC
             COOP_STORE_C16(c[i][j], tiles, own, SUM_STEP);
             COOP_SYNC
             const uint m = first_m + group_m + i * 16u + COOP_LANE / 2u;
             const uint n = first_n + group_n + j * 16u + COOP_LANE % 2u * 8u;
-            [[unroll]] for (uint x = 0u; x < 8u; x++)
+            COOP_ROLL for (uint x = 0u; x < 8u; x++)
                 if (m < p.m && n + x < p.n) {
                     const uint at = target + m * p.row[2] + (n + x) * p.column[2];
                     const float value = uintBitsToFloat(

@@ -57,13 +57,13 @@ void multiply_matrix(linear_chunk chunk, uint lane, uint at, uint w, float facto
             }
             barrier();
             if (w == 0)
-                LINEAR_UNROLL for (uint k = 0; k < 4; k++) {
+                COOP_ROLL for (uint k = 0; k < 4; k++) {
                     COOP_LOAD_A(own[4 * d + k], left_tile, linear_own() * TILE_STEP + 4 * k, TILE_STEP);
                 }
             COOP_C part[4];
             LINEAR_ZERO(part)
             LINEAR_ROWS_BY(part, own, 4 * d, right_tile, false)
-            LINEAR_UNROLL for (uint i = 0; i < 2; i++)
+            COOP_ROLL for (uint i = 0; i < 2; i++)
                 scaled[i] = factors[i] * down;
             LINEAR_HAND_OUT(part, scaled)
         }
@@ -79,7 +79,7 @@ void main()
     linear_start();
     const uint at = (lane * sequences + chunk.sequence) * inner * width;
     float factors[2];
-    LINEAR_UNROLL for (uint i = 0; i < 2; i++) {
+    COOP_ROLL for (uint i = 0; i < 2; i++) {
         const uint row = LINEAR_ROW(t, i);
         factors[i] = 0.0;
         if (row < chunk.count)

@@ -26,11 +26,20 @@
 //     COOP_SYNC                                shared memory written before is seen after, in the subgroup
 //     COOP_OTHER(x)                            x of the neighbour, lane ^ 1
 //     COOP_ANY(b)                              false only if b is false in all of the subgroup
+//     COOP_ROLL                                attribute of loops over matrices
 #ifndef RAPT_KIT_COOPMAT_GLSL
 #define RAPT_KIT_COOPMAT_GLSL
 
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_shader_16bit_storage : require
+
+// Before loops over matrices and their elements: drivers keep these in registers where the loops are
+// unrolled; emulated ones lie in memory, and short code is compiled sooner.
+#if defined(RAPT_COOPMAT_KHR) || defined(RAPT_COOPMAT_NV)
+#define COOP_ROLL [[unroll]]
+#else
+#define COOP_ROLL [[dont_unroll]]
+#endif
 
 #define COOP_EACH       8
 #define COOP_HALF       float16_t

@@ -43,9 +43,9 @@ void weigh(linear_chunk chunk, uint head, COOP_C part[4])
     const uint row = COOP_LANE >> 1, side = COOP_LANE & 1u, i = linear_own() + row;
     vec4 weighed[8];
     float most = 0.0;
-    LINEAR_UNROLL for (uint h = 0; h < 4; h++) {
+    COOP_ROLL for (uint h = 0; h < 4; h++) {
         LINEAR_STAGE(part[h])
-        LINEAR_UNROLL for (uint v = 0; v < 2; v++) {
+        COOP_ROLL for (uint v = 0; v < 2; v++) {
             vec4 x = LINEAR_STAGED(row, 2 * v + side);
             const uint j = 16 * h + 4 * (2 * v + side);
             [[unroll]] for (uint c = 0; c < 4; c++) {
@@ -60,12 +60,12 @@ void weigh(linear_chunk chunk, uint head, COOP_C part[4])
     }
     const uint bits = floatBitsToUint(max(most, COOP_OTHER(most)));
     const float up = linear_up(bits);
-    LINEAR_UNROLL for (uint v = 0; v < 8; v++)
+    COOP_ROLL for (uint v = 0; v < 8; v++)
         left_tile[i * TILE_STEP + 2 * v + side] = COOP_TO_HALF4(f16vec4(weighed[v] * up));
     if (side == 0)
         pair_factor[i] = linear_down(bits) * operand_factor(a_factor, chunk, head, i);
     COOP_SYNC
-    LINEAR_UNROLL for (uint k = 0; k < 4; k++) {
+    COOP_ROLL for (uint k = 0; k < 4; k++) {
         COOP_LOAD_A(shares[k], left_tile, linear_own() * TILE_STEP + 4 * k, TILE_STEP);
     }
 }
@@ -77,7 +77,7 @@ void multiply_near(uint t)
     LINEAR_ZERO(part)
     LINEAR_ROWS_BY(part, shares, 0, right_tile, false)
     float factors[2];
-    LINEAR_UNROLL for (uint i = 0; i < 2; i++)
+    COOP_ROLL for (uint i = 0; i < 2; i++)
         factors[i] = pair_factor[LINEAR_ROW(t, i)];
     LINEAR_HAND_OUT(part, factors)
 }
@@ -112,7 +112,7 @@ void begin_head(linear_chunk chunk, uint head, uint outer, uint w, bool far, uin
                 LINEAR_TAKE(next_b, c, chunk, outer, w, width)
             }
             barrier();
-            LINEAR_UNROLL for (uint k = 0; k < 4; k++) {
+            COOP_ROLL for (uint k = 0; k < 4; k++) {
                 COOP_LOAD_A(own[4 * x + k], left_tile, linear_own() * TILE_STEP + 4 * k, TILE_STEP);
             }
             LINEAR_ROWS_BY(part, own, 4 * x, right_tile, true)
@@ -135,7 +135,7 @@ void apply_head(linear_chunk chunk, uint slot, uint lane, uint head, uint outer,
         LINEAR_TAKE(next_b, c, chunk, outer, w, width)
     }
     float factors[2], scaled[2];
-    LINEAR_UNROLL for (uint i = 0; i < 2; i++) {
+    COOP_ROLL for (uint i = 0; i < 2; i++) {
         const uint row = LINEAR_ROW(t, i);
         factors[i] = far_scale * border_factor(chunk, lane, row) * operand_factor(a_factor, chunk, head, row);
     }
@@ -158,7 +158,7 @@ void apply_head(linear_chunk chunk, uint slot, uint lane, uint head, uint outer,
             COOP_C part[4];
             LINEAR_ZERO(part)
             LINEAR_ROWS_BY(part, own, 4 * x, left_tile, TRANSPOSED != 0)
-            LINEAR_UNROLL for (uint i = 0; i < 2; i++)
+            COOP_ROLL for (uint i = 0; i < 2; i++)
                 scaled[i] = factors[i] * down;
             LINEAR_HAND_OUT(part, scaled)
         }

@@ -14,10 +14,10 @@ COOP_C state_part[8];
 
 // part += the left tile's columns by the right tile's
 #define CONTRIBUTE_PRODUCT(from)                                                                    \
-    LINEAR_UNROLL for (uint k = 0; k < 4; k++) {                                                    \
+    COOP_ROLL for (uint k = 0; k < 4; k++) {                                                        \
         COOP_A left;                                                                                \
         COOP_LOAD_A_T(left, left_tile, 16 * k * TILE_STEP + linear_own() / 4, TILE_STEP);           \
-        LINEAR_UNROLL for (uint x = 0; x < 4; x++) {                                                \
+        COOP_ROLL for (uint x = 0; x < 4; x++) {                                                    \
             COOP_B right;                                                                           \
             COOP_LOAD_B(right, right_tile, 16 * k * TILE_STEP + 4 * x, TILE_STEP);                  \
             COOP_MULTIPLY(state_part[(from) + x], left, right);                                     \
@@ -46,7 +46,7 @@ void add_chunks(uint slot, uint lane, uint several, uint d, float up)
     LINEAR_ZERO_OF(state_part, 8)
     for (uint u = 0; u < several; u++) {
         vec4 weighed[8];
-        LINEAR_UNROLL for (uint r = 0; r < 8; r++) {
+        COOP_ROLL for (uint r = 0; r < 8; r++) {
             const uint i = LINEAR_LINE + 8 * r;
             weighed[r] = operand_factor(a_factor, chunk, lane / share, i) *
                          operand_factor(c_factor, chunk, lane, i) *
@@ -82,7 +82,7 @@ void store_state(uint at, uint d, float factor)
         if (e * CHUNK >= width)
             continue;
         if (d + CHUNK <= height && (e + 1) * CHUNK <= width) {
-            LINEAR_UNROLL for (uint x = 0; x < 4; x++) {
+            COOP_ROLL for (uint x = 0; x < 4; x++) {
                 LINEAR_SCALE(state_part[4 * e + x], factor);
                 COOP_STORE_C(state_part[4 * e + x], state_words,
                              (at + (d + linear_own()) * width + e * CHUNK >> 2) + 4 * x, width >> 2);
@@ -90,7 +90,7 @@ void store_state(uint at, uint d, float factor)
             continue;
         }
         COOP_C part[4];
-        LINEAR_UNROLL for (uint x = 0; x < 4; x++)
+        COOP_ROLL for (uint x = 0; x < 4; x++)
             part[x] = state_part[4 * e + x];
         const float factors[2] = float[](factor, factor);
         LINEAR_CLEAR(sums)

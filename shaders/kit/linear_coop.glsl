@@ -11,13 +11,11 @@
 
 #include "kit/coopmat.glsl"
 
-// Drivers keep matrices in registers where loops over them are unrolled; those in shared memory need not be.
-// They go through eight elements at a turn here: software drivers end a shader's loops after 65536 turns in all.
+// Emulated matrices go through eight elements at a turn here: software drivers end a shader's loops after
+// 65536 turns in all.
 #if defined(RAPT_COOPMAT_KHR) || defined(RAPT_COOPMAT_NV)
-#define LINEAR_UNROLL [[unroll]]
 #define LINEAR_SCALE(c, x) c = (c) * (x)
 #else
-#define LINEAR_UNROLL [[dont_unroll]]
 #undef COOP_LOAD_B
 #undef COOP_LOAD_B_T
 #undef COOP_MULTIPLY
@@ -82,10 +80,10 @@ void linear_start()
         const uint at_ = name.base + chunk.batch * name.batch + (lane_) * name.head +               \
                          (chunk.row + LINEAR_LINE) * name.row + quad_;                              \
         if (chunk.skip == 0 && chunk.count == CHUNK && (column) + CHUNK <= (extent)) {              \
-            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                           \
+            COOP_ROLL for (uint r_ = 0; r_ < 8; r_++)                                               \
                 taken[r_] = name##_quad[at_ + 8 * r_ * name.row >> 2];                              \
         } else {                                                                                    \
-            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++) {                                         \
+            COOP_ROLL for (uint r_ = 0; r_ < 8; r_++) {                                             \
                 taken[r_] = uvec2(0);                                                               \
                 if (LINEAR_THERE(chunk, r_) && quad_ < (extent))                                    \
                     taken[r_] = name##_quad[at_ + 8 * r_ * name.row >> 2];                          \
@@ -100,10 +98,10 @@ void linear_start()
         const uint line_ = (row) + LINEAR_LINE, quad_ = (column) + LINEAR_QUAD;                     \
         const uint from_ = (at) + line_ * (columns) + quad_ >> 2, step_ = (columns) >> 2;           \
         if ((row) + CHUNK <= (rows) && (column) + CHUNK <= (columns)) {                             \
-            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                           \
+            COOP_ROLL for (uint r_ = 0; r_ < 8; r_++)                                               \
                 taken[r_] = name##_quad[from_ + 8 * r_ * step_];                                    \
         } else {                                                                                    \
-            LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++) {                                         \
+            COOP_ROLL for (uint r_ = 0; r_ < 8; r_++) {                                             \
                 taken[r_] = vec4(0.0);                                                              \
                 if (line_ + 8 * r_ < (rows) && quad_ < (columns))                                   \
                     taken[r_] = name##_quad[from_ + 8 * r_ * step_];                                \
@@ -114,7 +112,7 @@ void linear_start()
 #define LINEAR_AT(r) ((LINEAR_LINE + 8 * (r)) * TILE_STEP + (gl_LocalInvocationIndex & 15u))
 
 #define LINEAR_PLACE(tile, taken)                                                                   \
-    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                   \
+    COOP_ROLL for (uint r_ = 0; r_ < 8; r_++)                                                       \
         tile[LINEAR_AT(r_)] = COOP_TO_HALF4(f16vec4(unpackFloat2x16(taken[r_].x),                   \
                                                     unpackFloat2x16(taken[r_].y)));
 
@@ -130,7 +128,7 @@ vec4 linear_open(uvec2 raw, bool opens, bool inside)
 }
 #define LINEAR_PLACE_IF(opens, tile, taken, column, extent)                                         \
     if (opens) {                                                                                    \
-        LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                               \
+        COOP_ROLL for (uint r_ = 0; r_ < 8; r_++)                                                   \
             tile[LINEAR_AT(r_)] = COOP_TO_HALF4(                                                    \
                 f16vec4(linear_open(taken[r_], true, (column) + LINEAR_QUAD < (extent))));          \
     } else {                                                                                        \
@@ -144,7 +142,7 @@ vec4 linear_open(uvec2 raw, bool opens, bool inside)
 #endif
 
 #define LINEAR_PLACE_SCALED(tile, quads, scale)                                                     \
-    LINEAR_UNROLL for (uint r_ = 0; r_ < 8; r_++)                                                   \
+    COOP_ROLL for (uint r_ = 0; r_ < 8; r_++)                                                       \
         tile[LINEAR_AT(r_)] = COOP_TO_HALF4(f16vec4(quads[r_] * (scale)));
 
 // The power of two that brings a number with these bits below 2^15, and its inverse.
@@ -169,7 +167,7 @@ float linear_most(vec4 x)
 uint linear_greatest(vec4 quads[8])
 {
     float most = 0.0;
-    LINEAR_UNROLL for (uint r = 0; r < 8; r++)
+    COOP_ROLL for (uint r = 0; r < 8; r++)
         most = max(most, linear_most(quads[r]));
     atomicMax(greatest[greatest_turn], floatBitsToUint(most));
     barrier();
@@ -183,18 +181,18 @@ uint linear_greatest(vec4 quads[8])
 // --- Sums ------------------------------------------------------------------------------------------
 
 #define LINEAR_CLEAR(sums)                                                                          \
-    LINEAR_UNROLL for (uint linear_i = 0; linear_i < 8; linear_i++)                                 \
+    COOP_ROLL for (uint linear_i = 0; linear_i < 8; linear_i++)                                     \
         sums[linear_i] = vec4(0.0);
 #define LINEAR_ZERO_OF(part, count)                                                                 \
-    LINEAR_UNROLL for (uint n_ = 0; n_ < (count); n_++) {                                           \
+    COOP_ROLL for (uint n_ = 0; n_ < (count); n_++) {                                               \
         COOP_ZERO(part[n_]);                                                                        \
     }
 #define LINEAR_ZERO(part) LINEAR_ZERO_OF(part, 4)
 
 // part += operands from .. from + 3 by a tile, or its transpose.
 #define LINEAR_ROWS_BY(part, operands, from, tile, turned)                                          \
-    LINEAR_UNROLL for (uint k_1 = 0; k_1 < 4; k_1++) {                                              \
-        LINEAR_UNROLL for (uint c_1 = 0; c_1 < 4; c_1++) {                                          \
+    COOP_ROLL for (uint k_1 = 0; k_1 < 4; k_1++) {                                                  \
+        COOP_ROLL for (uint c_1 = 0; c_1 < 4; c_1++) {                                              \
             COOP_B right_;                                                                          \
             if (turned) {                                                                           \
                 COOP_LOAD_B_T(right_, tile, 16 * c_1 * TILE_STEP + 4 * k_1, TILE_STEP);             \
@@ -215,9 +213,9 @@ uint linear_greatest(vec4 quads[8])
 
 // sums += the factors of the invocation's two rows times `part`.
 #define LINEAR_HAND_OUT(part, factors)                                                              \
-    LINEAR_UNROLL for (uint n_ = 0; n_ < 4; n_++) {                                                 \
+    COOP_ROLL for (uint n_ = 0; n_ < 4; n_++) {                                                     \
         LINEAR_STAGE(part[n_])                                                                      \
-        LINEAR_UNROLL for (uint i_ = 0; i_ < 2; i_++)                                               \
+        COOP_ROLL for (uint i_ = 0; i_ < 2; i_++)                                                   \
             sums[2 * n_ + i_] +=                                                                    \
                 factors[i_] * LINEAR_STAGED(8 * i_ + (COOP_LANE >> 2), COOP_LANE & 3u);             \
     }

@@ -27,7 +27,7 @@ shared COOP_FLOAT4 product_sums[64 * 5]; // 16 x 16 of each subgroup
 
 #define PRODUCT_SUMS(name) COOP_C name[4]
 #define PRODUCT_CLEAR(sums)                                                                         \
-    [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+    COOP_ROLL for (uint n_ = 0; n_ < 4; n_++) {                                                     \
         COOP_ZERO(sums[n_]);                                                                        \
     }
 
@@ -44,7 +44,7 @@ void product_load(uint from)
         const uint column = gl_LocalInvocationIndex & 15u, first = gl_LocalInvocationIndex >> 4;
         f16vec4 a[8], b[8];
         product_prepare(from);
-        [[unroll]] for (uint i = 0; i < 8; i++) {
+        COOP_ROLL for (uint i = 0; i < 8; i++) {
             const uint line = first + 8u * i, at = 4u * column;
 #if PRODUCT_LEFT_ALONG_K
             a[i] = product_left_four(line, from + at);
@@ -57,7 +57,7 @@ void product_load(uint from)
             b[i] = product_right_four(at, from + line);
 #endif
         }
-        [[unroll]] for (uint i = 0; i < 8; i++) {
+        COOP_ROLL for (uint i = 0; i < 8; i++) {
             product_a[(first + 8u * i) * PRODUCT_STEP + column] = COOP_TO_HALF4(a[i]);
             product_b[(first + 8u * i) * PRODUCT_STEP + column] = COOP_TO_HALF4(b[i]);
         }
@@ -67,7 +67,7 @@ void product_load(uint from)
     for (uint i = gl_LocalInvocationIndex; i < 64u * 16u; i += 128u) {
         const uint line = i >> 4, at = 4u * (i & 15u);
         vec4 a, b;
-        [[unroll]] for (uint c = 0; c < 4; c++) {
+        COOP_ROLL for (uint c = 0; c < 4; c++) {
 #if PRODUCT_LEFT_ALONG_K
             a[c] = product_left(line, from + at + c);
 #else
@@ -105,10 +105,10 @@ void product_load(uint from)
         barrier();                                                                                  \
         product_load(at_);                                                                          \
         barrier();                                                                                  \
-        [[unroll]] for (uint k_ = 0; k_ < 4; k_++) {                                                \
+        COOP_ROLL for (uint k_ = 0; k_ < 4; k_++) {                                                 \
             COOP_A a_;                                                                              \
             PRODUCT_LOAD_A(a_, k_);                                                                 \
-            [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                            \
+            COOP_ROLL for (uint n_ = 0; n_ < 4; n_++) {                                             \
                 COOP_B b_;                                                                          \
                 PRODUCT_LOAD_B(b_, k_, n_);                                                         \
                 COOP_MULTIPLY(sums[n_], a_, b_);                                                    \
@@ -119,11 +119,11 @@ void product_load(uint from)
 #ifdef PRODUCT_FOUR
 // Every sum to product_out_four.
 #define PRODUCT_STORE(sums)                                                                         \
-    [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+    COOP_ROLL for (uint n_ = 0; n_ < 4; n_++) {                                                     \
         COOP_SYNC                                                                                   \
         COOP_STORE_C(sums[n_], product_sums, COOP_GROUP * 80u, 5u);                                 \
         COOP_SYNC                                                                                   \
-        [[unroll]] for (uint i_ = 0; i_ < 2; i_++) {                                                \
+        COOP_ROLL for (uint i_ = 0; i_ < 2; i_++) {                                                 \
             const uint row_ = 16u * COOP_GROUP + 8u * i_ + (COOP_LANE >> 2);                        \
             product_out_four(row_, 16u * n_ + 4u * (COOP_LANE & 3u),                                \
                              COOP_FROM_FLOAT4(product_sums[row_ * 5u + (COOP_LANE & 3u)]));         \
@@ -132,11 +132,11 @@ void product_load(uint from)
 #else
 // Every sum to product_out, neighbours of a row side by side.
 #define PRODUCT_STORE(sums)                                                                         \
-    [[unroll]] for (uint n_ = 0; n_ < 4; n_++) {                                                    \
+    COOP_ROLL for (uint n_ = 0; n_ < 4; n_++) {                                                     \
         COOP_SYNC                                                                                   \
         COOP_STORE_C(sums[n_], product_sums, COOP_GROUP * 80u, 5u);                                 \
         COOP_SYNC                                                                                   \
-        [[unroll]] for (uint i_ = 0; i_ < 8; i_++) {                                                \
+        COOP_ROLL for (uint i_ = 0; i_ < 8; i_++) {                                                 \
             const uint row_ = 2u * i_ + (COOP_LANE >> 4), column_ = COOP_LANE & 15u;                \
             product_out(16u * COOP_GROUP + row_, 16u * n_ + column_,                                \
                         COOP_FROM_FLOAT4(product_sums[COOP_GROUP * 80u + row_ * 5u +                \

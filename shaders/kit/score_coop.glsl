@@ -49,14 +49,7 @@ const bool SHAPED = HAS_BIAS || HAS_SOFTCAP || HAS_ALIBI;
         COOP_SYNC                                                                                  \
     }
 
-// Drivers keep elements of matrices in registers where loops over them are unrolled; emulated ones lie in
-// memory, and short code is compiled sooner.
-#if defined(RAPT_COOPMAT_KHR) || defined(RAPT_COOPMAT_NV)
-#define SCORE_ROLL [[unroll]]
-#else
-#define SCORE_ROLL [[dont_unroll]]
-#endif
-#define SCORE_EACH SCORE_ROLL for (uint i = 0; i < COOP_EACH; i++)
+#define SCORE_EACH COOP_ROLL for (uint i = 0; i < COOP_EACH; i++)
 
 // Between the loops over tiles the shared array `rows` holds sums instead, 16 x 16 of each subgroup, on
 // their way between a thread's elements and rows.
@@ -66,7 +59,7 @@ const bool SHAPED = HAS_BIAS || HAS_SOFTCAP || HAS_ALIBI;
 #define SCORE_PLACES(row, column)                                                                  \
     uint row[COOP_EACH], column[COOP_EACH];                                                        \
     {                                                                                              \
-        SCORE_ROLL for (uint t_ = 0; t_ < 2; t_++)                                                 \
+        COOP_ROLL for (uint t_ = 0; t_ < 2; t_++)                                                  \
             rows[(part * 64 + mine) * SUM_STEP + 2 * t_ + side] = floatBitsToUint(                 \
                 float(16 * mine + 4 * (2 * t_ + side)) + vec4(0.0, 1.0, 2.0, 3.0));                \
         COOP_SYNC                                                                                  \
@@ -132,13 +125,13 @@ layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
 // these is multiplied by zeros or not stored.
 #define SCORE_SHARE(count, width) (((count) * (width) + LANES - 1) / LANES)
 #define SCORE_TAKE(taken, words_, half_, base, stride, first, last, count, width)                  \
-    SCORE_ROLL for (uint i_ = 0; i_ < SCORE_SHARE(count, width); i_++) {                           \
+    COOP_ROLL for (uint i_ = 0; i_ < SCORE_SHARE(count, width); i_++) {                            \
         const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                      \
         const uint at_ = (base) + min((first) + e_ / (width), last) * (stride) + e_ % (width) * 8; \
         SCORE_LOAD(taken[i_], words_, half_, at_)                                                  \
     }
 #define SCORE_PLACE(slot, step, taken, count, width)                                               \
-    SCORE_ROLL for (uint i_ = 0; i_ < SCORE_SHARE(count, width); i_++) {                           \
+    COOP_ROLL for (uint i_ = 0; i_ < SCORE_SHARE(count, width); i_++) {                            \
         const uint e_ = gl_LocalInvocationIndex + LANES * i_;                                      \
         if ((count) * (width) % LANES == 0 || e_ < (count) * (width))                              \
             rows[(slot) + e_ / (width) * (step) + e_ % (width)] = taken[i_];                       \
@@ -158,12 +151,12 @@ layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
     {                                                                                              \
         uvec4 taken_[SCORE_SHARE(64, (blocks) * 2)];                                               \
         SCORE_TAKE(taken_, words_, half_, base, stride, first, last, 64, (blocks) * 2)             \
-        SCORE_ROLL for (uint i_ = 0; i_ < SCORE_SHARE(64, (blocks) * 2); i_++)                     \
+        COOP_ROLL for (uint i_ = 0; i_ < SCORE_SHARE(64, (blocks) * 2); i_++)                      \
             taken_[i_] = (given_) ? taken_[i_] : uvec4(0);                                         \
         barrier();                                                                                 \
         SCORE_PLACE(0, step, taken_, 64, (blocks) * 2)                                             \
         barrier();                                                                                 \
-        SCORE_ROLL for (uint f_ = 0; f_ < (blocks); f_++)                                          \
+        COOP_ROLL for (uint f_ = 0; f_ < (blocks); f_++)                                           \
             COOP_LOAD_A16(own[f_], rows, group * 16 * (step) + f_ * 2, step);                      \
     }
 
@@ -177,7 +170,7 @@ const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
 // The products x of a subgroup's 16 own rows and run c of its part's columns, of the rows at `slot`.
 #define SCORE_PRODUCT(x, own, c, slot, step, blocks)                                               \
     COOP_ZERO(x);                                                                                  \
-    SCORE_ROLL for (uint f_ = 0; f_ < (blocks); f_++) {                                            \
+    COOP_ROLL for (uint f_ = 0; f_ < (blocks); f_++) {                                             \
         COOP_B other_;                                                                             \
         COOP_LOAD_B_T16(other_, rows, (slot) + (part * COLUMNS + (c)) * 16 * (step) + f_ * 2,      \
                         step);                                                                     \
@@ -190,10 +183,10 @@ const bool AHEAD = D_BLOCKS + E_BLOCKS <= 8;
 
 // Adds to `sums` the KEYS rows at `slot`, weighted.
 #define SCORE_ADD(sums, weights, blocks, slot, step)                                               \
-    SCORE_ROLL for (uint c_ = 0; c_ < KEYS / 16; c_++) {                                           \
+    COOP_ROLL for (uint c_ = 0; c_ < KEYS / 16; c_++) {                                            \
         COOP_A w_;                                                                                 \
         COOP_LOAD_A1(w_, weights, group * 16 * TILE_STEP + c_ * 16, TILE_STEP);                    \
-        SCORE_ROLL for (uint f_ = 0; f_ < (blocks); f_++) {                                        \
+        COOP_ROLL for (uint f_ = 0; f_ < (blocks); f_++) {                                         \
             COOP_B other_;                                                                         \
             COOP_LOAD_B16(other_, rows, (slot) + c_ * 16 * (step) + (part * (blocks) + f_) * 2,    \
                           step);                                                                   \
@@ -229,11 +222,11 @@ vec4 score_decode(uvec2 stored)
 // Runs `write` for every four elements of `sums`: x, those from `feature` on of the tile's row r.
 #define SCORE_HAND_OUT(sums, blocks, write)                                                        \
     barrier();                                                                                     \
-    SCORE_ROLL for (uint block = 0; block < (blocks); block++) {                                   \
+    COOP_ROLL for (uint block = 0; block < (blocks); block++) {                                    \
         COOP_SYNC                                                                                  \
         COOP_STORE_C16(sums[block], rows, SCORE_SUMS_AT, SUM_STEP);                                \
         COOP_SYNC                                                                                  \
-        SCORE_ROLL for (uint i = 0; i < 2; i++) {                                                  \
+        COOP_ROLL for (uint i = 0; i < 2; i++) {                                                   \
             const uint r = group * 16 + 8 * i + (lane >> 2);                                       \
             const uint feature = (part * (blocks) + block) * 16 + 4 * (lane & 3u);                 \
             const vec4 x = uintBitsToFloat(rows[(part * 64 + r) * SUM_STEP + (lane & 3u)]);        \
@@ -267,7 +260,7 @@ ivec3 score_sees_row(uint n)
 #define SCORE_PAIRS(x, query_, key_, factor_, normaliser_)                                         \
     score_pair pair[BESIDE][COOP_EACH];                                                            \
     float z[BESIDE][COOP_EACH];                                                                    \
-    SCORE_ROLL for (uint c = 0; c < BESIDE; c++)                                                   \
+    COOP_ROLL for (uint c = 0; c < BESIDE; c++)                                                    \
         SCORE_EACH {                                                                               \
             pair[c][i] = score_pair(true, COOP_AT(x[c], i) * (factor_), 1.0);                      \
             if (SHAPED)                                                                            \
@@ -278,7 +271,7 @@ ivec3 score_sees_row(uint n)
                 z[c][i] = SCORE_Z(site, pair[c][i].s) * LOG2E - (normaliser_);                     \
         }                                                                                          \
     if (!SHAPED && !all_seen) {                                                                    \
-        SCORE_ROLL for (uint c = 0; c < BESIDE; c++)                                               \
+        COOP_ROLL for (uint c = 0; c < BESIDE; c++)                                                \
             SCORE_EACH {                                                                           \
                 const ivec3 sees = score_sees(min(query_, call.N - 1));                            \
                 if (int(key_) < sees.x || int(key_) >= sees.y)                                     \

@@ -48,7 +48,7 @@ void main()
         by_row[mine] = call.scale * score_tau_q(b, h, n);
     SCORE_PLACES(row, column)
     SCORE_OWN(q, q_words, q_half, q_base, call.q.row, call.N - 1, true, D_ALL, D_STEP)
-    SCORE_ROLL for (uint e = 0; e < E_BLOCKS; e++)
+    COOP_ROLL for (uint e = 0; e < E_BLOCKS; e++)
         COOP_ZERO(o[e]);
 
     // A row's reference: `reference` of the thread's row, base[i] of its elements, times LOG2E.
@@ -91,10 +91,10 @@ void main()
         // Scores as hooks see them, and logits times LOG2E.
         float s[COLUMNS][COOP_EACH], z[COLUMNS][COOP_EACH], most[COOP_EACH];
         COOP_C x[COLUMNS];
-        SCORE_ROLL for (uint c = 0; c < COLUMNS; c++) {
+        COOP_ROLL for (uint c = 0; c < COLUMNS; c++) {
             SCORE_PRODUCT(x[c], q, c, 0, D_STEP, D_ALL)
         }
-        SCORE_ROLL for (uint c = 0; c < COLUMNS; c++)
+        COOP_ROLL for (uint c = 0; c < COLUMNS; c++)
             SCORE_EACH {
 #if !defined(SCORE_LOGIT) && !defined(SCORE_FACTOR)
                 if (!SHAPED) {
@@ -114,7 +114,7 @@ void main()
                 }
             }
         if (!SHAPED && !all_seen) {
-            SCORE_ROLL for (uint c = 0; c < COLUMNS; c++)
+            COOP_ROLL for (uint c = 0; c < COLUMNS; c++)
                 SCORE_EACH {
                     const ivec3 sees = score_sees(min(first + row[i], call.N - 1));
                     const int j = int(j0 + c * 16 + column[i]);
@@ -122,7 +122,7 @@ void main()
                         z[c][i] = HIDDEN * LOG2E;
                 }
         }
-        SCORE_ROLL for (uint c = 0; c < COLUMNS; c++)
+        COOP_ROLL for (uint c = 0; c < COLUMNS; c++)
             SCORE_EACH
                 most[i] = c == 0 ? z[c][i] : max(most[i], z[c][i]);
         bool grows = false;
@@ -149,10 +149,10 @@ void main()
                 COOP_AT(shrink, i) = shrink_of[row[i]];
                 sum[i] *= COOP_AT(shrink, i);
             }
-            SCORE_ROLL for (uint e = 0; e < E_BLOCKS; e++)
+            COOP_ROLL for (uint e = 0; e < E_BLOCKS; e++)
                 COOP_SCALE(o[e], shrink);
         }
-        SCORE_ROLL for (uint c = 0; c < COLUMNS; c++)
+        COOP_ROLL for (uint c = 0; c < COLUMNS; c++)
             SCORE_EACH {
                 const float p = exp2(z[c][i] - base[i]); // at most e^8
                 sum[i] += p;

@@ -37,7 +37,7 @@ shared float by_row[64];
     SCORE_PLACE(0, D_STEP, next_q, KEYS, D_WIDTH)                                                  \
     {                                                                                              \
         uvec4 given_[SCORE_SHARE(KEYS, E_WIDTH)];                                                  \
-        SCORE_ROLL for (uint i = 0; i < SCORE_SHARE(KEYS, E_WIDTH); i++)                           \
+        COOP_ROLL for (uint i = 0; i < SCORE_SHARE(KEYS, E_WIDTH); i++)                            \
             given_[i] = given ? next_g[i] : uvec4(0);                                              \
         SCORE_PLACE(KEYS * D_STEP, E_STEP, given_, KEYS, E_WIDTH)                                  \
     }                                                                                              \
@@ -75,9 +75,9 @@ void main()
     SCORE_PLACES(row, column)
     SCORE_OWN(k, k_words, k_half, k_base, call.k.row, call.M - 1, true, D_ALL, D_STEP)
     SCORE_OWN(v, v_words, v_half, v_base, call.v.row, call.M - 1, true, E_ALL, E_STEP)
-    SCORE_ROLL for (uint d = 0; d < D_BLOCKS; d++)
+    COOP_ROLL for (uint d = 0; d < D_BLOCKS; d++)
         COOP_ZERO(sums_k[d]);
-    SCORE_ROLL for (uint e = 0; e < E_BLOCKS; e++)
+    COOP_ROLL for (uint e = 0; e < E_BLOCKS; e++)
         COOP_ZERO(sums_v[e]);
 
     // Queries that may see a key of the tile: from `low` on, less than `high`.
@@ -125,17 +125,17 @@ void main()
                 SCORE_TAKE_QUERIES(next)
                 SCORE_HOLD(SCORE_PLACE_QUERIES)
             }
-            SCORE_ROLL for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
+            COOP_ROLL for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
                 const uint n1 = (part * COLUMNS + c0) * 16;
                 COOP_C x[BESIDE], y[BESIDE];
-                SCORE_ROLL for (uint c = 0; c < BESIDE; c++) {
+                COOP_ROLL for (uint c = 0; c < BESIDE; c++) {
                     SCORE_PRODUCT(x[c], k, c0 + c, 0, D_STEP, D_ALL)
                     SCORE_PRODUCT(y[c], v, c0 + c, KEYS * D_STEP, E_STEP, E_ALL)
                 }
                 SCORE_PAIRS(x, n0 + n1 + c * 16 + column[i], first + row[i],
                             HAS_TAU_Q ? factors[n1 + c * 16 + column[i]] : call.scale,
                             queries[n1 + c * 16 + column[i]].x)
-                SCORE_ROLL for (uint c = 0; c < BESIDE; c++)
+                COOP_ROLL for (uint c = 0; c < BESIDE; c++)
                     SCORE_EACH {
                         const uint n = n1 + c * 16 + column[i];
                         const score_slope result = score_slope_of(site, pair[c][i], exp2(z[c][i]),

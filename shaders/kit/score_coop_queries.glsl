@@ -40,7 +40,7 @@ void main()
     SCORE_PLACES(row, column)
     SCORE_OWN(q, q_words, q_half, q_base, call.q.row, call.N - 1, true, D_ALL, D_STEP)
     SCORE_OWN(g, g_words, g_half, g_base, call.g.row, call.N - 1, given, E_ALL, E_STEP)
-    SCORE_ROLL for (uint d = 0; d < D_BLOCKS; d++)
+    COOP_ROLL for (uint d = 0; d < D_BLOCKS; d++)
         COOP_ZERO(sums[d]);
 
     float normaliser[COOP_EACH], delta[COOP_EACH], factor[COOP_EACH], tau[COOP_EACH], slope = 0.0;
@@ -70,15 +70,15 @@ void main()
             SCORE_TAKE_KEYS(j0 + KEYS)
             SCORE_HOLD(SCORE_PLACE_KEYS)
         }
-        SCORE_ROLL for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
+        COOP_ROLL for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
             const uint j1 = c0 * 16;
             COOP_C x[BESIDE], y[BESIDE];
-            SCORE_ROLL for (uint c = 0; c < BESIDE; c++) {
+            COOP_ROLL for (uint c = 0; c < BESIDE; c++) {
                 SCORE_PRODUCT(x[c], q, c0 + c, 0, D_STEP, D_ALL)
                 SCORE_PRODUCT(y[c], g, c0 + c, KEYS * D_STEP, E_STEP, E_ALL)
             }
             SCORE_PAIRS(x, first + row[i], j0 + j1 + c * 16 + column[i], factor[i], normaliser[i])
-            SCORE_ROLL for (uint c = 0; c < BESIDE; c++)
+            COOP_ROLL for (uint c = 0; c < BESIDE; c++)
                 SCORE_EACH {
                     const uint j = j1 + c * 16 + column[i];
                     const float tau_v = HAS_TAU_V ? tau_of[j] : 1.0;
