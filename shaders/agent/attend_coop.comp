@@ -197,13 +197,6 @@ TAKE(take_values, eight_v, v8, v_row, values, E_SHARE, E_WIDTH)
 #define PLACE_KEYS(x)   PLACE(key_tile, D_STEP, x, D_SHARE, D_WIDTH)
 #define PLACE_VALUES(x) PLACE(value_tile, E_STEP, x, E_SHARE, E_WIDTH)
 
-// A way that is never gone needs them at once: drivers would load them where they are placed.
-#define HOLD(place)                                                                                 \
-    if (WHOLE && heads == 0u) {                                                                     \
-        place                                                                                       \
-        barrier();                                                                                  \
-    }
-
 void clear_scores()
 {
     COOP_ROLL for (uint n = 0; n < KEY_BLOCKS; n++) {
@@ -401,7 +394,7 @@ void attend(uint head, uint first, uint row0, uint e0, uint begin, uint end, uin
             if (AHEAD && (WHOLE || key0 + KEYS < end)) {
                 take_keys(next_k, key0 + KEYS, end, k_at, 0u);
                 take_values(next_v, key0 + KEYS, end, v_at, e0);
-                HOLD(PLACE_KEYS(next_k) PLACE_VALUES(next_v))
+                COOP_HOLD(WHOLE && heads == 0u, PLACE_KEYS(next_k) PLACE_VALUES(next_v))
             }
             add_keys();
         } else {
@@ -447,7 +440,8 @@ void hand_out(uint head, uint first, uint tile, uint step, uint e0, uint q_at, u
         place_rows(next);
         if (WHOLE || row0 + ROWS * step < rows) {
             take_rows(next, row0 + ROWS * step, q_at, 0u);
-            HOLD(COOP_ROLL for (uint i = 0; i < TAKEN; i++) row_tile[LANE] = next[i];)
+            COOP_HOLD(WHOLE && heads == 0u,
+                      COOP_ROLL for (uint i = 0; i < TAKEN; i++) row_tile[LANE] = next[i];)
         }
         clear_scores();
         add_keys();

@@ -63,13 +63,6 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_WIDTH, E_BLOCKS)
     PLACE(AT_X, D_STEP, next_x, D_WIDTH, D_BLOCKS)                                                  \
     PLACE(AT_Y, E_STEP, next_y, E_WIDTH, E_BLOCKS)
 
-// A way that is never gone needs them at once: drivers would load them where they are placed.
-#define HOLD                                                                                        \
-    if (WHOLE && positions == 0u) {                                                                 \
-        PLACE_BOTH                                                                                  \
-        barrier();                                                                                  \
-    }
-
 // sums = the subgroup's rows of `left` times the transposed tile `right`.
 #define MULTIPLY_ROWS(left, right, blocks, step)                                                    \
     COOP_ROLL for (uint n = 0; n < 4; n++) {                                                        \
@@ -185,7 +178,7 @@ void main()
         if (WHOLE || row0 + walk < positions) {
             take_x(next_x, row0 + walk, x_at);
             take_y(next_y, row0 + walk, y_at);
-            HOLD
+            COOP_HOLD(WHOLE && positions == 0u, PLACE_BOTH)
         }
         vec4 p[8], s[8];
         MULTIPLY_ROWS(AT_X, AT_A, D_BLOCKS, D_STEP)

@@ -121,12 +121,8 @@ void main()
             if (h + 1 == HALVES) {
                 take_x(next_x, row0 + walk);
                 take_matrix(next, factors, row0 + walk);
-                // A way that is never gone needs it at once: drivers would load it where it is placed.
-                if (never) {
-                    place(0, row0, next_x, next, factors);
-                    place(HALVES - 1, row0, next_x, next, factors);
-                    barrier();
-                }
+                COOP_HOLD(never, place(0, row0, next_x, next, factors);
+                          place(HALVES - 1, row0, next_x, next, factors);)
             }
             COOP_ROLL for (uint k = 0; k < LINES / 16; k++) {
                 COOP_A a;

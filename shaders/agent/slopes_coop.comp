@@ -60,13 +60,8 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_TAKEN)
         }                                                                                           \
     }
 
-// A way that is never gone needs them at once: drivers would load them where they are placed.
 #define HOLD(taken, count)                                                                          \
-    if (never) {                                                                                    \
-        COOP_ROLL for (uint i = 0; i < count; i++)                                                  \
-            pool[AT_S + LANE] = taken[i];                                                           \
-        barrier();                                                                                  \
-    }
+    COOP_HOLD(never, COOP_ROLL for (uint i = 0; i < count; i++) pool[AT_S + LANE] = taken[i];)
 
 // sums = `own` times the transposed tile `right`.
 #define MULTIPLY_ROWS(right, blocks, step)                                                          \

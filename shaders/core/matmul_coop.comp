@@ -123,12 +123,7 @@ void main()
             LOCATE(p.summed, product, 2, start)
         }
         load(start[0], start[1], first_m, first_n, begin_k + next_k, end_k);
-        // Drivers that see a tile needed only at the end of a turn load it there, and then wait for it. A way
-        // that is never gone, which they do not know, needs it at once.
-        if (never) {
-            share(DEPTH);
-            barrier();
-        }
+        COOP_HOLD(never, share(DEPTH);)
         COOP_ROLL for (uint k = 0u; k < DEPTH; k += 16u) {
             COOP_A left[4];
             COOP_B right[2];

@@ -27,6 +27,7 @@
 //     COOP_OTHER(x)                            x of the neighbour, lane ^ 1
 //     COOP_ANY(b)                              false only if b is false in all of the subgroup
 //     COOP_ROLL                                attribute of loops over matrices
+//     COOP_HOLD(never, place)                  what was loaded ahead, and `place` will need, is loaded now
 #ifndef RAPT_KIT_COOPMAT_GLSL
 #define RAPT_KIT_COOPMAT_GLSL
 
@@ -40,6 +41,14 @@
 #else
 #define COOP_ROLL [[dont_unroll]]
 #endif
+
+// Drivers that see a tile needed only at the end of a turn load it there, and then wait for it. A way that is
+// never gone, which they must not know, needs it at once (and with a barrier remains a way).
+#define COOP_HOLD(never, place)                                                                    \
+    if (never) {                                                                                   \
+        place                                                                                      \
+        barrier();                                                                                 \
+    }
 
 #define COOP_EACH       8
 #define COOP_HALF       float16_t

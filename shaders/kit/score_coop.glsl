@@ -137,15 +137,6 @@ layout(std430, set = 0, binding = 2) readonly buffer V1 { float16_t v_half[]; };
             rows[(slot) + e_ / (width) * (step) + e_ % (width)] = taken[i_];                       \
     }
 
-// After a tile is taken: drivers that see it needed only at the end of a turn load it there, and then wait
-// for it. A way that is never gone, which they do not know, needs it at once (and with a barrier remains
-// a way).
-#define SCORE_HOLD(place)                                                                          \
-    if (never) {                                                                                   \
-        place                                                                                      \
-        barrier();                                                                                 \
-    }
-
 // The workgroup's own rows, as operands of `blocks` runs of features.
 #define SCORE_OWN(own, words_, half_, base, stride, last, given_, blocks, step)                    \
     {                                                                                              \

@@ -86,7 +86,7 @@ void main()
         barrier();
         if (AHEAD) {
             SCORE_TAKE_KEYS(j0 + KEYS)
-            SCORE_HOLD(SCORE_PLACE_KEYS)
+            COOP_HOLD(never, SCORE_PLACE_KEYS)
         }
         // Scores as hooks see them, and logits times LOG2E.
         float s[COLUMNS][COOP_EACH], z[COLUMNS][COOP_EACH], most[COOP_EACH];

@@ -123,7 +123,7 @@ void main()
             next = score_next(n0 + KEYS, uint(high), int(first), last);
             if (AHEAD) {
                 SCORE_TAKE_QUERIES(next)
-                SCORE_HOLD(SCORE_PLACE_QUERIES)
+                COOP_HOLD(never, SCORE_PLACE_QUERIES)
             }
             COOP_ROLL for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
                 const uint n1 = (part * COLUMNS + c0) * 16;

@@ -68,7 +68,7 @@ void main()
         barrier();
         if (AHEAD) {
             SCORE_TAKE_KEYS(j0 + KEYS)
-            SCORE_HOLD(SCORE_PLACE_KEYS)
+            COOP_HOLD(never, SCORE_PLACE_KEYS)
         }
         COOP_ROLL for (uint c0 = 0; c0 < COLUMNS; c0 += BESIDE) {
             const uint j1 = c0 * 16;
