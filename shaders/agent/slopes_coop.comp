@@ -52,7 +52,7 @@ TAKE(take_y, y8, y1, WIDE_Y, y_row, values, E_TAKEN)
 #define PLACE(taken, blocks, rounds)                                                                \
     COOP_ROLL for (uint r = 0; r < rounds; r++) {                                                   \
         COOP_SYNC                                                                                   \
-        COOP_ROLL for (uint i = 0; i < 4; i++)                                                            \
+        COOP_ROLL for (uint i = 0; i < 4; i++)                                                      \
             pool[AT_S + (OWN + 4u * i + (COOP_LANE >> 3)) * STEP + (COOP_LANE & 7u)] = taken[4u * r + i]; \
         COOP_SYNC                                                                                   \
         COOP_ROLL for (uint k = 4u * r; k < min(4u * r + 4u, blocks); k++) {                        \
